@@ -1,0 +1,29 @@
+# The same commands as CI's. Each installs what it needs into .venv on its first run.
+SHELL := bash
+SCRIPTS := bin/*.sh settings.sh .ci/run
+LIBRARY := bin/lib/*.bash bin/profiles/*.bash
+UV ?= uv
+
+.PHONY: lint fmt test lock
+
+lint:
+	bin/setup.sh dev
+	.venv/bin/shellcheck -x -S warning $(SCRIPTS) $(LIBRARY)
+	.venv/bin/shfmt -i 2 -d $(SCRIPTS) $(LIBRARY) tests
+	.venv/bin/ruff check py tests
+	.venv/bin/ruff format --check py tests
+
+fmt:
+	bin/setup.sh dev
+	.venv/bin/shfmt -i 2 -w $(SCRIPTS) $(LIBRARY) tests
+	.venv/bin/ruff check --fix py tests
+	.venv/bin/ruff format py tests
+
+test:
+	bin/test.sh
+
+# One lock for CPU and GPU hosts, Python 3.11 and 3.12: every package with its hashes and no index, so that a mirror
+# serves as well. What is locked already stays; to upgrade, delete a line first.
+lock:
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --all-extras --group dev \
+		--no-header --no-annotate --quiet pyproject.toml -o requirements.lock

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Summary: Serve and evaluate the adapter of each size.
+#
+# Usage: bin/eval.sh [--with-base] [--SETTING VALUE]...
+#
+# For each N in SIZES: starts `llamafactory-cli api` with the adapter on 127.0.0.1, waits until it has answered a
+# completion, asks it every example of the split through LangChain (py/infer_eval.py), ends it, and verifies that
+# nothing is left. With --with-base the base model is evaluated too, as size 0.
+#
+# Results go to objs/<run>.json and objs/<run>.pkl, answers as they arrive to objs/<run>.predictions.jsonl, logs to
+# logs/<run>.server.log and logs/<run>.eval.log. A size that is evaluated already is skipped; an interrupted one goes
+# on with the examples that have no answer yet. A size that fails does not stop the others.
+#
+# Exit status: 0 all sizes are evaluated, 1 some failed, 2 something for you to mend, 130/143/129 interrupted.
+
+set -Eeuo pipefail
+# shellcheck source=lib/all.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+
+# evaluate_size SIZE: returns 0 when the size is evaluated, now or before.
+evaluate_size() {
+  local size=$1 run status=0
+  run=$(run_name "$size")
+  local log=$LOGS_DIR/$run.server.log record
+  record=$(adapter_folder "$size")/training.json
+  if ((size > 0)) && ! python py/is_done.py "$record"; then
+    say "size $size: not evaluated, it is not trained ($record); run bin/train.sh"
+    return 1
+  fi
+  evaluator_command "$size"
+  "${EVALUATOR[@]}" --only-check || status=$?
+  ((status != 0)) || return 0
+  ((status == 4)) || return 1 # 4: there is something to evaluate
+
+  local FEWSHOT_API_KEY
+  FEWSHOT_API_KEY=$(new_api_key)
+  export FEWSHOT_API_KEY
+  say "size $size: starting the server (log: $log)"
+  start_server "$size" "$log"
+  local url=http://127.0.0.1:$PORT/v1 server=$SERVER
+  start_group "the readiness probe of size $size" - python py/probe_server.py --base-url "$url" \
+    --served-model "$run" --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$server" --out "$OBJS_DIR/$run.server.json"
+  if ! wait_group "$GROUP"; then
+    show_tail "$log"
+    stop_server "$server" "$size" || true
+    return 1
+  fi
+  say "size $size: evaluating on $url"
+  start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$url"
+  status=0
+  wait_group "$GROUP" || status=$?
+  ((status == 0)) || show_tail "$log"
+  stop_server "$server" "$size" || return 1
+  return "$status"
+}
+
+# stop_server GROUP SIZE: end it and verify that it has let go of its port.
+stop_server() {
+  stop_group "$1" || {
+    warn "size $2: the server could not be ended; it may still hold the GPU (nvidia-smi)"
+    return 1
+  }
+}
+
+# evaluator_command SIZE: fill EVALUATOR.
+evaluator_command() {
+  local optional=()
+  (($1 == 0)) || optional+=(--adapter "$(adapter_folder "$1")")
+  [[ -z $EVAL_LIMIT ]] || optional+=(--limit "$EVAL_LIMIT")
+  ((FORCE == 0)) || optional+=(--force)
+  EVALUATOR=(python py/infer_eval.py --run "$(run_name "$1")" --name "$SWEEP_NAME" --size "$1" --split "$SPLIT"
+  --data "$DATA_DIR" --objs "$OBJS_DIR" --served-model "$(run_name "$1")" --model "$MODEL" --template "$TEMPLATE"
+  --backend "$BACKEND" --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS"
+  --request-timeout "$REQUEST_TIMEOUT" --seed "$SEED" "${optional[@]}")
+}
+
+main() {
+  begin_script "$0" "$@"
+  ensure_folder "$LOGS_DIR"
+  ensure_folder "$OBJS_DIR"
+  choose_device
+  own_children
+  local sizes=("${SIZES[@]}")
+  ((WITH_BASE == 0)) || sizes=(0 "${sizes[@]}")
+  each_size "$EVAL_JOBS" evaluate_size "${sizes[@]}"
+  ((${#FAILED_SIZES[@]} == 0)) || {
+    say "evaluation failed for size(s) ${FAILED_SIZES[*]}; the others are done"
+    exit 1
+  }
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

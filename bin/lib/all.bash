@@ -1,0 +1,42 @@
+# The library of the scripts in bin/: one file a subject.
+# shellcheck shell=bash
+
+_lib=$(dirname -- "${BASH_SOURCE[0]}")
+# shellcheck source=common.bash
+source "$_lib/common.bash"
+# shellcheck source=settings.bash
+source "$_lib/settings.bash"
+# shellcheck source=environment.bash
+source "$_lib/environment.bash"
+# shellcheck source=process.bash
+source "$_lib/process.bash"
+# shellcheck source=device.bash
+source "$_lib/device.bash"
+# shellcheck source=server.bash
+source "$_lib/server.bash"
+# shellcheck source=sizes.bash
+source "$_lib/sizes.bash"
+unset _lib
+
+# begin_script SCRIPT ARGUMENT...: --help, settings, the environment; from then on the project is the current folder.
+# A script that takes flags of its own lists them in SCRIPT_FLAGS and finds those given in EXTRA_ARGS.
+begin_script() {
+  local script=$1 argument
+  shift
+  for argument; do
+    if [[ $argument == -h || $argument == --help ]]; then
+      show_help "$script"
+      settings_help
+      exit 0
+    fi
+  done
+  load_settings "$@"
+  for argument in "${EXTRA_ARGS[@]}"; do
+    [[ " ${SCRIPT_FLAGS[*]-} " == *" $argument "* ]] || die "unknown argument '$argument'; see bin/${script##*/} --help"
+  done
+  cd -- "$ROOT" || die "$ROOT: cannot be entered"
+  local parts=()
+  [[ $DEVICE != gpu ]] || parts+=(gpu)
+  ((USE_MODELSCOPE_HUB == 0)) || parts+=(modelscope)
+  use_environment "${parts[@]}"
+}

@@ -1,0 +1,50 @@
+# Messages, failing, --help. Sourced first by every script in bin/.
+# shellcheck shell=bash
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+# shellcheck disable=SC2034 # for settings.bash: relative paths in flags are the caller's
+CALLER_DIR=$PWD
+
+if [[ ${DEBUG:-} == 1 ]]; then
+  PS4='+ ${BASH_SOURCE[0]##*/}:${LINENO}: '
+  set -x
+fi
+
+# say MESSAGE...: one line of progress, for people; stdout is left to results.
+say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+
+# warn MESSAGE...
+warn() { printf '%s warning: %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+
+# die MESSAGE...: an error that the user can mend; exit 2.
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 2
+}
+
+# show_help SCRIPT: the script's header comment is its help, followed by the settings that it takes.
+show_help() {
+  awk 'NR == 1 { next } /^#/ { sub(/^# ?/, ""); print; next } { exit }' "$1"
+}
+
+# quoted COMMAND...: the command as one could paste it into a shell.
+quoted() {
+  local words
+  printf -v words ' %q' "$@"
+  printf '%s' "${words:1}"
+}
+
+# ensure_folder FOLDER: make it, or say why it cannot be made or written.
+ensure_folder() {
+  mkdir -p -- "$1" 2>/dev/null || die "$1: cannot be made; check the owner and the mode of its parent (ls -ld), or choose another folder"
+  local probe=$1/.write-test.$$
+  (: >"$probe") 2>/dev/null ||
+    die "$1: cannot be written; check its owner and mode (ls -ld) or a read-only mount, or choose another folder"
+  rm -f -- "$probe"
+}
+
+# short PATH: relative to the project where it lies inside it, so that commands, logs and records read alike on
+# every machine, and so that no trainer argument holds a space when only the project's own path has one.
+short() {
+  if [[ $1 == "$ROOT"/* ]]; then printf '%s' "${1#"$ROOT"/}"; else printf '%s' "$1"; fi
+}

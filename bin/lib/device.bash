@@ -1,0 +1,31 @@
+# Where training and serving run, and in which precision.
+# shellcheck shell=bash
+
+# choose_device: check that DEVICE is there, resolve PRECISION=auto, and set what the frameworks read.
+choose_device() {
+  # Nothing of a local model is asked of a hub, which behind a firewall would cost minutes of retries.
+  if [[ -d $MODEL ]]; then export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} TRANSFORMERS_OFFLINE=1; fi
+  if ((USE_MODELSCOPE_HUB)); then export USE_MODELSCOPE_HUB; fi
+  # With small models two threads are slower than one, and several processes beat both.
+  if [[ $DEVICE == cpu ]]; then
+    export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    [[ $BACKEND != vllm ]] || die "BACKEND=vllm needs a GPU; with DEVICE=cpu use BACKEND=huggingface"
+    [[ $PRECISION != fp16 ]] || die "PRECISION=fp16 needs a GPU; with DEVICE=cpu use fp32 or bf16"
+    [[ $PRECISION != auto ]] || PRECISION=fp32
+    return
+  fi
+  # One GPU, the first, unless the user chose: on several, llamafactory-cli would start one trainer a GPU and
+  # multiply the global batch, and with it change the result.
+  export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
+  local bf16=0
+  python py/hardware.py --out "$LOGS_DIR/hardware.json" || bf16=$?
+  case $bf16 in
+  0) bf16=bf16 ;;
+  3) bf16=fp16 ;;
+  4) die "profile $PROFILE needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi (in a container: the NVIDIA Container Toolkit and the compose service's GPU reservation), or run the profile for a CPU: PROFILE=tiny bin/sweep.sh" ;;
+  *) die "the GPU could not be examined (py/hardware.py ended with $bf16)" ;;
+  esac
+  [[ $PRECISION != auto ]] || PRECISION=$bf16
+  [[ $PRECISION != bf16 || $bf16 == bf16 ]] || die "PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto"
+  [[ $PRECISION != fp16 || $TEMPLATE != glm4* ]] || warn "GLM-4 overflows in fp16 (loss 0 or nan); use a GPU with bf16"
+}

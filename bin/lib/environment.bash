@@ -1,0 +1,113 @@
+# The Python environment: made on the first run from requirements.lock, used at once afterwards.
+# shellcheck shell=bash
+
+UV_VERSION=0.13.8 # what requirements.lock was made with
+VENV=${FEWSHOT_VENV:-$ROOT/.venv}
+
+# use_environment [gpu] [modelscope] [dev]: make or complete the environment with these parts, and put it on PATH.
+use_environment() {
+  local want
+  want=$(_environment_stamp "$@")
+  if ! _has_parts "$VENV/.few-shot-sft" "$want"; then
+    _make_environment "$@"
+  fi
+  export PATH=$VENV/bin:$PATH
+  export PYTHONNOUSERSITE=1 PYTHONPATH=
+  # LLaMA-Factory 0.9.5 declares vllm <= 0.11; its vLLM backend works with the pinned 0.26.0.
+  export DISABLE_VERSION_CHECK=1
+}
+
+# The stamp: the lock's and pyproject's hash, then the parts that are installed.
+_environment_stamp() {
+  local sum
+  sum=$(cat -- "$ROOT/requirements.lock" "$ROOT/pyproject.toml" | sha256sum)
+  printf '%s' "${sum%% *}"
+  (($# == 0)) || printf ' %s' "$@"
+  printf '\n'
+}
+
+# _has_parts STAMP WANT: the stamp has WANT's hash and all of its parts.
+_has_parts() {
+  [[ -f $1 ]] || return 1
+  local have want part
+  read -r -a have <"$1" || true
+  read -r -a want <<<"$2"
+  [[ ${have[0]-} == "${want[0]}" ]] || return 1
+  for part in "${want[@]:1}"; do
+    [[ " ${have[*]:1} " == *" $part "* ]] || return 1
+  done
+}
+
+_make_environment() {
+  local uv python arguments=() parts=("$@") part old
+  mkdir -p -- "$(dirname -- "$VENV")"
+  exec 8>"$VENV.lock"
+  flock -n 8 || {
+    say "environment: another process is installing it; waiting"
+    flock 8
+  }
+  if _has_parts "$VENV/.few-shot-sft" "$(_environment_stamp "$@")"; then
+    exec 8>&-
+    return
+  fi
+  say "environment: installing the pinned packages into $(short "$VENV") (about 6 GB; once)"
+  uv=$(_find_uv)
+  if [[ -x $VENV/bin/python ]]; then
+    # What an earlier run asked for stays installed: `bin/test.sh` after `bin/sweep.sh` adds, never removes.
+    old=()
+    [[ ! -f $VENV/.few-shot-sft ]] || read -r -a old <"$VENV/.few-shot-sft" || true
+    for part in "${old[@]:1}"; do
+      [[ " ${parts[*]-} " == *" $part "* ]] || parts+=("$part")
+    done
+    rm -f -- "$VENV/.few-shot-sft"
+  else
+    python=$(_find_python)
+    "$uv" venv --quiet --allow-existing --python "$python" -- "$VENV" ||
+      die "no environment could be made in $VENV; the message above says why"
+  fi
+  for part in "${parts[@]}"; do
+    case $part in
+    gpu | modelscope) arguments+=(--extra "$part") ;;
+    dev) arguments+=(--group dev) ;;
+    esac
+  done
+  # The lock is a file of constraints: it pins every package, transitive ones too, and uv checks their hashes; it
+  # names no index, so that a mirror (UV_DEFAULT_INDEX, PIP_INDEX_URL's sister) serves as well.
+  # Bytecode is compiled here once: otherwise each llamafactory-cli start costs 35 s instead of 12 s.
+  (cd -- "$ROOT" && VIRTUAL_ENV=$VENV "$uv" pip install --quiet --compile-bytecode \
+    --constraints requirements.lock --requirements pyproject.toml "${arguments[@]}") ||
+    die "the packages could not be installed; check the network and the free disk (df -h), behind a firewall set UV_DEFAULT_INDEX to a mirror, and run the same command again"
+  _environment_stamp "${parts[@]}" >"$VENV/.few-shot-sft"
+  exec 8>&-
+  say "environment: ready"
+}
+
+# _find_uv: uv on PATH, or our own copy of it, installed from the package index with Python's pip.
+_find_uv() {
+  if command -v uv; then return; fi
+  local home=$VENV.uv python
+  if [[ ! -x $home/bin/uv ]]; then
+    say "environment: uv is not on PATH; installing uv $UV_VERSION into $(short "$home")"
+    python=$(command -v python3) ||
+      die "neither uv nor python3 is there; install uv (docs.astral.sh/uv) or Python 3.12 and run the same command again"
+    rm -rf -- "$home"
+    { "$python" -m venv "$home" && "$home/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION"; } >&2 ||
+      die "uv could not be installed; on Debian and Ubuntu \`apt-get install python3-venv\` may be missing"
+  fi
+  printf '%s\n' "$home/bin/uv"
+}
+
+# _find_python: PYTHON if it is set, else the first 3.12, else 3.11, on PATH or among pyenv's; else what uv can fetch.
+_find_python() {
+  local minor candidate
+  for minor in 12 11; do
+    for candidate in ${PYTHON:+"$PYTHON"} "python3.$minor" python3 "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".*/bin/python3; do
+      if "$candidate" -c "import sys; sys.exit(sys.version_info[:2] != (3, $minor))" 2>/dev/null; then
+        command -v "$candidate"
+        return
+      fi
+    done
+  done
+  [[ -z ${PYTHON:-} ]] || die "PYTHON=$PYTHON is not Python 3.12 or 3.11"
+  printf '3.12'
+}

@@ -1,0 +1,89 @@
+# Child processes: each in a process group of its own, ended as a group, none left behind.
+# shellcheck shell=bash
+
+declare -A CHILDREN=() # process group -> what it is, for messages
+WORKERS=()             # subshells that end their own children when they are told to
+
+# start_group WHAT LOG COMMAND...: run COMMAND in its own process group (a session, so that a terminal's Ctrl-C
+# reaches this script alone, which then ends its children in order). Output goes to LOG; - keeps this script's own.
+# Sets GROUP. The descriptor 9 holds the sweep's lock and is not handed on.
+start_group() {
+  local what=$1 log=$2
+  shift 2
+  if [[ $log == - ]]; then
+    setsid -- "$@" </dev/null 9>&- &
+  else
+    setsid -- "$@" </dev/null >>"$log" 2>&1 9>&- &
+  fi
+  GROUP=$!
+  CHILDREN[$GROUP]=$what
+}
+
+# group_members GROUP: the live (not zombie) processes of a group. Reads /proc: `ps` is not in every container.
+group_members() {
+  local stat line fields
+  for stat in /proc/[0-9]*/stat; do
+    { line=$(<"$stat"); } 2>/dev/null || continue # it has just ended
+    read -r -a fields <<<"${line##*) }"           # the name in parentheses may hold anything: state, ppid and pgrp follow it
+    [[ ${fields[2]} == "$1" && ${fields[0]} != [ZX] ]] && printf '%s\n' "${line%% *}"
+  done
+  return 0
+}
+
+# stop_group GROUP: TERM, KILL after STOP_TIMEOUT seconds, and proof that nothing is left.
+# Returns 1 when something survives even KILL (a process stuck in the kernel or the GPU driver).
+stop_group() {
+  local group=$1 what=${CHILDREN[$1]-process group $1} deadline
+  _signal_group TERM "$group"
+  deadline=$((SECONDS + ${STOP_TIMEOUT:-30}))
+  until [[ -z $(group_members "$group") ]]; do
+    if ((SECONDS >= deadline)); then
+      warn "$what did not end within ${STOP_TIMEOUT:-30} s of TERM; killing it"
+      _signal_group KILL "$group"
+      deadline=$((SECONDS + 10))
+      until [[ -z $(group_members "$group") ]]; do
+        if ((SECONDS >= deadline)); then
+          warn "$what cannot be ended: process $(group_members "$group" | tr '\n' ' ')is stuck"
+          unset "CHILDREN[$group]"
+          return 1
+        fi
+        sleep 0.1
+      done
+      break
+    fi
+    sleep 0.1
+  done
+  wait "$group" 2>/dev/null || true
+  unset "CHILDREN[$group]"
+}
+
+# The group exists from setsid on; in the instant before, the child itself is signalled.
+_signal_group() { kill -"$1" -- "-$2" 2>/dev/null || kill -"$1" "$2" 2>/dev/null || true; }
+
+# wait_group GROUP: wait for its leader, return its exit status, and end what it may have left behind.
+wait_group() {
+  local status=0
+  wait "$1" || status=$?
+  stop_group "$1" || true
+  return "$status"
+}
+
+# own_children: from now on, every child group ends with this script, however it ends. INT, TERM and HUP exit with
+# 130, 143 and 129; bash runs a trap only between commands, so whatever takes long is started with start_group and
+# awaited with `wait`, which a signal interrupts.
+own_children() {
+  trap 'end_children' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  trap 'exit 129' HUP
+}
+
+end_children() {
+  local status=$? group worker
+  trap '' INT TERM HUP # cleaning up is not interrupted by an impatient second Ctrl-C
+  for worker in "${!WORKERS[@]}"; do kill -TERM "$worker" 2>/dev/null || true; done
+  for worker in "${!WORKERS[@]}"; do wait "$worker" 2>/dev/null || true; done
+  for group in "${!CHILDREN[@]}"; do _signal_group TERM "$group"; done
+  for group in "${!CHILDREN[@]}"; do stop_group "$group" || true; done
+  exit "$status"
+}

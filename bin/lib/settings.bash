@@ -1,0 +1,268 @@
+# The settings: one table, and how a value is found: flag > environment > settings.sh > profile > default.
+# shellcheck shell=bash
+
+# NAME|type|default|meaning. The flag of LEARNING_RATE is --learning-rate; a bool's flag takes no value.
+# The defaults of the training settings are the seed's (its train.sh and eval.sh, flag by flag).
+SETTINGS=(
+  'SIZES|sizes|100 500 1000 2000|training-set sizes: one adapter is trained and evaluated for each'
+  'PROFILE|word||tiny, glm4-9b-chat, or custom (chosen when MODEL is given); a file in bin/profiles/'
+  'SWEEP_NAME|word||name of the sweep, the first part of every output; from profile, model and data when empty'
+  'MODEL|model||base model: a folder, or a name on the hub'
+  'MODEL_NAME|word||name of the model folder under saves/; the last part of MODEL when empty'
+  'TEMPLATE|word||chat template of the model, as LLaMA-Factory names it (glm4, qwen, llama3, ...)'
+  'DEVICE|choice:gpu,cpu|gpu|where to train and serve'
+  'DATASET|text|ccdv/patent-classification|data set on the hub, or synthetic-patents (generated, no network)'
+  'DATASET_CONFIG|text|abstract|configuration of the hub data set'
+  'USE_MODELSCOPE_HUB|bool|0|1: take model and data from ModelScope instead of Hugging Face'
+  'TRAIN_FILE|path||local training data instead of DATASET: CSV, TSV, JSON, JSONL or Parquet'
+  'VALID_FILE|path||local validation data; split from TRAIN_FILE when empty'
+  'TEST_FILE|path||local test data; split from TRAIN_FILE when empty'
+  'TEXT_COLUMN|text|text|column of the text'
+  'LABEL_COLUMN|text|label|column of the label'
+  'LABELS_FILE|path||the categories, one a line or JSON; taken from the data when empty'
+  'INSTRUCTION_FILE|path||template of the instruction with {categories} in it; the wording of the seed when empty'
+  'SAMPLING|choice:nested,independent|nested|nested: stratified, each size contains the smaller ones; independent: as the seed drew them'
+  'SEED|int|42|seed of the sampling, the training and the seed scoring'
+  'VALID_COUNT|count||validation examples; all there are when empty'
+  'TEST_COUNT|count||test examples; all there are when empty'
+  'CUTOFF_LEN|int|1024|longest training example, in tokens'
+  'LEARNING_RATE|number|5e-05|peak learning rate'
+  'EPOCHS|number|3.0|training epochs'
+  'BATCH_SIZE|int|2|examples a step and device'
+  'GRADIENT_ACCUMULATION|int|4|steps that are added up before an update; times BATCH_SIZE is the global batch'
+  'WARMUP_STEPS|number|0|warm-up: steps, or below 1 a share of all steps'
+  'LOGGING_STEPS|int|5|updates between two entries of the training log'
+  'SAVE_STEPS|int|100|updates between two checkpoints'
+  'LORA_RANK|int|8|rank of the adapter'
+  'LORA_ALPHA|int|16|scale of the adapter'
+  'LORA_TARGET|text|all|modules that get an adapter'
+  'PRECISION|choice:auto,bf16,fp16,fp32|auto|auto: bf16 where the GPU has it (GLM-4 overflows in fp16), else fp16; fp32 on a CPU'
+  'PREPROCESSING_WORKERS|int|16|processes that tokenize'
+  'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
+  'TRAIN_JOBS|int|1|sizes that are trained at the same time'
+  'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
+  'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
+  'BACKEND|choice:vllm,huggingface|vllm|inference engine behind llamafactory-cli api'
+  'API_PORT|int|8000|first port to try on 127.0.0.1'
+  'SERVER_ARGS|words||further arguments of llamafactory-cli api'
+  'CONCURRENCY|int|16|requests in flight'
+  'MAX_TOKENS|int|64|longest answer, in tokens'
+  'REQUEST_TIMEOUT|int|120|seconds to wait for one answer'
+  'READY_TIMEOUT|int|900|seconds to wait for the server'
+  'STOP_TIMEOUT|int|30|seconds between TERM and KILL when a process is ended'
+  'EVAL_LIMIT|count||evaluate the first so many examples only'
+  'EVAL_JOBS|int|1|sizes that are evaluated at the same time'
+  'FORCE|bool|0|1: do it again even when it is done; the earlier result is kept under replaced/'
+  'DATA_DIR|path||folder of the data; data/SWEEP_NAME when empty'
+  'SAVES_DIR|path|saves|folder of models and adapters'
+  'LOGS_DIR|path|logs|folder of the logs'
+  'OBJS_DIR|path|objs|folder of the results'
+)
+SETTINGS_FILE=${SETTINGS_FILE:-$ROOT/settings.sh}
+
+declare -A SETTING_TYPE=() SETTING_FLAG=()
+_row='' _name='' _type=''
+for _row in "${SETTINGS[@]}"; do
+  IFS='|' read -r _name _type _ <<<"$_row"
+  SETTING_TYPE[$_name]=$_type
+  _row=${_name,,}
+  SETTING_FLAG["--${_row//_/-}"]=$_name
+done
+unset _row _name _type
+
+# settings_help: the table, as --help prints it.
+settings_help() {
+  local row name type default meaning flag
+  printf '\nSettings (flag > environment > settings.sh > profile > default):\n'
+  for row in "${SETTINGS[@]}"; do
+    IFS='|' read -r name type default meaning <<<"$row"
+    flag=${name,,}
+    flag="--${flag//_/-}"
+    printf '  %-24s %s%s\n' "$flag" "$meaning" "${default:+ [$default]}"
+  done
+}
+
+# load_settings [--flag value]...: set every setting as a global variable, SIZES as an array, and export none.
+# Flags that are no settings stay in the array EXTRA_ARGS for the script.
+load_settings() {
+  local -A from_flag=() from_env=() from_file=() from_profile=()
+  local name value
+  EXTRA_ARGS=()
+  _read_flags "$@"
+  for name in "${!SETTING_TYPE[@]}"; do
+    # An empty variable counts as unset: compose passes `SIZES=` for one that the host does not have.
+    [[ -n ${!name-} ]] && from_env[$name]=${!name}
+    unset -v "$name"
+  done
+  _source_into from_file "$SETTINGS_FILE"
+  PROFILE=${from_flag[PROFILE]-${from_env[PROFILE]-${from_file[PROFILE]-}}}
+  if [[ -z $PROFILE && -n ${from_flag[MODEL]-${from_env[MODEL]-${from_file[MODEL]-}}} ]]; then
+    PROFILE=custom
+  fi
+  local profile=${PROFILE:-${DEFAULT_PROFILE:-tiny}}
+  local profile_file=$ROOT/bin/profiles/$profile.bash
+  [[ $profile != */* && -f $profile_file ]] ||
+    die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
+  # A profile may choose its model by hub: ModelScope names it differently.
+  USE_MODELSCOPE_HUB=${from_flag[USE_MODELSCOPE_HUB]-${from_env[USE_MODELSCOPE_HUB]-${from_file[USE_MODELSCOPE_HUB]-0}}}
+  _source_into from_profile "$profile_file"
+  local row default
+  for row in "${SETTINGS[@]}"; do
+    IFS='|' read -r name _ default _ <<<"$row"
+    if [[ -v from_flag[$name] ]]; then
+      _set "$name" "${from_flag[$name]}" "$CALLER_DIR" "--$(tr 'A-Z_' 'a-z-' <<<"$name")"
+    elif [[ -v from_env[$name] ]]; then
+      _set "$name" "${from_env[$name]}" "$CALLER_DIR" "the environment variable $name"
+    elif [[ -n ${from_file[$name]-} ]]; then
+      _set "$name" "${from_file[$name]}" "$ROOT" "$(short "$SETTINGS_FILE")"
+    else
+      _set "$name" "${from_profile[$name]-$default}" "$ROOT" "profile $profile"
+    fi
+  done
+  PROFILE=$profile
+  _derive "${from_profile[DATASET]-ccdv/patent-classification}" "${from_profile[MODEL]-}"
+}
+
+_profiles() {
+  local file names=()
+  for file in "$ROOT"/bin/profiles/*.bash; do
+    file=${file##*/}
+    names+=("${file%.bash}")
+  done
+  printf '%s' "${names[*]}"
+}
+
+_read_flags() {
+  while (($#)); do
+    local flag=${1%%=*}
+    local name=${SETTING_FLAG[$flag]-}
+    if [[ -z $name ]]; then
+      EXTRA_ARGS+=("$1")
+      shift
+      continue
+    fi
+    if [[ $1 == *=* ]]; then
+      from_flag[$name]=${1#*=}
+      shift
+    elif [[ ${SETTING_TYPE[$name]} == bool ]]; then
+      from_flag[$name]=1
+      shift
+    else
+      (($# > 1)) || die "$flag needs a value; see --help"
+      from_flag[$name]=$2
+      shift 2
+      if [[ $name == SIZES ]]; then # --sizes 100 500 as well as --sizes "100 500"
+        while (($#)) && [[ $1 =~ ^[0-9]+$ ]]; do
+          from_flag[SIZES]+=" $1"
+          shift
+        done
+      fi
+    fi
+  done
+}
+
+# _source_into MAP FILE: run FILE, a script of assignments, and move what it set into MAP.
+_source_into() {
+  local -n _map=$1
+  local _file=$2 _problem='' _before='' _name=''
+  [[ -f $_file ]] || die "$_file: no such settings file"
+  _problem=$(bash -n -- "$_file" 2>&1) || die "$(short "$_file") is not valid bash: ${_problem#"$_file: "}"
+  _before=$'\n'$(compgen -A variable)$'\n'
+  # shellcheck disable=SC1090 # the user's settings, or a profile
+  source "$_file" || die "$(short "$_file") failed; it may only hold assignments such as SIZES=(100 500)"
+  while IFS= read -r _name; do
+    if [[ -v SETTING_TYPE[$_name] ]]; then
+      local -n _value=$_name
+      _map[$_name]=${_value[*]-}
+      unset -n _value
+      unset -v "$_name"
+    elif [[ $_before != *$'\n'"$_name"$'\n'* ]]; then
+      die "$(short "$_file"): unknown setting $_name; the settings are listed by bin/sweep.sh --help"
+    fi
+  done < <(compgen -A variable)
+}
+
+# _set NAME VALUE FOLDER ORIGIN: check VALUE, resolve a path against FOLDER, and assign the global variable.
+_set() {
+  local name=$1 value=$2 folder=$3 origin=$4
+  local type=${SETTING_TYPE[$name]} where="$1 (from $4)"
+  case $type in
+  sizes) _set_sizes "$value" "$origin" && return ;;
+  bool)
+    case ${value,,} in
+    1 | true | yes | on) value=1 ;;
+    0 | false | no | off | '') value=0 ;;
+    *) die "$where is '$value'; it must be 0 or 1" ;;
+    esac
+    ;;
+  int) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number" ;;
+  count) [[ -z $value || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
+  number) [[ $value =~ ^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$ ]] || die "$where is '$value'; it must be a number" ;;
+  word) [[ $value =~ ^[^/[:space:]-][^/[:space:]]*$|^$ ]] ||
+    die "$where is '$value'; it must not hold spaces or slashes, nor start with a dash" ;;
+  choice:*) [[ ",${type#choice:}," == *",$value,"* ]] || die "$where is '$value'; it must be one of ${type#choice:}" ;;
+  path) [[ -z $value ]] || value=$(_absolute "$value" "$folder") ;;
+  model)
+    # A name like Qwen/Qwen2.5-7B is a hub name unless such a folder is there.
+    if [[ $value == [./~]* || (-n $value && -d $folder/$value) ]]; then
+      value=$(_absolute "$value" "$folder")
+      value=$(short "$value")
+    fi
+    ;;
+  esac
+  printf -v "$name" '%s' "$value"
+}
+
+_absolute() {
+  case $1 in
+  /*) printf '%s' "$1" ;;
+  \~/*) printf '%s' "$HOME/${1#\~/}" ;;
+  *) printf '%s' "$2/${1#./}" ;;
+  esac
+}
+
+_set_sizes() {
+  local size seen=' '
+  SIZES=()
+  read -r -a SIZES <<<"${1//[,$'\n']/ }"
+  ((${#SIZES[@]} > 0)) || die "SIZES (from $2) is empty; give at least one, for example SIZES=(100 500)"
+  for size in "${SIZES[@]}"; do
+    [[ $size != 0 ]] || die "size 0 in SIZES (from $2) has nothing to train; --with-base evaluates the base model as size 0"
+    [[ $size =~ ^[1-9][0-9]{0,8}$ ]] || die "size '$size' in SIZES (from $2) is not a whole number above 0"
+    [[ $seen != *" $size "* ]] || die "size $size is in SIZES (from $2) twice"
+    seen+="$size "
+  done
+}
+
+# _derive PROFILE_DATASET PROFILE_MODEL: what follows from the settings where they are empty.
+_derive() {
+  local data='' stem
+  [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
+  [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
+  SAVES_DIR=$(short "$SAVES_DIR")
+  MODEL=${MODEL/#@saves/$SAVES_DIR}
+  stem=${MODEL%/}
+  stem=${stem##*/}
+  : "${MODEL_NAME:=${stem//[[:space:]]/_}}"
+  if [[ -n $TRAIN_FILE ]]; then
+    data=${TRAIN_FILE##*/}
+    data=${data%.*}
+  elif [[ $DATASET != "$1" ]]; then
+    data=${DATASET##*/}
+  fi
+  data=${data//[[:space:]]/_}
+  if [[ -z $SWEEP_NAME ]]; then
+    SWEEP_NAME=$PROFILE
+    [[ $MODEL == "${2/#@saves/$SAVES_DIR}" ]] || SWEEP_NAME=$MODEL_NAME
+    SWEEP_NAME+=${data:+-$data}
+  fi
+  LOGS_DIR=$(short "$LOGS_DIR")
+  OBJS_DIR=$(short "$OBJS_DIR")
+  DATA_DIR=$(short "${DATA_DIR:-$ROOT/data/$SWEEP_NAME}")
+}
+
+# run_name SIZE: the run's name, the seed's `240731-llm_train_100` with the sweep's name for its date.
+run_name() { printf '%s-llm_train_%s' "$SWEEP_NAME" "$1"; }
+
+# adapter_folder SIZE
+adapter_folder() { printf '%s/%s/lora/%s' "$SAVES_DIR" "$MODEL_NAME" "$(run_name "$1")"; }

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Summary: Print the table and draw the pictures of a sweep.
+#
+# Usage: bin/results.sh [--SETTING VALUE]...
+#
+# Reads the records objs/<run>.json; writes the table to the terminal, and results.csv, results.json, the learning
+# curve, the radar, a confusion matrix per size and the training losses to objs/<sweep>/.
+#
+# Exit status: 0 done, 2 something for you to mend.
+
+set -Eeuo pipefail
+# shellcheck source=lib/all.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+
+main() {
+  begin_script "$0" "$@"
+  own_children
+  start_group "the drawing of the results" - python py/see_results.py --objs "$OBJS_DIR" --name "$SWEEP_NAME" \
+    --split "$SPLIT" --saves "$SAVES_DIR/$MODEL_NAME/lora" --sizes "${SIZES[@]}"
+  wait_group "$GROUP"
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Summary: Install the pinned environment; every other script does this by itself on its first run.
+#
+# Usage: bin/setup.sh [gpu] [modelscope] [dev]
+#
+#   gpu         vLLM as well, for a GPU host
+#   modelscope  what USE_MODELSCOPE_HUB=1 needs as well
+#   dev         what the tests and `make lint` need as well
+#
+# The environment is .venv/, or the folder that FEWSHOT_VENV names. PYTHON chooses the interpreter (3.12 or 3.11).
+
+set -Eeuo pipefail
+# shellcheck source=lib/all.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+
+main() {
+  local part
+  for part; do
+    case $part in
+    -h | --help)
+      show_help "$0"
+      exit 0
+      ;;
+    gpu | modelscope | dev) ;;
+    *) die "unknown part '$part'; see bin/setup.sh --help" ;;
+    esac
+  done
+  use_environment "$@"
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Summary: Run the whole sweep: data, training, evaluation, learning curve.
+#
+# Usage: bin/sweep.sh [--SETTING VALUE]...
+#        nohup docker compose run sweep > sweep.log 2>&1 &
+#
+# For each N in SIZES (settings.sh): trains an adapter on N examples and evaluates it on the held-out split; then
+# prints the table and draws the learning curve. Without settings it runs the embedded profile `tiny`: synthetic
+# data, a small model, no GPU and no download but the packages, which the first run installs.
+#
+# What is finished is skipped, so that the same command goes on after an interruption. A size that fails does not
+# stop the others.
+#
+# Exit status: 0 all done, 1 some sizes failed, 2 something for you to mend, 130/143/129 interrupted.
+
+set -Eeuo pipefail
+# shellcheck source=lib/all.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+
+# step NAME COMMAND...: run one script of the sweep; returns its exit status.
+step() {
+  local name=$1 begun=$SECONDS status=0
+  shift
+  start_group "the step '$name'" - "$@"
+  wait_group "$GROUP" || status=$?
+  if ((status == 0)); then
+    say "$name: done in $((SECONDS - begun)) s"
+  else
+    say "$name: ended with status $status after $((SECONDS - begun)) s"
+  fi
+  return "$status"
+}
+
+# lock_outputs: one sweep at a time for one folder of results. The lock ends with this process, however it ends.
+lock_outputs() {
+  exec 9>>"$OBJS_DIR/.sweep.lock"
+  flock -n 9 || die "another sweep writes to $OBJS_DIR: $(<"$OBJS_DIR/.sweep.lock"); wait for it, or give this one another OBJS_DIR, SAVES_DIR and LOGS_DIR"
+  printf 'process %s, started %s\n' "$$" "$(date -Is)" >"$OBJS_DIR/.sweep.lock"
+}
+
+main() {
+  local failed=0
+  begin_script "$0" "$@"
+  ensure_folder "$OBJS_DIR"
+  lock_outputs
+  own_children
+  say "sweep $SWEEP_NAME: sizes ${SIZES[*]}, model $MODEL, on the ${DEVICE^^}"
+  step data bin/build_data.sh "$@"
+  [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh "$@"
+  step training bin/train.sh "$@" || failed=$?
+  ((failed <= 1)) || exit "$failed"
+  step evaluation bin/eval.sh "$@" || failed=$?
+  ((failed <= 1)) || exit "$failed"
+  step results bin/results.sh "$@" || failed=$?
+  say "sweep $SWEEP_NAME: ended after $SECONDS s; results in $OBJS_DIR/$SWEEP_NAME/"
+  exit "$failed"
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

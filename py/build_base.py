@@ -1,0 +1,219 @@
+"""Prepare the base model of the ``tiny`` profile: tokenizer, random weights and an unlabelled pretraining corpus.
+
+    python py/build_base.py prepare --base saves/tiny/base -- llamafactory-cli train --stage pt ...
+    python py/build_base.py finish --base saves/tiny/base --log logs/tiny.base.log
+
+Between the two, ``bin/base_model.sh`` pretrains it with ``llamafactory-cli train --stage pt``: one small GLM that has
+read synthetic abstracts, has never seen which section one belongs to, and is fine-tuned with LoRA like any other
+model. ``prepare`` exits with 3 when the model is there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fewshot_sft import tiny_corpus, tiny_vocabulary
+from fewshot_sft.errors import UserError, run
+from fewshot_sft.evaluation_files import set_aside
+from fewshot_sft.identity import changes, read_record, settings_of
+from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.prompts import render_instruction
+from fewshot_sft.provenance import git_revision, now, versions
+from fewshot_sft.tiny_corpus import LABELS, unlabelled
+from fewshot_sft.trainer_output import broken_loss, losses
+
+# The names of GLM-4's own special tokens, so that LLaMA-Factory's `glm4` template works unchanged.
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "[MASK]",
+    "[gMASK]",
+    "[sMASK]",
+    "<sop>",
+    "<eop>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|observation|>",
+)
+DATASET = "base_corpus"
+RECORD = "base_model.json"
+EXIT_DONE = 3
+# The texts follow from this code as much as from the settings.
+CODE = [Path(module.__file__ or "") for module in (tiny_corpus, tiny_vocabulary)] + [Path(__file__)]
+PATHS = {"output_dir", "dataset_dir", "model_name_or_path"}
+# Chosen by trial: raw abstracts, chat turns in the prompt's own form, lists of the categories.
+MIX = {"raw": 0.35, "chat": 0.55, "categories": 0.10}
+LONG_INSTRUCTIONS = 0.3
+
+
+def corpus(texts: int, seed: int) -> list[str]:
+    """Return ``texts`` pretraining documents, shuffled: no document is paired with its section anywhere.
+
+    A *raw* one is an abstract and its key terms; a *chat* one asks for the key terms in the chat template that
+    fine-tuning uses; a *categories* one lists the categories in random order.
+    """
+    rng = random.Random(f"few-shot-sft tiny corpus {seed}")
+    documents = []
+    for text, terms in unlabelled(texts, seed):
+        kind = rng.choices(list(MIX), list(MIX.values()))[0]
+        if kind == "raw":
+            documents.append(f"{text}\nKey terms: {terms}")
+        elif kind == "chat":
+            # Mostly a short instruction, sometimes one as long as the classifier's: the distance must not matter.
+            long = rng.random() < LONG_INSTRUCTIONS
+            system = render_instruction(rng.sample(LABELS, len(LABELS))) if long else "You are a patent examiner."
+            user = f"List the key terms of the document:\n{text}"
+            documents.append(f"[gMASK]<sop><|system|>\n{system}<|user|>\n{user}<|assistant|>\n{terms}")
+        else:
+            names = rng.sample(LABELS, len(LABELS))
+            documents.append("\n".join(f'"{name}"' for name in names))
+    return documents
+
+
+def make_tokenizer(documents: list[str], vocabulary: int, folder: Path) -> None:
+    """Train a byte-level BPE tokenizer of ``vocabulary`` entries on the corpus and save it to ``folder``."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    instruction = render_instruction(LABELS)
+    tokenizer.train_from_iterator([*documents, *[instruction] * (len(documents) // 4)], trainer)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens=list(SPECIAL_TOKENS[1:]),
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    ).save_pretrained(folder)
+
+
+def make_model(vocabulary: int, hidden: int, layers: int, seed: int, folder: Path) -> int:
+    """Save a randomly initialised GLM to ``folder`` and return its number of parameters."""
+    import torch
+    from transformers import GenerationConfig, GlmConfig, GlmForCausalLM
+
+    torch.manual_seed(seed)
+    config = GlmConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=hidden // 4,
+        max_position_embeddings=2048,
+        attention_bias=True,
+        tie_word_embeddings=False,
+        pad_token_id=0,
+        eos_token_id=[0, SPECIAL_TOKENS.index("<|user|>"), SPECIAL_TOKENS.index("<|observation|>")],
+        bos_token_id=None,
+    )
+    model = GlmForCausalLM(config)
+    model.generation_config = GenerationConfig(eos_token_id=config.eos_token_id, pad_token_id=0, do_sample=False)
+    model.save_pretrained(folder)
+    return model.num_parameters()
+
+
+def decides(settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
+    """Return all that the base model depends on: the generator's code, the sizes, the trainer's settings."""
+    return {
+        "code": {path.name: sha256_file(path) for path in CODE},
+        "settings": {
+            "texts": args.texts,
+            "vocabulary": args.vocabulary,
+            "hidden": args.hidden,
+            "layers": args.layers,
+            "seed": args.seed,
+            **{key: value for key, value in settings.items() if key not in PATHS},
+        },
+        "versions": versions(("llamafactory", "torch", "transformers", "tokenizers")),
+    }
+
+
+def prepare(args: argparse.Namespace, command: list[str]) -> int:
+    """Write the initial model and the corpus unless the pretrained model of the same identity is there."""
+    parts = decides(settings_of(command), args)
+    identity = sha256_json(parts)
+    record = read_record(args.base / RECORD)
+    if not args.force and record.get("status") == "done" and record.get("identity") == identity:
+        print(f"base model: already there ({args.base})")
+        return EXIT_DONE
+    if args.base.exists():
+        why = "--force" if args.force else changes(record.get("decides"), parts)
+        set_aside([args.base], record.get("identity"), why)
+    # One thread: the tokenizer trainer's merges must not depend on scheduling.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    documents = corpus(args.texts, args.seed)
+    for stale in (args.init, args.part):
+        shutil.rmtree(stale, ignore_errors=True)
+    args.init.mkdir(parents=True)
+    make_tokenizer(documents, args.vocabulary, args.init)
+    parameters = make_model(args.vocabulary, args.hidden, args.layers, args.seed, args.init)
+    write_json(args.init / f"{DATASET}.json", [{"text": text} for text in documents])
+    entry = {"file_name": f"{DATASET}.json", "columns": {"prompt": "text"}}
+    write_json(args.init / "dataset_info.json", {DATASET: entry})
+    note = {"schema": 1, "kind": "base model", "identity": identity, "decides": parts, "parameters": parameters}
+    write_json(args.init / RECORD, note)
+    print(f"base model: {parameters:,} parameters, to be pretrained on {len(documents):,} synthetic documents")
+    return 0
+
+
+def finish(args: argparse.Namespace) -> int:
+    """Check the pretraining's loss, write the record and give the model its final name, in one step."""
+    logged = losses(args.part)
+    if (reason := broken_loss(logged, read_json(args.part / "all_results.json").get("train_loss"))) is not None:
+        raise UserError(f"base model: {reason} (log: {args.log})")
+    record = read_json(args.init / RECORD) | {
+        "status": "done",
+        "loss": {"first": logged[0][1], "last": logged[-1][1]},
+        "steps": logged[-1][0],
+        "seconds": args.seconds,
+        "finished": now(),
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }
+    write_json(args.part / RECORD, record)
+    os.replace(args.part, args.base)
+    shutil.rmtree(args.init)
+    print(f"base model: pretrained, loss {record['loss']['last']:.3f} ({args.base})")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    """Run ``prepare`` or ``finish``."""
+    command: list[str] = []
+    if "--" in argv:
+        cut = argv.index("--")
+        argv, command = argv[:cut], argv[cut + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=("prepare", "finish"))
+    parser.add_argument("--base", type=Path, required=True, help="folder of the pretrained model")
+    parser.add_argument("--texts", type=int, default=8000, help="pretraining documents")
+    parser.add_argument("--vocabulary", type=int, default=1280, help="entries of the tokenizer")
+    parser.add_argument("--hidden", type=int, default=128, help="width of the model")
+    parser.add_argument("--layers", type=int, default=2, help="depth of the model")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--force", action="store_true", help="make it again; what is there is moved aside")
+    parser.add_argument("--seconds", type=int, help="wall time of the trainer")
+    parser.add_argument("--log", type=Path, help="log of the trainer, for messages")
+    args = parser.parse_args(argv)
+    args.init, args.part = args.base.with_name("init"), args.base.with_name("base.part")
+    return prepare(args, command) if args.step == "prepare" else finish(args)
+
+
+if __name__ == "__main__":
+    run(main)

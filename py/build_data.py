@@ -1,0 +1,159 @@
+"""Build the data of a sweep: nested training subsets, a validation and a test split, as Alpaca JSON.
+
+python py/build_data.py --source generator --sizes 50 100 200 400 --out data/tiny
+python py/build_data.py --source files --train-file train.csv --test-file test.csv \\
+    --text-column text --label-column label --sizes 100 500 1000 2000 --out data/mine
+python py/build_data.py --source hub --dataset ccdv/patent-classification --dataset-config abstract \\
+    --sizes 100 500 1000 2000 --out data/patents
+
+Writes llm_train_<N>.json, llm_valid.json, llm_test.json, dataset_info.json and manifest.json. The same arguments give
+the same bytes; other sizes leave the files of these sizes as they are.
+
+Without a validation or test split one is held out of the training rows: --valid-count and --test-count rows, or 10 %
+and 20 % of them. With one, the counts are caps. Training rows are cleaned (repeated texts, texts that also are in
+validation or test); validation and test rows are kept, so that figures compare with published ones, and what repeats
+there is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fewshot_sft import cleaning, data_report, dataset_info, labels, manifest, prompts, sampling, sources
+from fewshot_sft.errors import UserError, run
+from fewshot_sft.jsonio import dumps, sha256_file, sha256_json
+
+GENERATED = {"valid": 300, "test": 300}
+
+
+def main(argv: list[str]) -> int:
+    """Build the data that the command line asks for and return the exit status."""
+    args = parse(argv)
+    sizes = sampling.parse_sizes(args.sizes)
+    counts = {"valid": args.valid_count, "test": args.test_count}
+    # What is cheap to check comes before a download.
+    manifest.check_writable(args.out)
+    register = dataset_info.read(args.out / dataset_info.FILE)
+    template = prompts.read_template(args.instruction_file)
+    given = labels.read_labels_file(args.labels_file) if args.labels_file else None
+
+    tables, source = load(args, counts)
+    if args.labels_file:
+        source["labels_file"] = {"path": str(args.labels_file), "sha256": sha256_file(args.labels_file)}
+    full, removed = {}, {}
+    for split, table in tables.items():
+        full[split], empty = cleaning.rows_with_text(table)
+        removed[split] = {"empty_text": [index + 1 for index in empty]}
+    names, assigned = labels.assign(tables, full, given, template)
+    found = {split: cleaning.examples(tables[split], full[split], assigned[split]) for split in tables}
+    repeated = cleaning.repeats_in_evaluation(found)
+    held_out = {split: found[split] for split in ("test", "valid") if split in found}
+    clean, reasons = cleaning.clean_training(found["train"], held_out)
+    removed["train"] |= reasons
+
+    pool, evaluation = sampling.hold_out(clean, held_out, counts, args.seed)
+    if sizes[-1] > len(pool):
+        raise UserError(data_report.too_large(sizes[-1], pool, evaluation, tables, removed))
+    splits = {
+        f"llm_train_{size}": subset for size, subset in sampling.subsets(pool, sizes, args.seed, args.sampling).items()
+    } | {f"llm_{split}": evaluation[split] for split in ("valid", "test")}
+
+    instruction = prompts.render_instruction(names, template)
+    files = {
+        f"{name}.json": manifest.split_file(rows, instruction, args.document_prefix) for name, rows in splits.items()
+    }
+    records = {name: manifest.split_record(name, rows, names, files[f"{name}.json"]) for name, rows in splits.items()}
+    decisive = {
+        "labels": names,
+        "instruction": instruction,
+        "document_prefix": args.document_prefix,
+        "seed": args.seed,
+        "sampling": args.sampling,
+    }
+    rows = {"train": pool, **evaluation}
+    content = {
+        "schema": 1,
+        "kind": "data",
+        # The sizes are not part of it: a further size leaves the others' data as they are.
+        "identity": sha256_json(decisive | {split: [row.sha256 for row in rows[split]] for split in rows}),
+        "source": source,
+        **decisive,
+        "sizes": sizes,
+        "splits": records,
+        "removed": {split: data_report.counted(reasons) for split, reasons in removed.items()},
+        "kept_repeats": {split: data_report.counted(reasons) for split, reasons in repeated.items()},
+        "warnings": data_report.warnings(names, pool, records, removed, repeated),
+    }
+    files[dataset_info.FILE] = dumps(dataset_info.register(register, splits)).encode()
+    report(args.out, content, manifest.save(args.out, content, files), manifest.stale(args.out, files))
+    return 0
+
+
+def load(args: argparse.Namespace, counts: Mapping[str, int | None]) -> tuple[sources.Tables, dict[str, Any]]:
+    """Return the tables of the source that was asked for, and a record of it."""
+    if args.source == "generator":
+        wanted = {split: count or GENERATED[split] for split, count in counts.items()}
+        return sources.from_generator({"train": args.train_pool, **wanted}, args.seed)
+    if args.source == "hub":
+        return sources.from_hub(args.dataset, args.dataset_config, args.text_column, args.label_column)
+    if not args.train_file:
+        raise UserError("--source files needs --train-file")
+    paths = {"train": args.train_file, "valid": args.valid_file, "test": args.test_file}
+    given = {split: path for split, path in paths.items() if path}
+    return sources.from_files(given, args.text_column, args.label_column, args.encoding)
+
+
+def report(out: Path, content: Mapping[str, Any], written: Sequence[str], stale: Sequence[str]) -> None:
+    """Print the table and what was written on stdout, warnings on stderr."""
+    for warning in content["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(data_report.table(content["splits"]))
+    if stale:
+        print(f"note: not of these sizes, left as they were: {', '.join(stale)}")
+    print(f"data: wrote {', '.join(written)} to {out}" if written else f"data: up to date ({out})")
+
+
+def positive(value: str) -> int:
+    """Return a count given as text; 0 and less are errors of the command line."""
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f'"{value}" is not a whole number of 1 or more')
+    return int(value)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--source", required=True, choices=["generator", "hub", "files"], help="where the labelled texts come from")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder to write, usually data/<NAME>")
+    add("--sizes", nargs="+", default=["100", "500", "1000", "2000"], metavar="N", help="training subsets")
+    add("--sampling", choices=["nested", "independent"], default="nested", help="nested and stratified (default)")
+    add("--seed", type=int, default=42, help="of generator and sampling (default %(default)s)")
+    add("--valid-count", type=positive, metavar="N", help="validation rows: at most, or to hold out")
+    add("--test-count", type=positive, metavar="N", help="test rows: at most, or to hold out")
+    add("--train-pool", type=positive, default=2000, metavar="N", help="generator: training rows (default %(default)s)")
+    add("--dataset", default="ccdv/patent-classification", help="hub: name of the data set (default %(default)s)")
+    add("--dataset-config", default=None, metavar="NAME", help="hub: configuration, as abstract")
+    add("--train-file", type=Path, metavar="FILE", help="files: .csv, .tsv, .json, .jsonl or .parquet")
+    add("--valid-file", type=Path, metavar="FILE", help="files: validation rows")
+    add("--test-file", type=Path, metavar="FILE", help="files: test rows")
+    add("--encoding", default="utf-8", help="files: encoding of text files (default %(default)s)")
+    add("--text-column", default="text", metavar="NAME", help="column of the text (default %(default)s)")
+    add("--label-column", default="label", metavar="NAME", help="column of the label (default %(default)s)")
+    add("--labels-file", type=Path, metavar="FILE", help="categories: one a line, a JSON list, or JSON value -> name")
+    add("--instruction-file", type=Path, metavar="FILE", help="template of the instruction, with {categories}")
+    add(
+        "--document-prefix",
+        default=prompts.DOCUMENT_PREFIX,
+        metavar="TEXT",
+        help="before each text (default %(default)r)",
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,157 @@
+"""One question to an OpenAI-compatible server through LangChain's ``ChatOpenAI``, asked again where that can help."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from .endpoint import hide_key, is_loopback
+
+# Besides 5xx: the server says itself that a later try may succeed.
+PASSING_STATUS = (408, 429)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and when to ask again: after ``wait`` s plus jitter, doubled each time, ``longest`` s at most."""
+
+    retries: int = 5
+    wait: float = 0.5
+    longest: float = 8.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said, stripped as the seed does; ``cut`` when max_tokens ended it; ``seconds`` of the call."""
+
+    text: str
+    cut: bool
+    seconds: float
+
+
+class Refused(Exception):
+    """The server refuses the request for good (401, 404, 400, ...): asking again or restarting it changes nothing."""
+
+
+class Unanswered(Exception):
+    """No answer after all retries: no connection, no reply in time, 429, 5xx or something that is no completion."""
+
+
+class ChatClient:
+    """A chat model behind ``base_url``. It belongs to the event loop that it is first used in."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str,
+        *,
+        max_tokens: int,
+        timeout: float,
+        retry: Retry | None = None,
+    ) -> None:
+        # 2 s of imports, which a command that only skips finished work does not need.
+        import openai
+        from langchain_openai import ChatOpenAI
+
+        self._key = api_key
+        self._timeout = timeout
+        self._retry = retry or Retry()
+        # An http client of our own decides about proxies: `trust_env` reads HTTP_PROXY and the like, which a local
+        # server must not be asked through, whatever NO_PROXY says.
+        environment = not is_loopback(base_url)
+        self._http = openai.DefaultAsyncHttpxClient(trust_env=environment)
+        self._chat = ChatOpenAI(
+            base_url=base_url,
+            model=model,
+            api_key=api_key,
+            temperature=0,
+            # ChatOpenAI sends its own max_tokens as max_completion_tokens, which LLaMA-Factory's server ignores.
+            extra_body={"max_tokens": max_tokens},
+            timeout=timeout,
+            max_retries=0,
+            use_responses_api=False,
+            http_async_client=self._http,
+            # Never used, but made from the environment's proxies (and OPENAI_PROXY) if it is left out.
+            http_client=openai.DefaultHttpxClient(trust_env=environment),
+            http_socket_options=(),
+            openai_proxy="",
+        )
+
+    async def ask(self, system: str, human: str) -> Answer:
+        """Return the model's answer to one system and one human message.
+
+        Raises:
+            Refused: 4xx other than 408 and 429.
+            Unanswered: anything else, after the last retry.
+        """
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+        retry = self._retry
+        # One object a question: its state is shared by all tasks of a thread.
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(retry.retries + 1),
+            wait=wait_exponential_jitter(multiplier=retry.wait, max=retry.longest, jitter=retry.wait),
+            retry=retry_if_exception(_passes),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._ask_once, system, human)
+        except Exception as error:
+            reason = hide_key(self._describe(error), self._key)
+            raise (Unanswered if _passes(error) else Refused)(reason) from error
+
+    async def _ask_once(self, system: str, human: str) -> Answer:
+        begin = time.monotonic()
+        # ChatOpenAI's timeout is per read: a server that sends a byte now and then would never reach it.
+        async with asyncio.timeout(self._timeout):
+            message = await self._chat.ainvoke([("system", system), ("human", human)])
+        if not isinstance(message.content, str):
+            raise TypeError(f"the answer is no text: {message.content!r}")
+        cut = message.response_metadata.get("finish_reason") == "length"
+        return Answer(message.content.strip(), cut, time.monotonic() - begin)
+
+    def _describe(self, error: Exception) -> str:
+        import openai
+
+        if (status := _status(error)) is not None:
+            return f"HTTP {status}: {_excerpt(error) or 'no text'}"
+        if isinstance(error, (TimeoutError, openai.APITimeoutError)):
+            return f"no answer within {self._timeout:g} s"
+        if isinstance(error, openai.APIConnectionError):
+            return f"no connection, or it broke: {_root(error)}"
+        return f"the answer is no chat completion ({type(error).__name__}: {error}): {_excerpt(error) or 'no text'}"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(error, "status_code", None)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether a later try may succeed. What has no HTTP status (no connection, garbage) may."""
+    if not isinstance(error, Exception):  # CancelledError: we are being ended
+        return False
+    status = _status(error)
+    return status is None or status in PASSING_STATUS or status >= 500
+
+
+def _excerpt(error: Exception) -> str:
+    """The beginning of the response's body, as far as the error knows it."""
+    try:
+        return error.response.text[:200]  # type: ignore[attr-defined]
+    except Exception:  # no response, or one whose body never came
+        return ""
+
+
+def _root(error: BaseException) -> str:
+    """What the lowest exception of the chain says: "Connection refused" rather than "Connection error."."""
+    said = str(error)
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+        said = str(error) or said
+    return said

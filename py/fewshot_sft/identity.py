@@ -1,0 +1,49 @@
+"""What decides a step's result, and how two such accounts differ: a step is skipped only when they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .jsonio import read_json
+
+
+def settings_of(command: list[str]) -> dict[str, str]:
+    """Return a command's flags ``--key value`` as a dictionary; a flag without value is "True"."""
+    settings: dict[str, list[str]] = {}
+    key = None
+    for word in command:
+        if word.startswith("--"):
+            key = word[2:]
+            settings[key] = []
+        elif key is not None:
+            settings[key].append(word)
+    return {key: " ".join(words) or "True" for key, words in settings.items()}
+
+
+def changes(before: object, after: dict[str, Any]) -> str:
+    """Say in words which of the deciding parts differ, for example ``settings changed (epochs: 3.0 -> 5.0)``."""
+    if not isinstance(before, dict):
+        return "it has no record of what made it"
+    found = []
+    for part, new in after.items():
+        old = before.get(part)
+        if old == new:
+            continue
+        detail = ""
+        if isinstance(old, dict) and isinstance(new, dict) and part in ("settings", "versions"):
+            keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+            listed = ", ".join(f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in keys)
+            detail = f" ({listed})"
+        found.append(f"{part} changed{detail}")
+    return ", ".join(found) or "nothing changed"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return a record, or {} when it is missing or damaged: then it proves nothing."""
+    try:
+        found = read_json(path)
+    except UserError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,36 @@
+"""The pickle that the seed's ``see_result.ipynb`` opens as it is. Written here, never read."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+from .jsonio import write_bytes
+
+
+def write(
+    path: str | os.PathLike[str],
+    name: str,
+    answers: Sequence[str],
+    truth: Sequence[str],
+    classes: Sequence[str],
+    metrics: dict[str, float],
+) -> None:
+    """Write the seed's ``EvalData`` atomically, as a ``SimpleNamespace``: no class of ours is needed to open it.
+
+    ``metrics`` is to be the seed's own scoring, so that the notebook's figures compare with published ones.
+    """
+    known = set(classes)
+    strangers = [answer for answer in answers if answer not in known]
+    data = SimpleNamespace(
+        name=name,
+        in_cnt=len(answers) - len(strangers),
+        not_in_cnt=len(strangers),
+        preds=list(answers),
+        labels=list(truth),
+        not_in_texts=strangers,
+        eval=dict(metrics),
+    )
+    write_bytes(path, pickle.dumps(data, protocol=4))

@@ -1,0 +1,206 @@
+"""What LLaMA-Factory leaves in a run's folder: examples, losses, checkpoints, and whether they can be believed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .jsonio import read_json, write_bytes
+
+TOKENIZED = "tokenized"
+LOG_TAIL = 40_000
+
+
+def failure_of_process(exit_code: int, log: Path) -> str | None:
+    """Return why the trainer's process failed, in one line, or None when it ended with status 0.
+
+    Only words are taken from the log, never a number that a result depends on.
+    """
+    if exit_code == 0:
+        return None
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - LOG_TAIL))
+            tail = stream.read().decode("utf-8", "replace")
+    except OSError:
+        tail = ""
+    if "OutOfMemoryError" in tail or "CUDA out of memory" in tail:
+        return (
+            "CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the same factor, or lower "
+            "CUTOFF_LEN, or add TRAIN_ARGS='--quantization_bit 4'"
+        )
+    if "No space left on device" in tail:
+        return "the disk is full; free some space and run again"
+    if exit_code > 128:
+        return f"the trainer was ended by signal {exit_code - 128}" + (
+            " (killed: often the machine ran out of memory)" if exit_code == 137 else ""
+        )
+    errors = [line.strip() for line in tail.splitlines() if re.match(r"\s*[\w.]*(Error|Exception)\b.*:", line)]
+    return f"the trainer ended with status {exit_code}" + (f": {errors[-1][:300]}" if errors else "")
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    """Return (optimizer step, loss) of each entry of ``trainer_log.jsonl``; a step logged twice counts as last logged.
+
+    Raises:
+        UserError: the file is missing or a line is no JSON.
+    """
+    path = folder / "trainer_log.jsonl"
+    found: dict[int, float] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the trainer logged nothing") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            raise UserError(f"{path}: line {number}: not valid JSON") from None
+        if entry.get("loss") is not None:
+            found[entry["current_steps"]] = float(entry["loss"])
+    return sorted(found.items())
+
+
+def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, Any], str | None]:
+    """Check a training that ended with status 0.
+
+    Returns:
+        what was found (``examples``, ``tokens``, ``loss``), and the reason why it has failed or None.
+    """
+    findings: dict[str, Any] = {}
+    try:
+        lengths = _token_lengths(folder / TOKENIZED / "train")
+        findings["examples"] = len(lengths)
+        if len(lengths) != size:
+            return (
+                findings,
+                f"the trainer had {len(lengths)} examples, not {size} (dropped rows, packing or max_samples)",
+            )
+        cutoff = int(settings["cutoff_len"])
+        findings["tokens"] = {
+            "max": max(lengths),
+            "mean": round(sum(lengths) / len(lengths), 1),
+            "truncated": sum(length >= cutoff for length in lengths),
+            "cutoff": cutoff,
+        }
+        results = read_json(folder / "all_results.json")
+        state = read_json(folder / "trainer_state.json")
+        logged = losses(folder)
+    except (UserError, KeyError, ValueError) as error:
+        return findings, f"the trainer's output is incomplete: {error}"
+    if (reason := _count_differs(results, state, size, settings)) is not None:
+        return findings, reason
+    mean = results.get("train_loss")
+    if (reason := broken_loss(logged, mean)) is not None:
+        return findings, reason
+    findings["loss"] = {"first": logged[0][1], "last": logged[-1][1], "mean": mean}
+    findings["steps"] = state["global_step"]
+    return findings, _broken_adapter(folder)
+
+
+def _token_lengths(folder: Path) -> list[int]:
+    """Return the length in tokens of each example that the trainer trained on (its own tokenized data set)."""
+    from datasets import load_from_disk  # a second of imports that `begin` does not need
+
+    try:
+        data = load_from_disk(str(folder))
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{folder}: the trainer's tokenized examples are not there ({error})") from None
+    return [len(ids) for ids in data["input_ids"]]
+
+
+def _count_differs(results: dict[str, Any], state: dict[str, Any], size: int, settings: dict[str, str]) -> str | None:
+    """Compare with the trainer's own account: examples = rate x time / epochs, both rounded when it wrote them."""
+    if state.get("global_step") != state.get("max_steps"):
+        return f"the trainer stopped at step {state.get('global_step')} of {state.get('max_steps')}"
+    rate, seconds = results.get("train_samples_per_second"), results.get("train_runtime")
+    if "max_steps" in settings or not rate or not seconds:
+        return None
+    counted = rate * seconds / float(settings["num_train_epochs"])
+    tolerance = 0.5 + size * 0.0006 / rate + size * 0.0006 / seconds
+    if abs(counted - size) > tolerance:
+        return f"the trainer counted {counted:.1f} examples an epoch, not {size}"
+    return None
+
+
+def broken_loss(logged: list[tuple[int, float]], mean: float | None) -> str | None:
+    """Return why a training's losses cannot be right (nan, infinite, exactly 0, none at all), or None."""
+    remedy = "GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE"
+    for step, loss in logged:
+        if not math.isfinite(loss):
+            return f"the loss is {loss} at step {step}; {remedy}"
+        if loss == 0:
+            return f"the loss is exactly 0 at step {step}, the mark of an overflow; {remedy}"
+    if not logged or mean is None:
+        return "the trainer logged no loss; lower LOGGING_STEPS"
+    if not math.isfinite(mean) or mean == 0:
+        return f"the mean loss is {mean}; {remedy}"
+    return None
+
+
+def _broken_adapter(folder: Path) -> str | None:
+    """Return why the adapter's weights cannot be right: none there, not finite, or as untouched as at the start."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / "adapter_model.safetensors"
+    try:
+        with safe_open(str(path), framework="pt") as weights:
+            tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        return f"{path}: no adapter can be read ({error})"
+    if any(not tensor.isfinite().all() for tensor in tensors.values()):
+        return f"{path}: weights that are not finite"
+    if not any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name):
+        return f"{path}: lora_B is zero everywhere, the adapter changes nothing"
+    return None
+
+
+def remove_tokenized(folder: Path) -> None:
+    """Remove the tokenized examples: counted, they are of no more use, and a later training must not find them."""
+    shutil.rmtree(folder / TOKENIZED, ignore_errors=True)
+
+
+def prepare_resume(folder: Path) -> int:
+    """Leave in ``folder`` only what LLaMA-Factory may go on from; return the step of the last whole checkpoint, or 0.
+
+    A checkpoint that was being written when the trainer died is removed, with what was logged after the last whole
+    one, and so are tokenized examples, which LLaMA-Factory would take in place of the data that it is told to use.
+    """
+    remove_tokenized(folder)
+    last = 0
+    for path in folder.glob("checkpoint-*"):
+        step = path.name.removeprefix("checkpoint-")
+        if step.isdigit() and _is_whole(path):
+            last = max(last, int(step))
+        else:
+            shutil.rmtree(path)
+    log = folder / "trainer_log.jsonl"
+    if log.is_file():
+        write_bytes(log, b"".join(line + b"\n" for line in log.read_bytes().splitlines() if _step_of(line) <= last))
+    return last
+
+
+def _step_of(line: bytes) -> float:
+    try:
+        return json.loads(line)["current_steps"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # a torn line
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Return whether all of a checkpoint is there: the trainer writes ``trainer_state.json`` last."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        read_json(checkpoint / "trainer_state.json")
+        with safe_open(str(checkpoint / "adapter_model.safetensors"), framework="np"):
+            pass
+    except (UserError, SafetensorError, OSError):
+        return False
+    return all(zipfile.is_zipfile(path) for path in (checkpoint / "optimizer.pt", checkpoint / "scheduler.pt"))

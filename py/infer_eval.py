@@ -1,0 +1,265 @@
+"""Evaluate one size through a running OpenAI-compatible server: ask every item, score, write the record.
+
+    FEWSHOT_API_KEY=... python py/infer_eval.py --run tiny-llm_train_100 --name tiny --size 100 --data data/tiny \\
+        --base-url http://127.0.0.1:8000/v1 --served-model tiny --template glm4 \\
+        --model saves/tiny/base --adapter saves/tiny/lora/tiny-llm_train_100
+
+Answers are kept in objs/<run>.predictions.jsonl as they arrive; run the same command again to go on after an
+interruption. objs/<run>.json is written last, and only when every item has an answer.
+Exit status: 0 done (or done before), 1 incomplete because of the server, 2 something for the user to mend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from fewshot_sft import endpoint, evaluation_set, notebook_pickle, predictions
+from fewshot_sft.client import Answer, ChatClient, Refused, Retry
+from fewshot_sft.errors import UserError, run
+from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one, set_aside
+from fewshot_sft.evaluation_record import findings, summary
+from fewshot_sft.evaluation_set import EvaluationSet, Item
+from fewshot_sft.inference import GaveUp, Patience, ask_all
+from fewshot_sft.jsonio import sha256_json, write_json
+from fewshot_sft.predictions import Prediction, PredictionLog
+from fewshot_sft.progress import Progress
+from fewshot_sft.provenance import PROJECT, git_revision, now, versions
+from fewshot_sft.weights import adapter_identity, model_identity
+
+EXIT_INCOMPLETE = 1
+# Raised when the same predictions would be scored differently: records of before are then made anew.
+SCORING = 1
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate unless the same evaluation is there already; return the exit status."""
+    args = parse_args(argv)
+    data = evaluation_set.load(args.data, args.split, args.limit)
+    decides = what_decides(args, data)
+    files = EvaluationFiles.of(args.objs, args.run, args.split)
+    args.objs.mkdir(parents=True, exist_ok=True)
+    with only_one(files.lock, args.run):
+        return evaluate(args, data, decides, files)
+
+
+def what_decides(args: argparse.Namespace, data: EvaluationSet) -> dict[str, Any]:
+    """Return what the answers depend on: with any of it changed, earlier predictions do not count."""
+    serving = ["llamafactory", "transformers", "peft", "torch", *(["vllm"] if args.backend == "vllm" else [])]
+    installed = versions(serving)
+    return {
+        "items": data.identity,
+        "model": model_identity(args.model),
+        "adapter": adapter_identity(args.adapter) if args.adapter else None,
+        "template": args.template,
+        "backend": args.backend,
+        "max_tokens": args.max_tokens,
+        "temperature": 0,
+        "versions": {package: installed[package] for package in serving if package in installed},
+    }
+
+
+def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles) -> int:
+    """Ask what has no answer yet, then score and write the results; the caller holds the lock."""
+    what = f"size {args.size}"
+    asked = sha256_json(decides)
+    identity = sha256_json({"predictions": asked, "labels": data.labels, "seed": args.seed, "scoring": SCORING})
+    stored = predictions.read(files.predictions)
+    usable = stored.header is not None and stored.header.get("identity") == asked and not args.force
+    complete = usable and not stored.damaged and all(index in stored.predictions for index in range(len(data.items)))
+    if complete and files.pickle.exists() and identity_of(files.record) == identity:
+        print(f"{what}: already evaluated ({files.record})")
+        return 0
+    if files.record.exists():  # beside an evaluation under way it would pass for its result
+        set_aside([files.record, files.pickle], identity_of(files.record), "to be made anew")
+    if not usable:
+        before = stored.header or {}
+        set_aside([files.predictions], before.get("identity"), _why(args.force, before.get("decides"), decides))
+    log = PredictionLog(files.predictions, {"schema": 1, "identity": asked, "run": args.run, "decides": decides})
+    if log.damaged:
+        print(f"{what}: dropped {log.damaged} damaged line(s) of {files.predictions}", file=sys.stderr)
+    started, resumed = now(), len(log.predictions)
+    try:
+        seconds, trouble = ask_missing(args, data, log, what)
+    finally:
+        log.close()
+    if trouble:
+        print(
+            f"{what}: evaluation incomplete: {len(log.predictions)} of {len(data.items)} items answered, "
+            f"{len(data.items) - len(log.predictions)} not; {trouble}. "
+            f"The answers are kept in {files.predictions}; run the same command again to go on",
+            file=sys.stderr,
+        )
+        return EXIT_INCOMPLETE
+    answered = len(log.predictions) - resumed
+    timings: dict[str, Any] = {"started": started, "finished": now(), "answered": answered, "resumed": resumed}
+    if answered:
+        timings |= {"seconds": round(seconds, 3), "items_per_second": round(answered / seconds, 2)}
+    write_results(args, data, log, files, {"timings": timings, "identity": identity})
+    return 0
+
+
+def ask_missing(args: argparse.Namespace, data: EvaluationSet, log: PredictionLog, what: str) -> tuple[float, str]:
+    """Ask the items that ``log`` has no answer to.
+
+    Returns the seconds that it took, and what went wrong with the server ("" when all items have an answer).
+
+    Raises:
+        UserError: the server refuses for good.
+    """
+    missing = [(index, item) for index, item in enumerate(data.items) if index not in log.predictions]
+    if not missing:
+        return 0.0, ""
+    client = ChatClient(
+        args.base_url,
+        args.served_model,
+        endpoint.api_key(),
+        max_tokens=args.max_tokens,
+        timeout=args.request_timeout,
+        retry=Retry(args.max_retries, args.retry_wait),
+    )
+    progress = Progress(what, len(data.items), len(log.predictions), args.progress_seconds)
+
+    async def ask(item: Item) -> Answer:
+        return await client.ask(item.instruction, item.input)
+
+    def keep(index: int, answer: Answer) -> None:
+        log.append(Prediction(index, answer.text, data.items[index].output, answer.seconds, answer.cut))
+        progress.advance()
+
+    async def ask_them() -> list[tuple[int, str]]:
+        patience = Patience(stall=args.stall_seconds)
+        try:
+            return await ask_all(missing, ask, keep, args.concurrency, patience, progress.tick)
+        finally:
+            await client.close()
+
+    begin = time.monotonic()
+    trouble = ""
+    try:
+        failures = asyncio.run(ask_them())
+        if failures:
+            trouble = f"first error: item {failures[0][0]}: {failures[0][1]}"
+    except GaveUp as error:
+        trouble = f"gave up: {error}"
+    except Refused as error:
+        raise UserError(
+            f"{what}: the server refuses: {error} (--base-url {args.base_url}, --served-model {args.served_model}, "
+            f"key from {endpoint.API_KEY}); the answers so far are kept in {log.path}"
+        ) from None
+    finally:
+        progress.close()
+    return time.monotonic() - begin, trouble
+
+
+def write_results(
+    args: argparse.Namespace, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]
+) -> None:
+    """Score all answers; write the pickle, and last the record: it marks the evaluation as complete."""
+    found = [log.predictions[index] for index in range(len(data.items))]
+    answers, truth = [each.pred for each in found], [item.output for item in data.items]
+    result = findings(answers, truth, data.labels, sum(each.cut for each in found), args.seed)
+    # The notebook gets the seed's own scoring, so that its figures compare with those it was published with.
+    notebook_pickle.write(files.pickle, args.run, answers, truth, data.labels, result["seed_scoring"]["metrics"])
+    settings = {
+        "data": str(data.path),
+        "data_sha256": data.sha256,
+        "limit": args.limit,
+        "served_model": args.served_model,
+        "temperature": 0,
+        "max_tokens": args.max_tokens,
+        "concurrency": args.concurrency,
+        "request_timeout": args.request_timeout,
+        "max_retries": args.max_retries,
+    }
+    record = {
+        "schema": 1,
+        "kind": "evaluation",
+        "run": args.run,
+        "name": args.name,
+        "size": args.size,
+        "split": args.split,
+        "model": args.model,
+        "adapter": str(args.adapter) if args.adapter else None,
+        "template": args.template,
+        "backend": args.backend,
+        **result,
+        "predictions": str(files.predictions),
+        "settings": _measured(settings),
+        "versions": versions(),
+        "git_revision": git_revision(),
+        **rest,
+    }
+    write_json(files.record, _measured(record))
+    for line in summary(result):
+        print(f"size {args.size}: {line}")
+
+
+def _measured(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields without those that do not apply: absent rather than null."""
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _why(force: bool, before: object, decides: dict[str, Any]) -> str:
+    if force:
+        return "made anew (--force)"
+    if not isinstance(before, dict):
+        return "not readable, made anew"
+    return f"made anew, for it is of another {', '.join(key for key in decides if before.get(key) != decides[key])}"
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """Parse and check the command line.
+
+    Raises:
+        UserError: a value is out of range or two contradict each other.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--run", required=True, help="NAME-llm_train_SIZE; names the result files")
+    add("--name", required=True, help="the sweep's name")
+    add("--size", type=int, required=True, help="number of training examples; 0 is the base model without adapter")
+    add("--split", choices=("test", "valid"), default="test")
+    add("--data", type=Path, required=True, help="folder with llm_<split>.json and manifest.json")
+    add("--base-url", required=True, help="http://127.0.0.1:PORT/v1")
+    add("--served-model", required=True, help="the name that the server knows the model by")
+    add("--model", required=True, help="folder (or hub name) of the base model that is served")
+    add("--adapter", type=Path, help="folder of the LoRA adapter that is served; none for size 0")
+    add("--template", required=True)
+    add("--backend", choices=("huggingface", "vllm"), default="huggingface")
+    add("--objs", type=Path, default=PROJECT / "objs")
+    add("--concurrency", type=int, default=16, help="requests under way at once (default: 16)")
+    add("--max-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
+    add("--request-timeout", type=float, default=120, help="seconds for one request (default: 120)")
+    add("--max-retries", type=int, default=5, help="for each item (default: 5)")
+    add("--retry-wait", type=float, default=0.5, help="seconds before the first retry, doubled each time, 8 at most")
+    add("--stall-seconds", type=float, default=300, help="give up when nothing is answered for so long (default: 300)")
+    add("--progress-seconds", type=float, default=30, help="between two lines of progress in a log (default: 30)")
+    add("--limit", type=int, help="only the first so many items")
+    add("--seed", type=int, default=42, help="of the seed's own scoring (default: 42)")
+    add("--force", action="store_true", help="ask everything anew; what is there is moved to objs/replaced/")
+    args = parser.parse_args(argv)
+    least = {"size": 0, "concurrency": 1, "max_tokens": 1, "max_retries": 0, "limit": 1, "retry_wait": 0}
+    for name, minimum in least.items():
+        value = getattr(args, name)
+        if value is not None and value < minimum:
+            raise UserError(f"--{name.replace('_', '-')} {value}: {minimum} is the least")
+    for name in ("request_timeout", "stall_seconds", "progress_seconds"):
+        if not getattr(args, name) > 0:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name):g}: more than 0 seconds is needed")
+    args.base_url = endpoint.check_url(args.base_url)
+    if args.run != f"{args.name}-llm_train_{args.size}":
+        raise UserError(f"--run {args.run}: {args.name}-llm_train_{args.size} is expected of --name and --size")
+    if args.size == 0 and args.adapter:
+        raise UserError("--adapter: size 0 is the base model without adapter; leave it out, or give the right --size")
+    if args.size and not args.adapter:
+        raise UserError(f"--adapter is missing: size {args.size} is a trained one (only size 0 has none)")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,109 @@
+"""Show a sweep's results: the table, results.csv, results.json and the pictures, from its evaluation records.
+
+    python py/see_results.py --name tiny
+    python py/see_results.py --name tiny --run glm4-9b-chat --out objs/comparison
+
+Prints the table; writes results.csv, results.json and the pictures (PNG and SVG) to objs/<NAME>, or to --out. Only
+records are read: objs/<NAME>-llm_train_<N>.json, and in each adapter's folder training.json and trainer_log.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fewshot_sft.errors import UserError, run
+from fewshot_sft.jsonio import write_bytes, write_json
+from fewshot_sft.provenance import PROJECT
+from fewshot_sft.sweeps import Sweep, read_sweep, warnings_of
+from fewshot_sft.table import row_of, to_csv, to_text
+
+
+def main(argv: list[str]) -> int:
+    """Read the records, print the table, write the files; everything is read before anything is written."""
+    args = parse_args(argv)
+    names = list(dict.fromkeys([args.name, *args.run]))
+    sweeps = [read_sweep(args.objs, name, args.split, args.saves) for name in names]
+    out = args.out or args.objs / folder_name(names)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file, a folder was expected; choose another with --out")
+    warnings = warnings_of(sweeps)
+    rows = [row_of(one) for sweep in sweeps for one in sweep.runs]
+
+    print(to_text(sweeps, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    sys.stdout.flush()
+    write_bytes(out / "results.csv", to_csv(rows))
+    pictures = [] if args.no_plots else list(draw_all(sweeps, out, warnings))
+    summary = {
+        "schema": 1,
+        "kind": "results",
+        "split": args.split,
+        "rows": rows,
+        "absent": [{"name": sweep.name, "size": size, "reason": why} for sweep in sweeps for size, why in sweep.absent],
+        "warnings": warnings,
+        "pictures": [path.name for path in pictures],
+    }
+    write_json(out / "results.json", summary)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"\nwritten to {out}: results.csv, results.json" + f", {len(pictures)} pictures" * bool(pictures))
+    return 0
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """Return the command line's settings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", required=True, help="the sweep: records are <objs>/<NAME>-llm_train_<N>.json")
+    parser.add_argument(
+        "--run", nargs="+", action="extend", default=[], metavar="NAME", help="further sweeps, in the same pictures"
+    )
+    parser.add_argument("--objs", type=Path, default=PROJECT / "objs", help="folder of the records (default: objs)")
+    parser.add_argument("--saves", type=Path, default=PROJECT / "saves", help="folder of the adapters (default: saves)")
+    parser.add_argument("--split", choices=("test", "valid"), default="test", help="the records' split (default: test)")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: <objs>/<NAME>)")
+    parser.add_argument("--no-plots", action="store_true", help="no pictures")
+    return parser.parse_args(argv)
+
+
+def folder_name(names: Sequence[str]) -> str:
+    """Return the default output folder's name for these sweeps."""
+    name = "+".join(names)
+    if len(name.encode()) > 200:  # file systems allow 255
+        raise UserError(f"the names of {len(names)} sweeps are too long for one folder's name; give one with --out")
+    return name
+
+
+def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterator[Path]:
+    """Draw and write all pictures; what could not be drawn or written out in letters is appended to ``warnings``."""
+    # Matplotlib takes a second to import: the table is on the screen before.
+    from fewshot_sft.plots import confusion, curve, losses, radar, style
+
+    texts = [text for sweep in sweeps for text in (sweep.name, *(la for one in sweep.runs for la in one.labels))]
+    with style.drawing(texts) as complaint:
+        if complaint:
+            warnings.append(complaint)
+        yield from style.save(curve.draw(sweeps), out / "learning_curve")
+        yield from style.save(radar.draw(sweeps), out / "radar")
+        for sweep in sweeps:
+            for one in sweep.runs:
+                stem = f"confusion_{one.size}" if len(sweeps) == 1 else f"confusion_{sweep.name}_{one.size}"
+                yield from style.save(confusion.draw(one), out / stem)
+        logged = {}
+        for sweep in sweeps:
+            for one in sweep.runs:
+                try:
+                    points = losses.read_losses(one)
+                except UserError as error:
+                    warnings.append(f"{error}; its loss is left out of the picture")
+                    continue
+                if points:
+                    logged.setdefault(sweep.name, {})[one.size] = points
+        if logged:
+            yield from style.save(losses.draw(logged), out / "training_loss")
+
+
+if __name__ == "__main__":
+    run(main)

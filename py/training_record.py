@@ -1,0 +1,170 @@
+"""The record of one size's training: what it would be, whether it is there already, whether it went well.
+
+    python py/training_record.py begin --folder saves/tiny/lora/tiny-llm_train_100 --data data/tiny --size 100 \\
+        --name tiny -- llamafactory-cli train --stage sft ...
+    python py/training_record.py finish --folder saves/tiny/lora/tiny-llm_train_100 --exit-code 0 --log logs/x.log
+
+``begin`` exits with 0 when there is something to train and 3 when a finished record with the same identity is there.
+It prepares the folder so that LLaMA-Factory, which resumes whatever checkpoint it finds, can only find a whole one of
+the same identity; anything else is moved aside. ``finish`` writes ``training.json``, last and whole, and exits with 0
+only when the trainer ended well, trained on exactly SIZE examples and its loss was finite and not zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from fewshot_sft import trainer_output
+from fewshot_sft.errors import UserError, run
+from fewshot_sft.evaluation_files import set_aside
+from fewshot_sft.identity import changes, read_record, settings_of
+from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.provenance import git_revision, now, versions
+from fewshot_sft.weights import model_identity
+
+EXIT_DONE = 3
+STARTED, RECORD = "training.started.json", "training.json"
+TRAINING_PACKAGES = ("llamafactory", "torch", "transformers", "peft", "trl")
+# Where things lie and how much is printed does not decide what is learned.
+NOT_DECISIVE = {
+    "output_dir",
+    "dataset_dir",
+    "tokenized_path",
+    "model_name_or_path",
+    "preprocessing_num_workers",
+    "report_to",
+    "plot_loss",
+    "ddp_timeout",
+    "save_total_limit",
+}
+
+
+def decides(data: Path, size: int, settings: dict[str, str]) -> dict[str, Any]:
+    """Return all that the adapter of this size depends on.
+
+    Raises:
+        UserError: the size's training file or the model's folder is missing.
+    """
+    file = data / f"llm_train_{size}.json"
+    if not file.is_file():
+        raise UserError(f"size {size}: {file} is missing; make it with bin/build_data.sh")
+    return {
+        "data": sha256_file(file),
+        "model": model_identity(settings.get("model_name_or_path", "")),
+        "settings": {key: value for key, value in sorted(settings.items()) if key not in NOT_DECISIVE},
+        "versions": versions(TRAINING_PACKAGES),
+    }
+
+
+def begin(args: argparse.Namespace) -> int:
+    """Decide whether to train; prepare the folder; leave the note of what is being trained."""
+    folder: Path = args.folder
+    settings = settings_of(args.command)
+    parts = decides(args.data, args.size, settings)
+    identity = sha256_json(parts)
+    record, started = read_record(folder / RECORD), read_record(folder / STARTED)
+    what = f"size {args.size}"
+    if not args.force and record.get("status") == "done" and record.get("identity") == identity:
+        print(f"{what}: already trained ({folder})")
+        return EXIT_DONE
+    # A failure that the trainer reported by its own end (a crash, no memory) can go on from its last checkpoint;
+    # one that our checks found (a wrong count, a broken loss) cannot.
+    resumable = started.get("identity") == identity and record.get("resumable", not record)
+    if folder.is_dir() and any(folder.iterdir()):
+        if args.force or not resumable:
+            why = "--force" if args.force else _why(record, started, parts)
+            set_aside([folder], record.get("identity") or started.get("identity"), why)
+        else:
+            step = trainer_output.prepare_resume(folder)
+            print(f"{what}: {f'resuming at step {step}' if step else 'starting again, there is no checkpoint yet'}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    note = {
+        "schema": 1,
+        "kind": "training started",
+        "run": folder.name,
+        "name": args.name,
+        "size": args.size,
+        "identity": identity,
+        "decides": parts,
+        "settings": settings,
+        "started": now(),
+    }
+    write_json(folder / STARTED, note)
+    return 0
+
+
+def _why(record: dict[str, Any], started: dict[str, Any], parts: dict[str, Any]) -> str:
+    before = record.get("decides") or started.get("decides")
+    if before == parts:
+        return f"it had failed ({record.get('reason', 'no reason noted')})"
+    return changes(before, parts)
+
+
+def finish(args: argparse.Namespace) -> int:
+    """Check what the trainer left and write the record; return 0 when the size is done, 1 when it has failed."""
+    folder: Path = args.folder
+    started = read_json(folder / STARTED)
+    size = started["size"]
+    record = {key: value for key, value in started.items() if key != "kind"} | {"kind": "training"}
+    reason = trainer_output.failure_of_process(args.exit_code, args.log)
+    resumable = True
+    if reason is None:
+        findings, reason = trainer_output.check(folder, size, started["settings"])
+        record |= findings
+        resumable = False
+    record["status"] = "done" if reason is None else "failed"
+    if reason is not None:
+        record |= {"reason": reason, "resumable": resumable}
+    record |= {
+        "seconds": args.seconds,
+        "finished": now(),
+        "log": str(args.log),
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }
+    write_json(folder / RECORD, {key: value for key, value in record.items() if value is not None})
+    if reason is not None:
+        print(f"size {size}: training failed: {reason} (log: {args.log})", file=sys.stderr)
+        return 1
+    trainer_output.remove_tokenized(folder)
+    tokens = record["tokens"]
+    if tokens["truncated"]:
+        print(
+            f"size {size}: warning: {tokens['truncated']} of {size} examples were cut at {tokens['cutoff']} tokens; "
+            "raise CUTOFF_LEN to keep them whole",
+            file=sys.stderr,
+        )
+    print(f"size {size}: trained on {record['examples']} examples, loss {record['loss']['mean']:.4f}")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    """Run ``begin`` or ``finish``."""
+    command: list[str] = []
+    if "--" in argv:
+        cut = argv.index("--")
+        argv, command = argv[:cut], argv[cut + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(dest="step", required=True)
+    first = steps.add_parser("begin", help="decide whether to train and prepare the folder")
+    first.add_argument("--data", type=Path, required=True, help="folder of llm_train_<N>.json")
+    first.add_argument("--size", type=int, required=True)
+    first.add_argument("--name", required=True, help="name of the sweep")
+    first.add_argument("--force", action="store_true", help="train again; what is there is moved aside")
+    last = steps.add_parser("finish", help="check the training and write its record")
+    last.add_argument("--exit-code", type=int, required=True)
+    last.add_argument("--seconds", type=int, help="wall time of the trainer")
+    last.add_argument("--log", type=Path, required=True)
+    for step in (first, last):
+        step.add_argument("--folder", type=Path, required=True, help="output_dir of the trainer")
+    args = parser.parse_args(argv)
+    args.command = command
+    return begin(args) if args.step == "begin" else finish(args)
+
+
+if __name__ == "__main__":
+    run(main)

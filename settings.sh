@@ -1,0 +1,18 @@
+# What a sweep does. Edit here; an environment variable or a flag of the same name wins over this file.
+# shellcheck shell=bash disable=SC2034
+# All settings: bin/sweep.sh --help
+
+# How many labelled examples: one adapter is trained and evaluated for each size.
+SIZES=(100 500 1000 2000)
+
+# Which model. Without any of these bin/sweep.sh takes the profile `tiny` (a CPU is enough) and the compose
+# service `sweep` takes `glm4-9b-chat`.
+#PROFILE=glm4-9b-chat
+#MODEL=Qwen/Qwen2.5-7B-Instruct
+#TEMPLATE=qwen
+
+# Your own data instead of the profile's: CSV, TSV, JSON, JSONL or Parquet.
+#TRAIN_FILE=my_data/train.csv
+#TEST_FILE=my_data/test.csv
+#TEXT_COLUMN=text
+#LABEL_COLUMN=label

@@ -1,0 +1,42 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A temporary folder with a space in its path: every script has to cope with one."""
+    made = tmp_path / "with a space"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def write_csv(folder: Path) -> Callable[..., Path]:
+    """Return ``write_csv(name, rows)``, which writes (text, label) rows below a header and returns the path."""
+
+    def write(name: str, rows: Iterable[tuple[Any, Any]], header: tuple[str, str] = ("text", "label")) -> Path:
+        path = folder / name
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([header, *rows])
+        return path
+
+    return write
+
+
+@pytest.fixture
+def read_items() -> Callable[[Path], list[dict[str, str]]]:
+    """Return ``read_items(path)``, which reads an Alpaca file."""
+
+    def read(path: Path) -> list[dict[str, str]]:
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    return read

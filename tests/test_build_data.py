@@ -1,0 +1,543 @@
+"""``py/build_data.py`` from end to end: files, manifest, what is removed, and what bad input leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import build_data
+from fewshot_sft import manifest
+from fewshot_sft.errors import UserError, run
+
+SCRIPT = Path(build_data.__file__)
+LABELS = ["Electricity", "Physics", "Textiles; Paper"]
+ROWS = [(f"text number {number}, “quoted” 中文", LABELS[min(number % 5, 2)]) for number in range(200)]
+TEST_ROWS = [(f"test text {number}", LABELS[number % 3]) for number in range(30)]
+VALID_ROWS = [(f"valid text {number}", LABELS[number % 3]) for number in range(20)]
+
+
+@pytest.fixture
+def build(folder, write_csv, capsys):
+    """Return ``build(*flags, train=, valid=, test=)``, which runs the script in-process and returns its stdout.
+
+    ``build.out`` is the output folder; ``build.err`` what the last run wrote on stderr.
+    """
+
+    def call(*flags, train=ROWS, valid=VALID_ROWS, test=TEST_ROWS, sizes=("10", "50")):
+        argv = ["--source", "files", "--out", str(call.out), "--sizes", *sizes]
+        for split, rows in (("train", train), ("valid", valid), ("test", test)):
+            if rows is not None:
+                argv += [f"--{split}-file", str(write_csv(f"{split}.csv", rows))]
+        assert build_data.main([*argv, *map(str, flags)]) == 0
+        printed = capsys.readouterr()
+        call.err = printed.err
+        return printed.out
+
+    call.out = folder / "data" / "my data"
+    return call
+
+
+def failure(build, *flags, **options) -> str:
+    with pytest.raises(UserError) as error:
+        build(*flags, **options)
+    return str(error.value)
+
+
+def read_manifest(out: Path) -> dict:
+    return json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+
+
+def snapshot(out: Path) -> dict[str, tuple[bytes, int]]:
+    """Return content and modification time of everything in a folder."""
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
+
+
+def test_files_have_the_seeds_shape_byte_by_byte(build):
+    train = [("a loom", "Textiles; Paper"), ("a fuse", "Electricity")]
+
+    build(train=train, valid=[("a bolt", "Electricity")], test=[("a lamp", "Electricity")], sizes=["1"])
+
+    assert (build.out / "llm_test.json").read_text(encoding="utf-8") == (
+        "[\n  {\n"
+        '    "instruction": "You are a document classifier. When given the text, you classify the text into one of the '
+        'following categories:\\n\\n\\"Electricity\\"\\n\\"Textiles; Paper\\"\\n\\"Unknown\\"\\n\\nYour output should '
+        'only contain one of the categories and no explanation or any other text.",\n'
+        '    "input": "Classify the document:\\na lamp",\n'
+        '    "output": "Electricity"\n'
+        "  }\n]\n"
+    )
+
+
+def test_text_stays_as_it_is(build, read_items):
+    build()
+
+    items = read_items(build.out / "llm_train_50.json")
+    assert {(item["input"], item["output"]) for item in items} <= {
+        (f"Classify the document:\n{text}", label) for text, label in ROWS
+    }
+    assert "中文" in (build.out / "llm_train_50.json").read_text(encoding="utf-8")
+    assert [item["output"] for item in read_items(build.out / "llm_test.json")] == [label for _, label in TEST_ROWS]
+
+
+def test_subsets_are_nested_and_stratified(build, read_items):
+    build(sizes=["100", "10", "50"])
+
+    small, middle, large = (read_items(build.out / f"llm_train_{size}.json") for size in (10, 50, 100))
+    assert large[:50] == middle
+    assert middle[:10] == small
+    counted = read_manifest(build.out)["splits"]["llm_train_50"]["per_class"]
+    assert counted == {"Electricity": 10, "Physics": 10, "Textiles; Paper": 30}
+
+
+def test_manifest_describes_the_files(build, read_items):
+    build("--seed", 7)
+
+    found = read_manifest(build.out)
+    assert found["schema"] == 1
+    assert found["kind"] == "data"
+    assert found["seed"] == 7
+    assert found["sampling"] == "nested"
+    assert found["sizes"] == [10, 50]
+    assert found["labels"] == LABELS
+    assert list(found["splits"]) == ["llm_train_10", "llm_train_50", "llm_valid", "llm_test"]
+    for split in found["splits"].values():
+        content = (build.out / split["file"]).read_bytes()
+        items = json.loads(content)
+        assert split["sha256"] == hashlib.sha256(content).hexdigest()
+        assert split["rows"] == len(items) == len(split["row_sha256"]) == sum(split["per_class"].values())
+        assert {item["instruction"] for item in items} == {found["instruction"]}
+    train = build.out.parents[1] / "train.csv"
+    assert found["source"]["files"]["train"] == {
+        "path": str(train),
+        "sha256": hashlib.sha256(train.read_bytes()).hexdigest(),
+    }
+    assert found["versions"]["python"].startswith("3.")
+
+
+def test_same_bytes_on_every_machine_and_python(build):
+    build()
+
+    # If this fails, subsets of earlier sweeps can no longer be rebuilt: change it only on purpose, and say so.
+    assert (
+        hashlib.sha256((build.out / "llm_train_50.json").read_bytes()).hexdigest()
+        == "0e61e415aa010cfddbbe001d95aad7b66ab5e3d116b3b6bc6efc704f37c7544a"
+    )
+    assert read_manifest(build.out)["identity"] == "f90d3b8d7a6a8e8416504e9f102971fcc632630b0b73d4fecbeea2b518393b48"
+
+
+def test_a_second_run_rewrites_nothing(build):
+    build()
+    before = snapshot(build.out)
+
+    assert build().splitlines()[-1] == f"data: up to date ({build.out})"
+    assert snapshot(build.out) == before
+
+
+def test_rows_in_another_order_give_the_same_subsets(build):
+    build()
+    before = snapshot(build.out)
+
+    build(train=ROWS[::-1])
+
+    after = snapshot(build.out)
+    assert after["llm_train_50.json"] == before["llm_train_50.json"]
+    assert read_manifest(build.out)["identity"] == json.loads(before["manifest.json"][0])["identity"]
+
+
+def test_a_further_size_leaves_the_others_alone(build):
+    build()
+    before = snapshot(build.out)
+
+    build(sizes=["10", "20", "50"])
+
+    after = snapshot(build.out)
+    for name in ("llm_train_10.json", "llm_train_50.json", "llm_valid.json", "llm_test.json"):
+        assert after[name] == before[name]
+    old, new = json.loads(before["manifest.json"][0]), read_manifest(build.out)
+    assert new["sizes"] == [10, 20, 50]
+    assert new["identity"] == old["identity"]
+    assert new["splits"]["llm_train_50"] == old["splits"]["llm_train_50"]
+
+
+def test_a_size_no_longer_asked_for_is_left_alone_and_said(build):
+    build()
+
+    out = build(sizes=["10"])
+
+    assert "note: not of these sizes, left as they were: llm_train_50.json" in out
+    assert (build.out / "llm_train_50.json").exists()
+    assert "llm_train_50" not in read_manifest(build.out)["splits"]
+
+
+def test_a_damaged_file_is_restored_and_the_rest_left(build):
+    build()
+    before = snapshot(build.out)
+    (build.out / "llm_test.json").write_text("[]")
+    (build.out / "manifest.json").write_text("{")
+
+    assert build().splitlines()[-1] == f"data: wrote llm_test.json, manifest.json to {build.out}"
+    after = snapshot(build.out)
+    assert after["llm_test.json"][0] == before["llm_test.json"][0]
+    assert after["llm_valid.json"] == before["llm_valid.json"]
+
+
+@pytest.mark.parametrize("flags", [("--seed", "1"), ("--document-prefix", "Text: "), ("--sampling", "independent")])
+def test_what_changes_the_data_changes_the_identity(build, flags):
+    build()
+    before = read_manifest(build.out)
+
+    build(*flags)
+
+    after = read_manifest(build.out)
+    assert after["identity"] != before["identity"]
+    assert after["splits"]["llm_train_50"]["sha256"] != before["splits"]["llm_train_50"]["sha256"]
+
+
+def test_dataset_info_registers_ours_and_keeps_the_rest(build):
+    build.out.mkdir(parents=True)
+    path = build.out / "dataset_info.json"
+    path.write_text(json.dumps({"alpaca_zh": {"hf_hub_url": "x/y"}, "llm_test": {"file_name": "old.json"}}))
+
+    build()
+
+    found = json.loads(path.read_text())
+    columns = {"system": "instruction", "prompt": "input", "response": "output"}
+    assert list(found) == ["alpaca_zh", "llm_test", "llm_train_10", "llm_train_50", "llm_valid"]
+    assert found["alpaca_zh"] == {"hf_hub_url": "x/y"}
+    assert found["llm_train_10"] == {"file_name": "llm_train_10.json", "columns": columns}
+    assert found["llm_test"] == {"file_name": "llm_test.json", "columns": columns}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"alpaca": ', "line 1: not valid JSON (Expecting value)"),
+        ("[]", "expected an object of data set name -> entry; correct it or move it away"),
+    ],
+)
+def test_an_invalid_dataset_info_stops_before_anything_is_written(build, content, expected):
+    build.out.mkdir(parents=True)
+    path = build.out / "dataset_info.json"
+    path.write_text(content)
+
+    assert failure(build) == f"{path}: {expected}"
+    assert {name: text for name, (text, _) in snapshot(build.out).items()} == {"dataset_info.json": content.encode()}
+
+
+def test_llamafactory_trains_on_the_turns_that_are_served(build):
+    """Its own parser and converter make system, user and assistant turns of our files."""
+    from llamafactory.data.converter import AlpacaDatasetConverter
+    from llamafactory.data.parser import get_dataset_list
+
+    build()
+
+    (entry,) = get_dataset_list(["llm_test"], str(build.out))
+    item = {"instruction": "the categories", "input": "the document", "output": "Physics"}
+    turns = AlpacaDatasetConverter(entry, None)(item)
+    assert (str(entry), entry.load_from) == ("llm_test.json", "file")
+    assert turns["_system"] == "the categories"
+    assert turns["_prompt"] == [{"role": "user", "content": "the document"}]
+    assert turns["_response"] == [{"role": "assistant", "content": "Physics"}]
+
+
+def test_one_file_is_split(build, read_items):
+    build("--valid-count", 15, "--test-count", 25, valid=None, test=None)
+
+    found = read_manifest(build.out)
+    assert {name: split["rows"] for name, split in found["splits"].items()} == {
+        "llm_train_10": 10,
+        "llm_train_50": 50,
+        "llm_valid": 15,
+        "llm_test": 25,
+    }
+    assert found["splits"]["llm_test"]["per_class"] == {"Electricity": 5, "Physics": 5, "Textiles; Paper": 15}
+    inputs = [{item["input"] for item in read_items(build.out / split["file"])} for split in found["splits"].values()]
+    assert not inputs[1] & inputs[2]
+    assert not inputs[1] & inputs[3]
+    assert not inputs[2] & inputs[3]
+
+
+def test_validation_is_held_out_of_training_when_only_a_test_file_is_given(build, read_items):
+    build(valid=None)
+
+    training = {f"Classify the document:\n{text}" for text, _ in ROWS}
+    valid = {item["input"] for item in read_items(build.out / "llm_valid.json")}
+    assert len(valid) == 20
+    assert valid <= training
+    assert len(read_items(build.out / "llm_test.json")) == len(TEST_ROWS)
+
+
+def test_caps_of_given_splits(build):
+    build("--valid-count", 6, "--test-count", 9)
+
+    splits = read_manifest(build.out)["splits"]
+    assert splits["llm_valid"]["per_class"] == dict.fromkeys(LABELS, 2)
+    assert splits["llm_test"]["per_class"] == dict.fromkeys(LABELS, 3)
+
+
+def test_what_is_removed_is_counted_with_its_rows(build, read_items):
+    train = [
+        *ROWS,
+        ("text  number 0,\n“quoted” 中文 ", ROWS[0][1]),  # row 201: row 1 in other white space
+        ("  ", "Physics"),  # row 202
+        ("", ""),  # row 203: an empty row needs no label
+        ("two opinions", "Physics"),  # rows 204, 205
+        ("two opinions", "Electricity"),
+        ("test text 3", "Physics"),  # row 206
+        ("valid text 4", "Physics"),  # row 207
+    ]
+    test = [*TEST_ROWS, TEST_ROWS[2], VALID_ROWS[5]]  # rows 31, 32
+    valid = [*VALID_ROWS, ("", "Physics")]  # row 21
+
+    build(train=train, valid=valid, test=test)
+
+    def rows(*numbers):
+        return {"count": len(numbers), "rows": list(numbers)}
+
+    found = read_manifest(build.out)
+    assert found["removed"] == {
+        "train": {
+            "empty_text": rows(202, 203),
+            "also_in_test": rows(206),
+            "also_in_valid": rows(207),
+            "conflicting_labels": rows(204, 205),
+            "duplicate": rows(201),
+        },
+        "valid": {"empty_text": rows(21)},
+        "test": {"empty_text": rows()},
+    }
+    assert found["kept_repeats"] == {
+        "valid": {"duplicate": rows(), "also_in_test": rows(6)},
+        "test": {"duplicate": rows(31)},
+    }
+    assert len(read_items(build.out / "llm_test.json")) == len(test)
+    assert found["warnings"] == [
+        "train: 2 with an empty text, left out (rows 202, 203)",
+        "train: 1 whose text is in test too, left out (row 206)",
+        "train: 1 whose text is in validation too, left out (row 207)",
+        "train: 2 with the same text and different labels, left out (rows 204, 205)",
+        "train: 1 with the text of an earlier row, left out (row 201)",
+        "valid: 1 with an empty text, left out (row 21)",
+        "valid: 1 whose text is in test too, kept (row 6)",
+        "test: 1 with the text of an earlier row, kept (row 31)",
+    ]
+    assert build.err.splitlines() == [f"warning: {warning}" for warning in found["warnings"]]
+
+
+def test_removed_rows_never_reach_a_training_file(build, read_items):
+    build(train=[*ROWS, ("test text 3", "Physics"), ROWS[0]], sizes=["200"])
+
+    assert sorted(item["input"] for item in read_items(build.out / "llm_train_200.json")) == sorted(
+        f"Classify the document:\n{text}" for text, _ in ROWS
+    )
+
+
+def test_a_size_larger_than_the_data_says_where_the_rows_went(build):
+    message = failure(
+        build,
+        *("--test-count", 30),
+        train=[*ROWS, ROWS[0], ("test", "Physics"), ("valid text 1", "Physics")],
+        test=None,
+        sizes=["10", "172"],
+    )
+
+    assert message == (
+        f"--sizes: 172 is larger than the training data: {build.out.parents[1] / 'train.csv'} leaves 171 rows "
+        f"(of 203 rows: 1 whose text is in validation too, 1 with the text of an earlier row, 30 held out for test); "
+        f"ask for smaller sizes or bring more data"
+    )
+    assert not build.out.exists()
+
+
+def test_every_training_row_is_in_test(build):
+    message = failure(build, train=TEST_ROWS, sizes=["1"])
+
+    assert "leaves 0 rows (of 30 rows: 30 whose text is in test too)" in message
+
+
+def test_table_shows_the_numbers_of_the_manifest(build):
+    lines = build().splitlines()
+
+    assert lines[0].split() == ["split", "rows", "classes", "smallest", "largest"]
+    assert [line.split() for line in lines[1:5]] == [
+        ["llm_train_10", "10", "3", "2", "6"],
+        ["llm_train_50", "50", "3", "10", "30"],
+        ["llm_valid", "20", "3", "6", "7"],
+        ["llm_test", "30", "3", "10", "10"],
+    ]
+    assert lines[5].startswith("data: wrote llm_train_10.json, llm_train_50.json, llm_valid.json, llm_test.json, ")
+
+
+def test_classes_without_examples_are_warned_of(build, folder):
+    names = folder / "labels.txt"
+    names.write_text("\n".join([*LABELS, "Astronomy"]))
+
+    build("--labels-file", names, sizes=["2", "50"])
+
+    found = read_manifest(build.out)
+    assert found["labels"] == [*LABELS, "Astronomy"]
+    assert found["splits"]["llm_train_50"]["per_class"]["Astronomy"] == 0
+    assert found["source"]["labels_file"]["path"] == str(names)
+    assert found["warnings"][0] == 'no training example of "Astronomy"'
+    assert found["warnings"][1].startswith("llm_train_2: no example of ")
+    assert len(found["warnings"]) == 2
+
+
+def test_bare_numbers_as_labels_are_warned_of(build):
+    rows = [(text, LABELS.index(label)) for text, label in ROWS]
+
+    build(train=rows, valid=None, test=None)
+
+    assert read_manifest(build.out)["labels"] == ["0", "1", "2"]
+    assert build.err == (
+        "warning: the labels are bare numbers and the model sees nothing else; name them with --labels-file\n"
+    )
+
+
+def test_instruction_template(build, folder, read_items):
+    template = folder / "instruction.txt"
+    template.write_text("\ufeff你是分类器。\r\n{categories}\r\n{not a placeholder}\r\n", encoding="utf-8")
+
+    build("--instruction-file", template)
+
+    assert read_items(build.out / "llm_test.json")[0]["instruction"] == (
+        '你是分类器。\n"Electricity"\n"Physics"\n"Textiles; Paper"\n{not a placeholder}'
+    )
+
+
+@pytest.mark.parametrize(("content", "times"), [("no placeholder", 0), ("{categories} {categories}", 2)])
+def test_instruction_template_without_its_placeholder(build, folder, content, times):
+    template = folder / "instruction.txt"
+    template.write_text(content)
+
+    assert failure(build, "--instruction-file", template) == (
+        f"{template}: holds {{categories}} {times} times; the list of categories goes in its place, so write it "
+        f"exactly once"
+    )
+
+
+def test_unknown_label_with_its_row(build):
+    message = failure(build, test=[*TEST_ROWS, ("x", "physics")])
+
+    assert message.startswith(
+        f'{build.out.parents[1] / "test.csv"}: row 31 (line 32): unknown label "physics"; did you mean "Physics"? '
+    )
+
+
+def test_every_text_empty(build):
+    assert failure(build, test=[(" ", "Physics")]).endswith("test.csv: every text is empty; is --text-column right?")
+
+
+def test_text_that_is_no_string_or_no_unicode(build, folder):
+    path = folder / "x.json"
+    flags = ("--train-file", path)
+
+    path.write_text('[{"text": "a", "label": "A"}, {"text": 12.5, "label": "B"}]')
+    assert failure(build, *flags) == f"{path}: row 2: the text is not a string but 12.5; is --text-column right?"
+    path.write_text('[{"text": "a", "label": "Physics"}, {"text": "cut \\ud83d", "label": "Electricity"}]')
+    assert failure(build, *flags, test=None, valid=None).startswith(f"{path}: row 2: character ")
+    assert not build.out.exists()
+
+
+def test_files_of_someone_else_are_not_overwritten(build):
+    build.out.mkdir(parents=True)
+    theirs = build.out / "llm_train_10.json"
+    theirs.write_text("[]")
+
+    assert failure(build) == (
+        f"{theirs}: is there already and was not made by this command (no manifest.json beside it); move it away or "
+        f"choose another folder with --out"
+    )
+    assert snapshot(build.out).keys() == {"llm_train_10.json"}
+    assert theirs.read_text() == "[]"
+
+
+def test_a_full_disk_leaves_everything_as_it_was(build, monkeypatch, capsys):
+    build()
+    before = snapshot(build.out)
+    written = []
+
+    def full(descriptor):
+        written.append(descriptor)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(sys, "argv", ["build_data.py"])
+    with pytest.raises(SystemExit) as exit_status:
+        run(lambda _: build("--seed", "1") and 0)
+
+    assert exit_status.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {build.out}/.build.")
+    assert "the disk is full; free some space" in message
+    assert snapshot(build.out) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_told_before_any_work(build):
+    build.out.mkdir(parents=True)
+    build.out.chmod(0o555)
+
+    assert failure(build, train=[]) == (
+        f"{build.out}: cannot be written; check who owns it (`ls -ld`), or choose another --out"
+    )
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_any_work(build, monkeypatch):
+    asked = []
+    monkeypatch.setattr(manifest.os, "access", lambda path, mode: asked.append((path, mode)))
+
+    expected = f"{build.out.parents[1]}: cannot be written; check who owns it (`ls -ld`), or choose another --out"
+    assert failure(build, train=[]) == expected
+    assert asked == [(build.out.parents[1], os.W_OK | os.X_OK)]
+
+
+def test_out_is_a_file(build):
+    build.out.parent.mkdir()
+    build.out.write_text("mine")
+
+    assert failure(build) == f"{build.out}: is a file, a folder was expected; choose another --out"
+    assert build.out.read_text() == "mine"
+
+
+def test_files_need_a_training_file(folder):
+    with pytest.raises(UserError, match=r"^--source files needs --train-file$"):
+        build_data.main(["--source", "files", "--out", str(folder / "out")])
+
+
+def test_the_generator(folder, capsys, read_items):
+    corpus = pytest.importorskip("fewshot_sft.tiny_corpus")
+    argv = ["--source", "generator", "--out", str(folder), "--train-pool", "120", "--valid-count", "30"]
+
+    assert build_data.main([*argv, "--test-count", "40", "--sizes", "20", "100"]) == 0
+
+    found = read_manifest(folder)
+    assert found["labels"] == corpus.LABELS
+    assert found["source"] == {
+        "kind": "generator",
+        "synthetic": True,
+        "rows": {"train": 120, "valid": 30, "test": 40},
+    }
+    assert len(read_items(folder / "llm_train_100.json")) == 100
+    assert all(found["splits"]["llm_train_20"]["per_class"].values())
+
+
+def test_the_command_line_in_a_process_of_its_own(folder, write_csv):
+    """From another folder, through paths with spaces; errors are one line on stderr and exit 2."""
+    write_csv("my train.csv", ROWS)
+    argv = [sys.executable, str(SCRIPT), "--source", "files", "--train-file", "my train.csv", "--out", "my data"]
+
+    good = subprocess.run([*argv, "--sizes", "10"], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout.splitlines()[-1].endswith("manifest.json to my data")
+    bad = subprocess.run([*argv, "--sizes", "-5"], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "error: --sizes: -5 is negative; sizes are 1 or more\n"

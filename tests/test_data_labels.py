@@ -1,0 +1,208 @@
+"""Categories: their order, where they come from, and those that would make an ambiguous prompt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fewshot_sft import labels
+from fewshot_sft.errors import UserError
+from fewshot_sft.prompts import INSTRUCTION_TEMPLATE
+from fewshot_sft.readers import Table
+
+
+def table(values, where="train.csv", names=None) -> Table:
+    return Table(where, [f"text {number}" for number in range(len(values))], list(values), label_names=names)
+
+
+def assign(values, given=None, test=None, names=None, template=INSTRUCTION_TEMPLATE):
+    tables = {"train": table(values, names=names)}
+    if test is not None:
+        tables["test"] = table(test, "test.csv", names)
+    rows = {split: range(len(one.labels)) for split, one in tables.items()}
+    return labels.assign(tables, rows, given, template)
+
+
+def message(*args, **options) -> str:
+    with pytest.raises(UserError) as error:
+        assign(*args, **options)
+    return str(error.value)
+
+
+def labels_file(folder, content, name="labels.json"):
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return labels.read_labels_file(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["b", "a", "B2", "a"], ["B2", "a", "b"]),
+        ([10, 2, 1, 2], ["1", "2", "10"]),
+        (["10", "2", "-1"], ["-1", "2", "10"]),
+        (["10", "2", "x"], ["10", "2", "x"]),
+        ([1.0, 0.0, 1.0], ["0", "1"]),
+        ([True, False], ["false", "true"]),
+        ([" Sports ", "World\n", "Sports"], ["Sports", "World"]),
+        (["电学", "物理"], ["物理", "电学"]),
+    ],
+)
+def test_order_of_found_labels(values, expected):
+    names, assigned = assign(values)
+
+    assert names == expected
+    assert set(assigned["train"]) == set(expected)
+
+
+def test_class_label_keeps_its_order_and_unused_names():
+    names, assigned = assign([2, 0, 2], names=["Zoology", "Art", "Music"], test=[1])
+
+    assert names == ["Zoology", "Art", "Music"]
+    assert assigned == {"train": ["Music", "Zoology", "Music"], "test": ["Art"]}
+
+
+def test_class_label_with_names_that_are_numbers():
+    _, assigned = assign([0, 3], names=["1", "2", "3", "4"])
+
+    assert assigned["train"] == ["1", "4"]
+
+
+def test_class_label_minus_one_is_no_label():
+    assert message([0, -1], names=["a", "b"]) == "train.csv: row 2: no label; give the row one or remove it"
+
+
+@pytest.mark.parametrize("missing", [None, "", "  ", float("nan")])
+def test_missing_label(missing):
+    assert message(["a", "b", missing]) == "train.csv: row 3: no label; give the row one or remove it"
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, 0.5])
+def test_label_of_another_kind(value):
+    assert message(["a", value]) == (
+        f"train.csv: row 2: label {value!r} is neither a string nor an integer; is --label-column right?"
+    )
+
+
+def test_unknown_label_of_the_test_split():
+    assert message(["a", "b"], test=["a", "c"]) == (
+        'test.csv: row 2: unknown label "c"; the labels of train.csv are "a", "b"; correct the row, or name every '
+        "label in a --labels-file"
+    )
+
+
+def test_unknown_label_that_differs_in_case(folder):
+    given = labels_file(folder, "World\nSports\n", "labels.txt")
+
+    assert message(["World", "sports"], given).startswith(
+        f'train.csv: row 2: unknown label "sports"; did you mean "Sports"? the labels of {folder}/labels.txt are'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("l.txt", "\ufeffWorld\r\n\r\n Sports \r\nTech"), ("l.json", ["World", "Sports", "Tech"])],
+)
+def test_labels_file_list_sets_the_order_and_numbers_from_zero(folder, name, content):
+    given = labels_file(folder, content, name)
+
+    assert assign(["Sports", "World"], given) == (["World", "Sports", "Tech"], {"train": ["Sports", "World"]})
+    assert assign([1, "0", 2], given)[1] == {"train": ["Sports", "World", "Tech"]}
+    assert message([1, 3], given).startswith('train.csv: row 2: unknown label "3"; the labels of')
+
+
+def test_labels_file_of_numbers_is_not_numbered_again(folder):
+    given = labels_file(folder, ["5", "1", "0"])
+
+    assert assign([5, 1, 0], given) == (["5", "1", "0"], {"train": ["5", "1", "0"]})
+    assert message([2, 5], given).startswith('train.csv: row 1: unknown label "2"')
+
+
+def test_labels_file_object_renames_and_merges(folder):
+    given = labels_file(folder, {"1": "World", "2": "Sports", "sport": "Sports", '5" pipe': "Pipe"})
+
+    names, assigned = assign([1, "sport", 2, '5" pipe', "World"], given)
+
+    assert names == ["World", "Sports", "Pipe"]
+    assert assigned["train"] == ["World", "Sports", "Sports", "Pipe", "World"]
+
+
+def test_labels_file_renames_a_class_label_by_name_or_number(folder):
+    names = ["POL", "SPO"]
+
+    assert assign([1, 0], labels_file(folder, {"SPO": "Sports", "POL": "Politics"}), names=names)[1] == {
+        "train": ["Sports", "Politics"]
+    }
+    assert assign([1, 0], labels_file(folder, {"1": "Sports", "0": "Politics"}), names=names)[1] == {
+        "train": ["Sports", "Politics"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('["a", 1]', 'expected a list of names, or an object: {"<label in the data>": "<name>", ...}'),
+        ("[]", 'expected a list of names, or an object: {"<label in the data>": "<name>", ...}'),
+        ('"a"', 'expected a list of names, or an object: {"<label in the data>": "<name>", ...}'),
+        ('["a", " a"]', '"a" is there twice; remove one'),
+        ('[\n"a"', "line 2: not valid JSON (Expecting ',' delimiter)"),
+        ("", "the file is empty"),
+    ],
+)
+def test_bad_labels_file(folder, content, expected):
+    with pytest.raises(UserError) as error:
+        labels_file(folder, content)
+    assert str(error.value) == f"{folder / 'labels.json'}: {expected}"
+
+
+RENAME = 'give it another name with --labels-file names.json: {"<label in the data>": "<name>", ...}'
+
+
+def test_only_one_label():
+    assert message(["a", "a"]) == 'train.csv: only one label, "a"; a classifier needs two or more'
+
+
+def test_label_with_a_quote():
+    assert message(["a", '5" pipe']) == (
+        f'train.csv: row 2: label 5" pipe contains a double quote, but the prompt quotes the labels; {RENAME}'
+    )
+
+
+def test_label_with_a_line_break():
+    assert message(["a", "b\nc"]) == (
+        f"train.csv: row 2: label 'b\\nc' contains a line break, the prompt has one label a line; {RENAME}"
+    )
+
+
+@pytest.mark.parametrize("twin", ["sports", "Ｓｐｏｒｔｓ"])
+def test_labels_that_differ_only_in_case_or_form(twin):
+    first, second = sorted(["Sports", twin])
+    rows = {"Sports": 1, twin: 3}
+
+    assert message(["Sports", "World", twin]) == (
+        f'labels "{first}" (train.csv: row {rows[first]}) and "{second}" (train.csv: row {rows[second]}) differ only '
+        f"in case or spacing; make them one in the data, or with --labels-file names.json: "
+        f'{{"{first}": "{first}", "{second}": "{first}"}} and the other labels'
+    )
+
+
+def test_labels_that_differ_in_inner_spacing():
+    assert "differ only in case or spacing" in message(["Sci / Tech", "Sci /  Tech"])
+
+
+def test_label_that_the_instruction_offers_already():
+    assert message(["a", "unknown"]) == (
+        f'train.csv: row 2: label "unknown" is already a choice of its own in the instruction; {RENAME}, or use an '
+        f"instruction without it (--instruction-file)"
+    )
+    assert assign(["a", "unknown"], template="One of:\n{categories}")[0] == ["a", "unknown"]
+
+
+def test_a_column_of_identifiers_is_not_a_label_column():
+    values = [f"id-{number}" for number in range(30)]
+
+    assert message(values) == (
+        "train.csv: 30 different labels in 30 rows; is --label-column right? "
+        "(If it is, list the labels in a --labels-file)"
+    )
