@@ -17,49 +17,64 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
+AGAIN=5 # serve_and_ask: a new server may do better
+
 # evaluate_size SIZE: returns 0 when the size is evaluated, now or before.
 evaluate_size() {
-  local size=$1 run status=0
-  run=$(run_name "$size")
-  local log=$LOGS_DIR/$run.server.log record
-  record=$(adapter_folder "$size")/training.json
-  if ((size > 0)) && ! python py/is_done.py "$record"; then
-    say "size $size: not evaluated, it is not trained ($record); run bin/train.sh"
-    return 1
-  fi
+  local size=$1 status=0 restarts=0 FORCE=$FORCE
   evaluator_command "$size"
   "${EVALUATOR[@]}" --only-check || status=$?
   ((status != 0)) || return 0
-  ((status == 4)) || return 1 # 4: there is something to evaluate
+  ((status == NOT_EVALUATED)) || return 1
+  while :; do
+    status=0
+    serve_and_ask "$size" || status=$?
+    ((status == AGAIN)) || return "$status"
+    if ((restarts == SERVER_RESTARTS)); then
+      say "size $size: not evaluated after $((restarts + 1)) servers; run the same command again to go on"
+      return 1
+    fi
+    restarts=$((restarts + 1))
+    say "size $size: starting a new server ($restarts of $SERVER_RESTARTS); answers so far are kept"
+  done
+}
+NOT_EVALUATED=4 # infer_eval.py --only-check: there is something to ask
 
-  local FEWSHOT_API_KEY
+# serve_and_ask SIZE: one server from start to end, and the evaluation as far as it gets with it.
+serve_and_ask() {
+  local size=$1 run log url server status=0
+  run=$(run_name "$size")
+  log=$LOGS_DIR/$run.server.log
   FEWSHOT_API_KEY=$(new_api_key)
   export FEWSHOT_API_KEY
   say "size $size: starting the server (log: $log)"
   start_server "$size" "$log"
-  local url=http://127.0.0.1:$PORT/v1 server=$SERVER
-  start_group "the readiness probe of size $size" - python py/probe_server.py --base-url "$url" \
-    --served-model "$run" --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$server" --out "$OBJS_DIR/$run.server.json"
+  server=$SERVER url=http://127.0.0.1:$PORT/v1
+  start_group "the readiness probe of size $size" - python py/probe_server.py --base-url "$url" --served-model "$run" \
+    --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$server" --out "$LOGS_DIR/$run.server.json"
   if ! wait_group "$GROUP"; then
     show_tail "$log"
-    stop_server "$server" "$size" || true
-    return 1
+    # Another program may have taken the port between our look and the server's start.
+    ! port_was_taken "$log" || status=$AGAIN
+    stop_group "$server" || true
+    return $((status == 0 ? 1 : status))
   fi
   say "size $size: evaluating on $url"
   start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$url"
-  status=0
   wait_group "$GROUP" || status=$?
-  ((status == 0)) || show_tail "$log"
-  stop_server "$server" "$size" || return 1
-  return "$status"
-}
-
-# stop_server GROUP SIZE: end it and verify that it has let go of its port.
-stop_server() {
-  stop_group "$1" || {
-    warn "size $2: the server could not be ended; it may still hold the GPU (nvidia-smi)"
+  if ((status != 0)); then
+    show_tail "$log"
+    FORCE=0 # what this evaluator did is kept by the next one
+    evaluator_command "$size"
+  fi
+  stop_group "$server" || {
+    warn "size $size: its server may still hold the GPU; see nvidia-smi"
     return 1
   }
+  case $status in
+  0 | 2) return "$status" ;; # 2: nothing that a new server would mend
+  *) return "$AGAIN" ;;
+  esac
 }
 
 # evaluator_command SIZE: fill EVALUATOR.

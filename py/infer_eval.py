@@ -6,7 +6,8 @@
 
 Answers are kept in objs/<run>.predictions.jsonl as they arrive; run the same command again to go on after an
 interruption. objs/<run>.json is written last, and only when every item has an answer.
-Exit status: 0 done (or done before), 1 incomplete because of the server, 2 something for the user to mend.
+Exit status: 0 done (or done before), 1 incomplete because of the server, 2 something for the user to mend,
+4 (only with --only-check, which needs no server) there is something to evaluate.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fewshot_sft.errors import UserError, run
 from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one, set_aside
 from fewshot_sft.evaluation_record import findings, summary
 from fewshot_sft.evaluation_set import EvaluationSet, Item
+from fewshot_sft.identity import read_record
 from fewshot_sft.inference import GaveUp, Patience, ask_all
 from fewshot_sft.jsonio import sha256_json, write_json
 from fewshot_sft.predictions import Prediction, PredictionLog
@@ -32,6 +34,7 @@ from fewshot_sft.provenance import PROJECT, git_revision, now, versions
 from fewshot_sft.weights import adapter_identity, model_identity
 
 EXIT_INCOMPLETE = 1
+EXIT_TO_DO = 4
 # Raised when the same predictions would be scored differently: records of before are then made anew.
 SCORING = 1
 
@@ -39,12 +42,34 @@ SCORING = 1
 def main(argv: list[str]) -> int:
     """Evaluate unless the same evaluation is there already; return the exit status."""
     args = parse_args(argv)
+    if args.only_check and args.adapter:
+        check_trained(args.adapter, args.size)
     data = evaluation_set.load(args.data, args.split, args.limit)
     decides = what_decides(args, data)
     files = EvaluationFiles.of(args.objs, args.run, args.split)
+    if args.only_check:
+        return 0 if is_done(args, data, decides, files) else EXIT_TO_DO
     args.objs.mkdir(parents=True, exist_ok=True)
     with only_one(files.lock, args.run):
-        return evaluate(args, data, decides, files)
+        return 0 if is_done(args, data, decides, files) else evaluate(args, data, decides, files)
+
+
+def check_trained(adapter: Path, size: int) -> None:
+    """Let only a finished training be evaluated: a failed size must not look like a weak one.
+
+    Raises:
+        UserError: the adapter's training has failed, was interrupted or never ran.
+    """
+    record = read_record(adapter / "training.json")
+    if record.get("status") == "done":
+        return
+    if record:
+        state = f"its training failed: {record.get('reason', 'no reason noted')}"
+    elif adapter.is_dir():
+        state = "its training was interrupted"
+    else:
+        state = "it was not trained"
+    raise UserError(f"size {size}: not evaluated, {state} ({adapter}); run bin/train.sh")
 
 
 def what_decides(args: argparse.Namespace, data: EvaluationSet) -> dict[str, Any]:
@@ -63,20 +88,32 @@ def what_decides(args: argparse.Namespace, data: EvaluationSet) -> dict[str, Any
     }
 
 
+def identity_of_result(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any]) -> str:
+    """Return what the record's figures depend on: the answers, and how they are scored."""
+    return sha256_json(
+        {"predictions": sha256_json(decides), "labels": data.labels, "seed": args.seed, "scoring": SCORING}
+    )
+
+
+def is_done(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles) -> bool:
+    """Return whether there is nothing to do, and say so."""
+    if args.force or not files.pickle.exists() or identity_of(files.record) != identity_of_result(args, data, decides):
+        return False
+    stored = predictions.read(files.predictions)
+    if stored.damaged or not stored.is_of(sha256_json(decides)) or len(stored.predictions) < len(data.items):
+        return False
+    print(f"size {args.size}: already evaluated ({files.record})")
+    return True
+
+
 def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles) -> int:
     """Ask what has no answer yet, then score and write the results; the caller holds the lock."""
     what = f"size {args.size}"
     asked = sha256_json(decides)
-    identity = sha256_json({"predictions": asked, "labels": data.labels, "seed": args.seed, "scoring": SCORING})
     stored = predictions.read(files.predictions)
-    usable = stored.header is not None and stored.header.get("identity") == asked and not args.force
-    complete = usable and not stored.damaged and all(index in stored.predictions for index in range(len(data.items)))
-    if complete and files.pickle.exists() and identity_of(files.record) == identity:
-        print(f"{what}: already evaluated ({files.record})")
-        return 0
     if files.record.exists():  # beside an evaluation under way it would pass for its result
         set_aside([files.record, files.pickle], identity_of(files.record), "to be made anew")
-    if not usable:
+    if args.force or not stored.is_of(asked):
         before = stored.header or {}
         set_aside([files.predictions], before.get("identity"), _why(args.force, before.get("decides"), decides))
     log = PredictionLog(files.predictions, {"schema": 1, "identity": asked, "run": args.run, "decides": decides})
@@ -99,7 +136,7 @@ def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, A
     timings: dict[str, Any] = {"started": started, "finished": now(), "answered": answered, "resumed": resumed}
     if answered:
         timings |= {"seconds": round(seconds, 3), "items_per_second": round(answered / seconds, 2)}
-    write_results(args, data, log, files, {"timings": timings, "identity": identity})
+    write_results(args, data, log, files, {"timings": timings, "identity": identity_of_result(args, data, decides)})
     return 0
 
 
@@ -225,7 +262,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--size", type=int, required=True, help="number of training examples; 0 is the base model without adapter")
     add("--split", choices=("test", "valid"), default="test")
     add("--data", type=Path, required=True, help="folder with llm_<split>.json and manifest.json")
-    add("--base-url", required=True, help="http://127.0.0.1:PORT/v1")
+    add("--base-url", help="http://127.0.0.1:PORT/v1")
     add("--served-model", required=True, help="the name that the server knows the model by")
     add("--model", required=True, help="folder (or hub name) of the base model that is served")
     add("--adapter", type=Path, help="folder of the LoRA adapter that is served; none for size 0")
@@ -242,6 +279,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--limit", type=int, help="only the first so many items")
     add("--seed", type=int, default=42, help="of the seed's own scoring (default: 42)")
     add("--force", action="store_true", help="ask everything anew; what is there is moved to objs/replaced/")
+    add("--only-check", action="store_true", help="ask nothing: exit 0 when all is evaluated, 4 when there is work")
     args = parser.parse_args(argv)
     least = {"size": 0, "concurrency": 1, "max_tokens": 1, "max_retries": 0, "limit": 1, "retry_wait": 0}
     for name, minimum in least.items():
@@ -251,7 +289,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     for name in ("request_timeout", "stall_seconds", "progress_seconds"):
         if not getattr(args, name) > 0:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name):g}: more than 0 seconds is needed")
-    args.base_url = endpoint.check_url(args.base_url)
+    if args.base_url:
+        args.base_url = endpoint.check_url(args.base_url)
+    elif not args.only_check:
+        raise UserError("--base-url is missing: the server's address, like http://127.0.0.1:8000/v1")
     if args.run != f"{args.name}-llm_train_{args.size}":
         raise UserError(f"--run {args.run}: {args.name}-llm_train_{args.size} is expected of --name and --size")
     if args.size == 0 and args.adapter:

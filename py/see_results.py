@@ -26,7 +26,8 @@ def main(argv: list[str]) -> int:
     """Read the records, print the table, write the files; everything is read before anything is written."""
     args = parse_args(argv)
     names = list(dict.fromkeys([args.name, *args.run]))
-    sweeps = [read_sweep(args.objs, name, args.split, args.saves) for name in names]
+    asked = {args.name: args.sizes}
+    sweeps = [read_sweep(args.objs, name, args.split, args.saves, asked.get(name, ())) for name in names]
     out = args.out or args.objs / folder_name(names)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, a folder was expected; choose another with --out")
@@ -61,7 +62,12 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         "--run", nargs="+", action="extend", default=[], metavar="NAME", help="further sweeps, in the same pictures"
     )
     parser.add_argument("--objs", type=Path, default=PROJECT / "objs", help="folder of the records (default: objs)")
-    parser.add_argument("--saves", type=Path, default=PROJECT / "saves", help="folder of the adapters (default: saves)")
+    parser.add_argument(
+        "--saves", type=Path, default=PROJECT / "saves", help="saves, or saves/<MODEL_NAME>/lora (default: saves)"
+    )
+    parser.add_argument(
+        "--sizes", nargs="+", type=int, default=[], metavar="N", help="sizes of NAME to miss when they have no record"
+    )
     parser.add_argument("--split", choices=("test", "valid"), default="test", help="the records' split (default: test)")
     parser.add_argument("--out", type=Path, help="folder to write to (default: <objs>/<NAME>)")
     parser.add_argument("--no-plots", action="store_true", help="no pictures")
@@ -91,18 +97,25 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
             for one in sweep.runs:
                 stem = f"confusion_{one.size}" if len(sweeps) == 1 else f"confusion_{sweep.name}_{one.size}"
                 yield from style.save(confusion.draw(one), out / stem)
-        logged = {}
-        for sweep in sweeps:
-            for one in sweep.runs:
-                try:
-                    points = losses.read_losses(one)
-                except UserError as error:
-                    warnings.append(f"{error}; its loss is left out of the picture")
-                    continue
-                if points:
-                    logged.setdefault(sweep.name, {})[one.size] = points
-        if logged:
+        if logged := read_all_losses(sweeps, warnings):
             yield from style.save(losses.draw(logged), out / "training_loss")
+
+
+def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[int, list[tuple[int, float]]]]:
+    """Return the (step, loss) points by sweep and size; a log that cannot be read is appended to ``warnings``."""
+    from fewshot_sft.plots.losses import read_losses
+
+    logged: dict[str, dict[int, list[tuple[int, float]]]] = {}
+    for sweep in sweeps:
+        for one in sweep.runs:
+            try:
+                points = read_losses(one)
+            except UserError as error:
+                warnings.append(f"{error}; its loss is left out of the picture")
+                continue
+            if points:
+                logged.setdefault(sweep.name, {})[one.size] = points
+    return logged
 
 
 if __name__ == "__main__":

@@ -453,6 +453,22 @@ def test_a_finished_evaluation_is_skipped(finished, server, capsys):
     assert server.requests == []
 
 
+def test_only_check_asks_and_writes_nothing_and_needs_no_server(finished, capsys):
+    def check(*more: str) -> int:
+        argv = finished.argv(SimpleNamespace(base_url=""), *more)
+        at = argv.index("--base-url")
+        return infer_eval.main([*argv[:at], *argv[at + 2 :], "--only-check"])
+
+    before = finished.names
+    assert check() == 0
+    assert capsys.readouterr().out == f"size 100: already evaluated ({finished.objs}/{RUN}.json)\n"
+    assert check("--force") == 4
+    assert check("--max-tokens", "5") == 4
+    (finished.objs / f"{RUN}.predictions.jsonl").write_bytes(b"")
+    assert check() == 4
+    assert finished.names == before
+
+
 @pytest.mark.parametrize("lost", [f"{RUN}.json", f"{RUN}.pkl"])
 def test_lost_results_are_made_from_the_predictions_without_asking(finished, server, lost):
     before = results(finished.record)
@@ -629,6 +645,7 @@ def test_a_full_disk_is_said_and_loses_only_the_line_that_did_not_fit(tmp_path):
 
 def test_bad_flags_are_said_before_anything_is_asked(sweep, server):
     cases = {
+        ("--base-url", ""): "--base-url is missing: the server's address, like http://127.0.0.1:8000/v1",
         ("--size", "50"): "--run tiny-llm_train_100: tiny-llm_train_50 is expected of --name and --size",
         ("--concurrency", "0"): "--concurrency 0: 1 is the least",
         ("--limit", "0"): "--limit 0: 1 is the least",

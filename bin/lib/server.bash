@@ -42,6 +42,9 @@ start_server() {
   unset API_KEY
 }
 
+# port_was_taken LOG: the server ended because something else listens on its port.
+port_was_taken() { tail -n 30 -- "$1" 2>/dev/null | grep -qi 'address already in use'; }
+
 # show_tail LOG: the end of a log, as evidence beside an error.
 show_tail() {
   printf -- '--- last lines of %s\n' "$1" >&2

@@ -49,6 +49,7 @@ SETTINGS=(
   'MAX_TOKENS|int|64|longest answer, in tokens'
   'REQUEST_TIMEOUT|int|120|seconds to wait for one answer'
   'READY_TIMEOUT|int|900|seconds to wait for the server'
+  'SERVER_RESTARTS|int|2|new servers for a size whose server died or hung in the middle'
   'STOP_TIMEOUT|int|30|seconds between TERM and KILL when a process is ended'
   'EVAL_LIMIT|count||evaluate the first so many examples only'
   'EVAL_JOBS|int|1|sizes that are evaluated at the same time'

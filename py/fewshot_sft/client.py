@@ -76,7 +76,7 @@ class ChatClient:
             # Never used, but made from the environment's proxies (and OPENAI_PROXY) if it is left out.
             http_client=openai.DefaultHttpxClient(trust_env=environment),
             http_socket_options=(),
-            openai_proxy="",
+            openai_proxy=None,
         )
 
     async def ask(self, system: str, human: str) -> Answer:

@@ -43,6 +43,10 @@ class Stored:
     predictions: dict[int, Prediction]
     damaged: int = 0
 
+    def is_of(self, identity: str) -> bool:
+        """Return whether the answers were given to these very questions by this very model."""
+        return self.header is not None and self.header.get("identity") == identity
+
 
 def read(path: str | os.PathLike[str]) -> Stored:
     """Read a predictions file, whatever a crash left of it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +22,11 @@ class Sweep:
     absent: tuple[tuple[int, str], ...]  # (size, why)
 
 
-def read_sweep(objs: Path, name: str, split: str, saves: Path) -> Sweep:
+def read_sweep(objs: Path, name: str, split: str, saves: Path, sizes: Iterable[int] = ()) -> Sweep:
     """Read all records of one sweep and split.
+
+    ``saves`` is the folder of the models or of one model's adapters (``saves/<MODEL_NAME>/lora``); ``sizes`` are those
+    that were asked for: one without a record counts as absent, and so does one whose training was begun.
 
     Raises:
         UserError: there is no record of it, or one is corrupt.
@@ -32,14 +35,14 @@ def read_sweep(objs: Path, name: str, split: str, saves: Path) -> Sweep:
     found = _numbered(objs, re.escape(name) + r"-llm_train_(0|[1-9]\d*)" + re.escape(suffix) + r"\.json")
     if not found:
         raise UserError(_no_records(objs, name, split))
-    runs = [_with_training(parse(path, read_json(path), name, size, split), saves) for size, path in found]
+    folders = [saves, *sorted(saves.glob("*/lora"))]
+    runs = [_with_training(parse(path, read_json(path), name, size, split), folders) for size, path in found]
     begun: dict[int, Path] = {}
-    for folder in dict.fromkeys([*(run.adapter.parent for run in runs if run.adapter), *sorted(saves.glob("*/lora"))]):
+    for folder in dict.fromkeys([*(run.adapter.parent for run in runs if run.adapter), *folders]):
         for size, path in _numbered(folder, re.escape(name) + r"-llm_train_([1-9]\d*)"):
             begun.setdefault(size, path)
-    have = {run.size for run in runs}
-    absent = [(size, _why_absent(begun[size], split)) for size in sorted(begun) if size not in have]
-    return Sweep(name, tuple(runs), tuple(absent))
+    missing = {*begun, *sizes} - {run.size for run in runs}
+    return Sweep(name, tuple(runs), tuple((size, _why_absent(begun.get(size), split)) for size in sorted(missing)))
 
 
 def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:
@@ -64,12 +67,12 @@ def _no_records(objs: Path, name: str, split: str) -> str:
     return message + "; bin/sweep.sh makes them, or bin/eval.sh when the sizes are trained already"
 
 
-def _with_training(run: Run, saves: Path) -> Run:
+def _with_training(run: Run, folders: Sequence[Path]) -> Run:
     """Find the run's adapter folder; a record from another machine names one that may be elsewhere here."""
     noted = run.record.get("adapter")
     if not isinstance(noted, str):
         return run
-    candidates = [Path(noted), PROJECT / noted, *sorted(path / run.run for path in saves.glob("*/lora"))]
+    candidates = [Path(noted), PROJECT / noted, *(path / run.run for path in folders)]
     folder = next((path for path in candidates if path.is_dir()), None)
     if folder is None:
         return run
@@ -80,7 +83,9 @@ def _with_training(run: Run, saves: Path) -> Run:
     return replace(run, adapter=folder, training=training if isinstance(training, dict) else None)
 
 
-def _why_absent(folder: Path, split: str) -> str:
+def _why_absent(folder: Path | None, split: str) -> str:
+    if folder is None:
+        return "not trained; run bin/train.sh"
     path = folder / "training.json"
     if not path.exists():
         return f"training did not finish ({folder}); run bin/train.sh again"

@@ -49,7 +49,7 @@ def losses(folder: Path) -> list[tuple[int, float]]:
     """Return (optimizer step, loss) of each entry of ``trainer_log.jsonl``; a step logged twice counts as last logged.
 
     Raises:
-        UserError: the file is missing or a line is no JSON.
+        UserError: the file is missing or a line is no log entry.
     """
     path = folder / "trainer_log.jsonl"
     found: dict[int, float] = {}
@@ -60,10 +60,10 @@ def losses(folder: Path) -> list[tuple[int, float]]:
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:
-            raise UserError(f"{path}: line {number}: not valid JSON") from None
-        if entry.get("loss") is not None:
-            found[entry["current_steps"]] = float(entry["loss"])
+            if entry.get("loss") is not None:
+                found[entry["current_steps"]] = float(entry["loss"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{path}: line {number}: not an entry of LLaMA-Factory's training log") from None
     return sorted(found.items())
 
 

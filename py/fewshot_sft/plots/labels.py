@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def place_values(axes: Axes, marks: Sequence[Mark], lines: Sequence[Sequence[tup
     return left_out
 
 
-def _box(to_pixels, mark: Mark, place: tuple, width: float, height: float, gap: float) -> Bbox:
+def _box(to_pixels: Callable, mark: Mark, place: tuple, width: float, height: float, gap: float) -> Bbox:
     """Return the pixel box of a label of that size at that place."""
     side, level = place
     (x, y), (_, low), (_, high) = to_pixels([(mark.x, mark.y), (mark.x, mark.low), (mark.x, mark.high)])

@@ -54,7 +54,8 @@ def drawing(texts: Iterable[str]) -> Iterator[str | None]:
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         # The generic name is for whoever opens an SVG without these fonts.
-        matplotlib.rcParams.update({**_SETTINGS, "font.family": [*families, "sans-serif"], "font.sans-serif": families[:1]})
+        looks = {"font.family": [*families, "sans-serif"], "font.sans-serif": families[:1]}
+        matplotlib.rcParams.update({**_SETTINGS, **looks})
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield complaint
 

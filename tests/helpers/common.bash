@@ -1,0 +1,132 @@
+# What every test of the scripts needs: an environment whose llamafactory-cli is the stub, a folder with a space in
+# its name for all outputs, and a few assertions. tests/stubs/llamafactory-cli says what the stub can be told.
+# shellcheck shell=bash
+
+bats_require_minimum_version 1.5.0
+PROJECT=${PROJECT:-$(cd -- "$BATS_TEST_DIRNAME/.." && pwd -P)}
+# From here on nothing is inherited from whoever runs the tests; their environment's python is used.
+STUB_PYTHON=${STUB_PYTHON:-${FEWSHOT_VENV:-$PROJECT/.venv}/bin/python}
+export STUB_PYTHON
+unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES HOLD GPU
+
+# in_library COMMANDS ARGUMENT...: run them in a shell that has sourced bin/lib.
+in_library() {
+  # shellcheck disable=SC2016 # expanded there
+  bash -c 'set -Eeuo pipefail; source "$1/bin/lib/all.bash"; shift; eval "$1"' _ "$PROJECT" "$1" "${@:2}"
+}
+
+# shellcheck disable=SC2046 # names of variables
+unset $(in_library 'printf "%s " "${!SETTING_TYPE[@]}"')
+
+# make_work: the folder of one test, WORK, with its settings: sizes 4 8 16, a model that is none, 60 rows in 3 classes;
+# and in it the environment: its llamafactory-cli is the stub, its python the real one, started by tests/stubs/python.
+make_work() {
+  export WORK="$BATS_TEST_TMPDIR/with a space" STUB="$BATS_TEST_TMPDIR/with a space/stub"
+  mkdir -p -- "$STUB/plan" "$WORK/a model"
+  mkfifo -- "$STUB/at" "$STUB/go"
+  touch -- "$STUB/calls" "$STUB/keys"
+  # Open as long as the test runs, so that no one who writes waits for a reader.
+  exec {AT}<>"$STUB/at" {GO}<>"$STUB/go"
+  echo '{}' >"$WORK/a model/config.json"
+  echo 'weights' >"$WORK/a model/model.safetensors"
+  rows >"$WORK/rows.csv"
+  cat >"$WORK/settings.sh" <<END
+SIZES=(4 8 16)
+SWEEP_NAME=demo
+MODEL='$WORK/a model'
+TEMPLATE=glm4
+DEVICE=cpu
+BACKEND=huggingface
+PREPROCESSING_WORKERS=1
+TRAIN_FILE='$WORK/rows.csv'
+CONCURRENCY=1
+API_PORT=$(unused_port)
+DATA_DIR='$WORK/data'
+SAVES_DIR='$WORK/saves'
+LOGS_DIR='$WORK/logs'
+OBJS_DIR='$WORK/objs'
+END
+  export SETTINGS_FILE=$WORK/settings.sh FEWSHOT_VENV=$WORK/venv
+  mkdir -p -- "$FEWSHOT_VENV/bin"
+  ln -s -- "$PROJECT/tests/stubs/llamafactory-cli" "$PROJECT/tests/stubs/python" "$FEWSHOT_VENV/bin/"
+  in_library '_environment_stamp gpu modelscope dev' >"$FEWSHOT_VENV/.few-shot-sft"
+  ADAPTERS="$WORK/saves/a_model/lora"
+}
+
+# rows: the data as CSV.
+rows() {
+  local index labels=(Animals Plants 'Stones and Sand')
+  echo text,label
+  for ((index = 0; index < 60; index++)); do
+    printf 'document %d about %s: word%d,%s\n' $index "${labels[index % 3]}" $((index * 7 % 11)) "${labels[index % 3]}"
+  done
+}
+
+# with_data, with_adapters: give the test the data, or the data and the three adapters; made once in a run of bats.
+with_data() {
+  local made=$BATS_RUN_TMPDIR/data
+  [[ -d $made ]] || DATA_DIR=$made "$PROJECT/bin/build_data.sh" >/dev/null 3>&-
+  cp -r -- "$made" "$WORK/data"
+}
+
+with_adapters() {
+  local made=$BATS_RUN_TMPDIR/adapters
+  with_data
+  [[ -d $made ]] || SAVES_DIR=$made TRAIN_JOBS=2 "$PROJECT/bin/train.sh" >/dev/null 3>&-
+  cp -r -- "$made" "$WORK/saves"
+  : >"$STUB/calls"
+}
+
+# plan CALL BEHAVIOUR...: what the stub does at the next calls; plan train-8 exit
+plan() { printf '%s\n' "${@:2}" >"$STUB/plan/$1"; }
+
+# setting NAME VALUE: edit the test's settings file.
+setting() {
+  sed -i "/^$1=/d" "$SETTINGS_FILE"
+  printf '%s=%s\n' "$1" "$2" >>"$SETTINGS_FILE"
+}
+
+# script NAME ARGUMENT...: run bin/NAME; sets status and output.
+script() { run timeout --kill-after 5 100 "$PROJECT/bin/$1" "${@:2}" 3>&-; }
+
+# status_is N
+status_is() {
+  # shellcheck disable=SC2154 # by bats' run
+  ((status == $1)) || fail "status $status, not $1; output:" "$output"
+}
+
+# said TEXT..., not_said TEXT...: output holds each, or none.
+said() {
+  local text
+  for text; do [[ $output == *"$text"* ]] || fail "'$text' was not said; output:" "$output"; done
+}
+
+not_said() {
+  local text
+  for text; do [[ $output != *"$text"* ]] || fail "'$text' was said; output:" "$output"; done
+}
+
+# equal EXPECTED FOUND
+equal() { [[ $1 == "$2" ]] || fail "$(diff -u --label expected --label found <(printf '%s\n' "$1") <(printf '%s\n' "$2"))"; }
+
+# fail MESSAGE...
+fail() {
+  printf '%s\n' "$@" >&2
+  return 1
+}
+
+# of FILE KEY...: a value in a JSON file, as JSON; absent when it is not there.
+of() {
+  "$STUB_PYTHON" -I -c 'import json, sys
+value = json.load(open(sys.argv[1]))
+for key in sys.argv[2:]:
+    value = value.get(key, "absent") if isinstance(value, dict) else value[int(key)]
+print(value if isinstance(value, str) else json.dumps(value))' "$@"
+}
+
+# unused_port: the first of a hundred ports that nothing listens on.
+unused_port() {
+  local port=$((20000 + RANDOM % 300 * 100))
+  while (exec {probe}<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+  echo "$port"
+}

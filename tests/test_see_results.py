@@ -1,0 +1,712 @@
+"""py/see_results.py: numbers as in the records, pictures without overlapping text, errors that say what to do."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import see_results
+from fewshot_sft.errors import UserError
+from fewshot_sft.interval import largest_class, wilson
+from fewshot_sft.plots import confusion, curve, fonts, labels, losses, radar, style
+from fewshot_sft.sweeps import read_sweep
+from fewshot_sft.table import display_width
+
+PATENTS = (
+    *("Human Necessities", "Performing Operations; Transporting", "Chemistry; Metallurgy", "Textiles; Paper"),
+    *("Fixed Constructions", "Mechanical Engineering; Lightning; Heating; Weapons; Blasting", "Physics"),
+    *("Electricity", "General tagging of new or cross-sectional technology"),
+)
+NEWS = ("World", "Sports", "Business", "Sci/Tech")
+EIGHT = (0, 50, 100, 200, 400, 800, 1600, 3200)
+METRICS = ("accuracy", "precision", "recall", "f1")
+
+
+def make_record(
+    name: str, size: int, classes: Sequence[str], right: float, outside: float = 0.0, items: int = 30
+) -> dict[str, Any]:
+    """A record as the evaluator writes it: ``items`` of each class, of which a share is right and one outside."""
+    matrix = []
+    for k in range(len(classes)):
+        row = [0] * (len(classes) + 1)
+        row[k] = round(items * right) - k % 3 * (0 < right < 1)
+        row[-1] = round((items - row[k]) * outside)
+        row[(k + 1) % len(classes)] += items - sum(row)
+        matrix.append(row)
+    correct = [row[k] for k, row in enumerate(matrix)]
+    predicted = [sum(column) for column in zip(*matrix, strict=True)]
+    precision = [hit / answered if answered else 0.0 for hit, answered in zip(correct, predicted, strict=False)]
+    recall = [hit / items for hit in correct]
+    f1 = [2 * hit / (answered + items) for hit, answered in zip(correct, predicted, strict=False)]
+    total, mean = items * len(classes), lambda values: math.fsum(values) / len(classes)
+    scores = {"accuracy": sum(correct) / total, "precision": mean(precision), "recall": mean(recall), "f1": mean(f1)}
+    record = {
+        "schema": 1,
+        "kind": "evaluation",
+        "run": f"{name}-llm_train_{size}",
+        "name": name,
+        "size": size,
+        "split": "test",
+        "model": "saves/tiny/base",
+        "adapter": f"saves/tiny/lora/{name}-llm_train_{size}",
+        "template": "glm4",
+        "backend": "huggingface",
+        "labels": list(classes),
+        "counts": {
+            "items": total,
+            "correct": sum(correct),
+            "in_labels": total - predicted[-1],
+            "not_in_labels": predicted[-1],
+            "per_class": {
+                label: {"items": items, "predicted": predicted[k], "correct": correct[k]}
+                for k, label in enumerate(classes)
+            },
+        },
+        "metrics": scores,
+        "not_in_labels": {"rate": predicted[-1] / total, "samples": []},
+        "seed_scoring": {"seed": 42, "metrics": {key: value * 0.99 for key, value in scores.items()}},
+        "confusion": {"rows": "true label", "columns": [*classes, "(outside the labels)"], "matrix": matrix},
+        "timings": {"seconds": 8.731, "items_per_second": total / 8.731},
+        "settings": {"data_sha256": "a" * 64},
+        "git_revision": "0" * 40,
+        "identity": f"{size:064x}",
+    }
+    if size == 0:
+        del record["adapter"]
+    return record
+
+
+class Sweeps:
+    """Folders ``objs`` and ``saves`` with records in them."""
+
+    def __init__(self, root: Path) -> None:
+        self.objs, self.saves = root / "objs", root / "saves"
+        self.objs.mkdir()
+
+    def write(self, record: dict[str, Any], suffix: str = "") -> Path:
+        path = self.objs / f"{record['run']}{suffix}.json"
+        path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+        return path
+
+    def add(
+        self, name: str, sizes: Sequence[int] = (50, 200), classes: Sequence[str] = NEWS, log: bool = False
+    ) -> None:
+        for size in sizes:
+            right = 0.05 if size == 0 else size / (size + 90)
+            self.write(make_record(name, size, classes, right, outside=0.6 if size < 100 else 0.0))
+            if size and log:
+                steps = range(5, 3 * size // 8 + 5, 5)
+                entries = [{"current_steps": step, "loss": 0.2 + 2 / (1 + step / 30)} for step in steps]
+                folder = self.train(name, size, status="done", examples=size)
+                lines = [*entries, {"current_steps": steps[-1]}]
+                (folder / "trainer_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def train(self, name: str, size: int, **training: Any) -> Path:
+        folder = self.saves / "tiny" / "lora" / f"{name}-llm_train_{size}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if training:
+            (folder / "training.json").write_text(json.dumps(training))
+        return folder
+
+    def args(self, name: str, *more: str) -> list[str]:
+        return ["--objs", str(self.objs), "--saves", str(self.saves), "--name", name, *more]
+
+    def show(self, name: str, *more: str) -> Path:
+        assert see_results.main(self.args(name, "--no-plots", *more)) == 0
+        return self.objs / name
+
+    def read(self, *names: str) -> list[Any]:
+        return [read_sweep(self.objs, name, "test", self.saves) for name in names]
+
+
+@pytest.fixture
+def sweeps(folder: Path) -> Sweeps:
+    return Sweeps(folder)
+
+
+def test_the_csv_has_the_records_numbers_to_the_last_digit(sweeps: Sweeps) -> None:
+    records = [make_record("tiny", size, PATENTS, right, 0.3) for size, right in ((0, 0.1), (50, 0.45), (1000, 0.7))]
+    for record in records:
+        sweeps.write(record)
+    sweeps.train("tiny", 50, examples=50, seconds=24.25, tokens={"truncated": 3}, loss={"last": 0.125}, status="done")
+
+    with (sweeps.show("tiny") / "results.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+
+    assert [int(row["size"]) for row in rows] == [0, 50, 1000]
+    for row, record in zip(rows, records, strict=True):
+        assert {key: float(row[key]) for key in METRICS} == record["metrics"]
+        assert {key: float(row[f"seed_{key}"]) for key in METRICS} == record["seed_scoring"]["metrics"]
+        for key in ("items", "correct", "in_labels", "not_in_labels"):
+            assert int(row[key]) == record["counts"][key]
+        assert float(row["outside_rate"]) == record["not_in_labels"]["rate"]
+        assert {key: float(row[key]) for key in ("seconds", "items_per_second")} == record["timings"]
+        assert (row["model"], row["identity"], row["run"]) == (record["model"], record["identity"], record["run"])
+    assert rows[1]["accuracy_low"] == repr(wilson(records[1]["counts"]["correct"], 270)[0])
+    trained = ("train_examples", "train_seconds", "train_truncated", "train_loss_last")
+    assert [rows[1][key] for key in trained] == ["50", "24.25", "3", "0.125"]
+    assert [rows[0][key] for key in trained] == ["", "", "", ""]
+
+
+def test_the_json_has_the_rows_and_no_key_for_what_was_not_measured(sweeps: Sweeps) -> None:
+    record = make_record("tiny", 50, NEWS, 0.5)
+    del record["timings"], record["seed_scoring"]
+    sweeps.write(record)
+
+    found = json.loads((sweeps.show("tiny") / "results.json").read_text(encoding="utf-8"))
+
+    row = found["rows"][0]
+    assert {key: row[key] for key in METRICS} == record["metrics"]
+    assert row["items"] == 120
+    assert row["largest_class_accuracy"] == 0.25
+    assert not {"seconds", "items_per_second", "seed_accuracy", "seed_f1", "train_seconds"} & set(row)
+    assert (found["absent"], found["warnings"], found["pictures"]) == ([], [], [])
+
+
+def test_the_terminal_table(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    base = make_record("tiny", 0, NEWS, 0.0, outside=1.0)
+    sweeps.write(base)
+    full = make_record("tiny", 200, NEWS, 1.0)
+    del full["timings"]
+    sweeps.write(full)
+
+    sweeps.show("tiny")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        "tiny: split test",
+        "",
+        "       N  accuracy  95% interval  precision  recall     F1  outside  seed acc.  seed F1"
+        "  items  seconds  items/s",
+        "0 (base)     0.000   0.000-0.031      0.000   0.000  0.000   100.0%      0.000    0.000"
+        "    120      8.7     13.7",
+        "     200     1.000   0.969-1.000      1.000   1.000  1.000     0.0%      0.990    0.990"
+        "    120        -        -",
+    ]
+
+
+def test_columns_are_aligned_with_chinese_names(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("专利分类-实验")
+    sweeps.add("news")
+    sweeps.show("专利分类-实验", "--run", "news")
+    lines = capsys.readouterr().out.splitlines()[2:7]
+    assert [line.split()[0] for line in lines] == ["sweep", "专利分类-实验", "专利分类-实验", "news", "news"]
+    assert len({display_width(line) for line in lines}) == 1
+    assert (sweeps.objs / "专利分类-实验+news" / "results.csv").is_file()
+
+
+def test_no_escape_codes_unless_on_a_terminal(
+    sweeps: Sweeps, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps.add("tiny")
+    sweeps.show("tiny")
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    sweeps.show("tiny")
+    assert capsys.readouterr().out.count("\x1b[1m") == 1
+    monkeypatch.setenv("NO_COLOR", "1")
+    sweeps.show("tiny")
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_splits_do_not_mix(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.write(make_record("tiny", 50, NEWS, 0.5))
+    sweeps.write(make_record("tiny", 50, NEWS, 0.9) | {"split": "valid"}, ".valid")
+    sweeps.write(make_record("tiny", 100, NEWS, 0.9) | {"split": "valid"}, ".valid")
+    for more, rows in (((), 1), (("--split", "valid"), 2)):
+        found = json.loads((sweeps.show("tiny", *more) / "results.json").read_text())
+        assert len(found["rows"]) == rows
+        assert {row["split"] for row in found["rows"]} == {found["split"]}
+    assert "tiny: split valid" in capsys.readouterr().out
+
+
+def test_only_records_of_exactly_this_name_are_read(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", (50,))
+    sweeps.add("tiny-ag_news", (100,))
+    (sweeps.objs / "tiny-llm_train_50.pkl").write_bytes(b"not to be opened")
+    (sweeps.objs / "tiny-llm_train_50.predictions.jsonl").write_text("not to be opened")
+    (sweeps.objs / "replaced").mkdir()
+    rows = json.loads((sweeps.show("tiny") / "results.json").read_text())["rows"]
+    assert [row["run"] for row in rows] == ["tiny-llm_train_50"]
+
+
+def test_a_record_of_the_evaluator_is_read(sweeps: Sweeps) -> None:
+    from fewshot_sft.evaluation_record import findings  # slow to import, and only this test needs it
+
+    truth = [NEWS[k % 4] for k in range(40)]
+    answers = [*truth[:30], *["Unknown"] * 4, *["World"] * 6]
+    record = make_record("tiny", 50, NEWS, 0.5) | findings(answers, truth, NEWS, 0, 42)
+    sweeps.write(record)
+    row = json.loads((sweeps.show("tiny") / "results.json").read_text())["rows"][0]
+    assert (row["items"], row["correct"], row["not_in_labels"]) == (40, record["counts"]["correct"], 4)
+    assert row["f1"] == record["metrics"]["f1"]
+
+
+def test_wilson_and_the_largest_class_agree_with_the_libraries() -> None:
+    from scipy.stats import binomtest
+    from sklearn.metrics import f1_score
+
+    for correct, items in ((0, 20), (1, 20), (240, 300), (20, 20)):
+        expected = binomtest(correct, items).proportion_ci(method="wilson")
+        assert wilson(correct, items) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert (wilson(0, 20)[0], wilson(20, 20)[1]) == (0.0, 1.0)
+    truth = [0] * 5 + [1] * 12 + [2] * 3
+    accuracy, f1 = largest_class([5, 12, 3])
+    assert accuracy == 12 / 20
+    assert f1 == pytest.approx(f1_score(truth, [1] * 20, average="macro"), abs=1e-12)
+
+
+def test_absent_sizes_are_listed_with_the_reason(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("tiny", (50,), log=True)
+    failed = sweeps.train("tiny", 100, status="failed", reason="the loss is nan\nat step 5")
+    unfinished = sweeps.train("tiny", 200)
+    sweeps.train("tiny", 400, status="done")
+    sweeps.train("tiny-ag_news", 800, status="done")
+
+    out = sweeps.show("tiny", "--sizes", "50", "100", "900")
+
+    reasons = {
+        100: f"training failed: the loss is nan at step 5 ({failed / 'training.json'})",
+        200: f"training did not finish ({unfinished}); run bin/train.sh again",
+        400: "trained, but split test is not evaluated yet; run bin/eval.sh",
+        900: "not trained; run bin/train.sh",
+    }
+    assert json.loads((out / "results.json").read_text())["absent"] == [
+        {"name": "tiny", "size": size, "reason": why} for size, why in reasons.items()
+    ]
+    printed = capsys.readouterr().out
+    for size, why in reasons.items():
+        assert f"\nabsent: N = {size}: {why}\n" in printed
+
+
+def test_saves_may_be_the_folder_of_one_models_adapters(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", (50,), log=True)
+    sweeps.train("tiny", 100)
+    for saves in (sweeps.saves, sweeps.saves / "tiny" / "lora"):
+        sweep = read_sweep(sweeps.objs, "tiny", "test", saves)
+        assert [size for size, _ in sweep.absent] == [100]
+        assert len(losses.read_losses(sweep.runs[0])) == 4
+
+
+def test_different_test_data_are_warned_of(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("tiny", (50, 100))
+    sweeps.show("tiny")
+    assert capsys.readouterr().err == ""
+    sweeps.write(make_record("tiny", 200, NEWS, 0.5, items=10))
+    other = make_record("tiny", 400, NEWS, 0.5)
+    other["settings"]["data_sha256"] = "b" * 64
+    sweeps.write(other)
+
+    sweeps.show("tiny")
+
+    assert capsys.readouterr().err == (
+        "warning: tiny: the sizes were evaluated on different data, so their numbers do not compare "
+        "(N=50, 100: 120 items, 4 labels, aaaaaaaa; N=200: 40 items, 4 labels, aaaaaaaa; "
+        "N=400: 120 items, 4 labels, bbbbbbbb); bin/eval.sh evaluates again what is of other data\n"
+    )
+
+
+def test_sweeps_of_different_data_are_warned_of(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("one")
+    sweeps.add("two")
+    sweeps.add("patents", classes=PATENTS)
+    sweeps.show("one", "--run", "two")
+    assert capsys.readouterr().err == ""
+    sweeps.show("one", "--run", "patents")
+    assert capsys.readouterr().err == (
+        "warning: the sweeps were evaluated on different data, so their numbers do not compare "
+        "(one: 120 items, 4 labels, aaaaaaaa; patents: 270 items, 9 labels, aaaaaaaa)\n"
+    )
+
+
+def test_doubtful_records_are_warned_of(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("tiny", (50, 100))
+    sweeps.write(make_record("tiny", 200, NEWS, 0.6) | {"backend": "vllm"})
+    sweeps.train("tiny", 100, status="failed", reason="the loss is nan")
+    sweeps.train("tiny", 200, status="done", examples=150)
+    sweeps.show("tiny")
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: tiny: the sizes were evaluated with different backends: huggingface, vllm",
+        "warning: tiny-llm_train_100: the record is older than the adapter, whose training failed: the loss is nan",
+        "warning: tiny-llm_train_200: trained on 150 examples, not on 200",
+    ]
+
+
+def test_no_records(sweeps: Sweeps) -> None:
+    advice = "; bin/sweep.sh makes them, or bin/eval.sh when the sizes are trained already"
+    with pytest.raises(UserError) as error:
+        see_results.main(sweeps.args("tiny"))
+    assert str(error.value) == f"{sweeps.objs}: no evaluation record of 'tiny', split test{advice}"
+    sweeps.add("news")
+    sweeps.add("tiny-ag_news")
+    with pytest.raises(UserError) as error:
+        see_results.main(sweeps.args("tiny"))
+    others = "; there are records of news, tiny-ag_news"
+    assert str(error.value) == f"{sweeps.objs}: no evaluation record of 'tiny', split test{others}{advice}"
+    with pytest.raises(UserError) as error:
+        see_results.main(sweeps.args("news", "--split", "valid"))
+    but = ", but of its split test (--split)"
+    assert str(error.value) == f"{sweeps.objs}: no evaluation record of 'news', split valid{but}{advice}"
+    assert not (sweeps.objs / "news").exists()
+
+
+def change(record: dict[str, Any], path: str, value: Any) -> None:
+    """Set ``record[a][b]`` for the path ``a.b``; None removes it."""
+    *way, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    for key in way:
+        record = record[key]
+    if value is None:
+        del record[last]
+    else:
+        record[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("metrics.f1", None, "'f1' is missing"),
+        ("counts", None, "'counts' is missing"),
+        ("counts.per_class.World", None, "'World' is missing"),
+        ("kind", "training", "kind is 'training', 'evaluation' was expected"),
+        ("split", "valid", "split is 'valid', 'test' was expected"),
+        ("size", 500, "size is 500, 50 was expected"),
+        ("name", "other", "name is 'other', 'tiny' was expected"),
+        ("metrics.f1", 1.5, "f1 is 1.5, a number from 0 to 1 was expected"),
+        ("metrics.f1", float("nan"), "f1 is nan, a number from 0 to 1 was expected"),
+        ("metrics.f1", "0.5", "f1 is '0.5', a number from 0 to 1 was expected"),
+        ("counts.items", 1.0, "items is 1.0, a count was expected"),
+        ("counts.in_labels", 7, "in_labels and not_in_labels do not add up to items"),
+        ("counts.per_class.World.items", 7, "the items of the labels do not add up to items"),
+        ("confusion.matrix.0", [1, 2], "the confusion matrix has not one row a label and one column more"),
+        (
+            "confusion.matrix.0",
+            [0, 0, 0, 0, 0],
+            "the rows of the confusion matrix do not add up to the items of the labels",
+        ),
+        ("counts.correct", 59, "the diagonal of the confusion matrix does not add up to correct"),
+        ("metrics.accuracy", 0.123, "metrics.accuracy is not correct / items"),
+    ],
+)
+def test_a_corrupt_record_is_named(sweeps: Sweeps, path: str, value: Any, complaint: str) -> None:
+    sweeps.add("tiny", (200,))
+    record = make_record("tiny", 50, NEWS, 0.5)
+    change(record, path, value)
+    file = sweeps.write(record)
+    with pytest.raises(UserError) as error:
+        see_results.main(sweeps.args("tiny", "--no-plots"))
+    remedy = "move it away and evaluate that size again with bin/eval.sh"
+    assert str(error.value) == f"{file}: corrupt record: {complaint}; {remedy}"
+    assert not (sweeps.objs / "tiny").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "line 1: not valid JSON (Expecting value)"),
+        ('{\n"a": 1,\n', "line 3: not valid JSON (Expecting property name enclosed in double quotes)"),
+        ("[]", "corrupt record: not a JSON object; move it away and evaluate that size again with bin/eval.sh"),
+    ],
+)
+def test_a_record_that_is_no_record(sweeps: Sweeps, text: str, complaint: str) -> None:
+    file = sweeps.objs / "tiny-llm_train_50.json"
+    file.write_text(text)
+    with pytest.raises(UserError) as error:
+        see_results.main(sweeps.args("tiny"))
+    assert str(error.value) == f"{file}: {complaint}"
+
+
+def test_output_that_cannot_be_a_folder(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.add("tiny")
+    file = tmp_path / "file"
+    file.write_text("kept")
+    with pytest.raises(UserError) as error:
+        see_results.main(sweeps.args("tiny", "--out", str(file)))
+    assert str(error.value) == f"{file}: is a file, a folder was expected; choose another with --out"
+    assert file.read_text() == "kept"
+    with pytest.raises(UserError) as error:
+        see_results.folder_name(["x" * 150, "y" * 150])
+    assert str(error.value) == "the names of 2 sweeps are too long for one folder's name; give one with --out"
+
+
+def run_script(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, see_results.__file__, *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_the_command_exits_2_without_records(sweeps: Sweeps) -> None:
+    done = run_script(*sweeps.args("tiny"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {sweeps.objs}: no evaluation record of 'tiny', split test; bin/sweep.sh")
+
+
+def test_the_table_alone_does_not_wait_for_matplotlib(sweeps: Sweeps) -> None:
+    sweeps.add("tiny")
+    done = run_script(*sweeps.args("tiny", "--no-plots"), PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    assert "fewshot_sft.sweeps" in done.stderr  # the imports are listed
+    assert "matplotlib" not in done.stderr
+
+
+def png_size(path: Path) -> tuple[int, int, int]:
+    """Return width and height in pixels, and dots per inch."""
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert content[-8:-4] == b"IEND"
+    where = content.index(b"pHYs") + 4
+    per_metre = int.from_bytes(content[where : where + 4])
+    return int.from_bytes(content[16:20]), int.from_bytes(content[20:24]), round(per_metre * 0.0254)
+
+
+def svg_texts(path: Path) -> set[str]:
+    """Parse an SVG and return its texts."""
+    found = ET.parse(path).getroot().iter("{http://www.w3.org/2000/svg}text")
+    return {"".join(element.itertext()).strip() for element in found}
+
+
+def test_all_pictures_of_a_sweep(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("tiny", (0, 50, 200), log=True)
+
+    assert see_results.main(sweeps.args("tiny")) == 0
+
+    out = sweeps.objs / "tiny"
+    stems = ["learning_curve", "radar", "confusion_0", "confusion_50", "confusion_200", "training_loss"]
+    names = [f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")]
+    assert json.loads((out / "results.json").read_text())["pictures"] == names
+    assert {path.name for path in out.iterdir()} == {*names, "results.csv", "results.json"}
+    for stem in stems:
+        width, height, dots = png_size(out / f"{stem}.png")
+        assert (width >= 800, height >= 400, dots) == (True, True, style.DPI)
+    assert style.DPI >= 150
+    texts = svg_texts(out / "learning_curve.svg")
+    expected = {"tiny: learning curve, split test (120 items)", "accuracy", "macro-F1", "50", "200"}
+    assert expected <= texts
+    rows = {row["size"]: row for row in json.loads((out / "results.json").read_text())["rows"]}
+    assert {f"{rows[50]['accuracy']:.3f}", f"{rows[200]['f1']:.3f}"} <= texts
+    assert f"no fine-tuning (accuracy {rows[0]['accuracy']:.3f}, F1 {rows[0]['f1']:.3f})" in texts
+    assert "always the largest class (accuracy 0.250, F1 0.100)" in texts
+    assert {"N = 0 (no fine-tuning)", "N = 50", "N = 200", "accuracy"} <= svg_texts(out / "radar.svg")
+    assert {"N = 50", "N = 200", "training loss, as logged, not smoothed"} <= svg_texts(out / "training_loss.svg")
+    assert "(outside the" in svg_texts(out / "confusion_0.svg")
+    assert "(outside the" not in svg_texts(out / "confusion_200.svg")
+    assert {"World (30)", "Sci/Tech (30)", str(rows[200]["correct"] // 4)} <= svg_texts(out / "confusion_200.svg")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_same_records_give_the_same_bytes(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.add("tiny", (50,), log=True)
+    assert see_results.main(sweeps.args("tiny", "--out", str(tmp_path / "a"))) == 0
+    again = run_script(*sweeps.args("tiny", "--out", str(tmp_path / "b")), PYTHONHASHSEED="7", TZ="Asia/Tokyo")
+    assert (again.returncode, again.stderr) == (0, "")
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert len(files) == 10
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_several_sweeps_in_one_picture(sweeps: Sweeps, tmp_path: Path) -> None:
+    names = ("_tiny", "price in $ & <more> $")  # a legend leaves out what begins with "_", and "$" begins a formula
+    sweeps.add(names[0], (0,))
+    sweeps.add(names[1], (50,), log=True)
+    assert see_results.main(sweeps.args(names[0], "--run", names[1], "--out", str(tmp_path / "out"))) == 0
+    texts = svg_texts(tmp_path / "out" / "learning_curve.svg")
+    assert names[1] in texts
+    assert [text for text in texts if text.startswith(f"{names[0]}: no fine-tuning (accuracy 0.0")] != []
+    assert names[1] in svg_texts(tmp_path / "out" / "training_loss.svg")
+    confusions = {path.name for path in (tmp_path / "out").glob("confusion*.svg")}
+    assert confusions == {f"confusion_{names[0]}_0.svg", f"confusion_{names[1]}_50.svg"}
+
+
+def test_a_torn_trainer_log_costs_its_loss_only(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", (50, 200), log=True)
+    torn = sweeps.saves / "tiny" / "lora" / "tiny-llm_train_50" / "trainer_log.jsonl"
+    torn.write_text('{"current_steps": 5, "loss": 2.5}\n{"current_st')
+    warnings: list[str] = []
+    logged = see_results.read_all_losses(sweeps.read("tiny"), warnings)
+    assert {name: list(sizes) for name, sizes in logged.items()} == {"tiny": [200]}
+    assert warnings == [f"{torn}: line 2: not valid JSON; its loss is left out of the picture"]
+
+
+def test_losses_that_are_not_finite_are_passed_over(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", (50,), log=True)
+    log = sweeps.saves / "tiny" / "lora" / "tiny-llm_train_50" / "trainer_log.jsonl"
+    log.write_text('{"current_steps": 5, "loss": 2.5}\n{"current_steps": 10, "loss": NaN}\n{"current_steps": 10}\n')
+    assert losses.read_losses(sweeps.read("tiny")[0].runs[0]) == [(5, 2.5)]
+
+
+def test_letters_that_no_font_has_are_told_once(
+    sweeps: Sweeps,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    monkeypatch.setattr(fonts, "_other_fonts", lambda: iter(()))
+    sweeps.add("tiny", (50,), ("物理", "电学"))
+    assert see_results.main(sweeps.args("tiny")) == 0
+    assert capsys.readouterr().err == (
+        "warning: no installed font can write '学物理电': the PNG pictures show boxes instead (the SVG ones are right "
+        "wherever they are opened with such a font); for Chinese, Japanese and Korean install one, on Debian and "
+        "Ubuntu: apt-get install fonts-noto-cjk\n"
+    )
+    assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
+    assert "物理 (30)" in svg_texts(sweeps.objs / "tiny" / "confusion_50.svg")
+
+
+def test_a_font_that_has_the_letters_is_found() -> None:
+    # Matplotlib's own fonts suffice to try it: DejaVu Sans lacks this symbol (apl functional symbol), STIX has it.
+    families, complaint = fonts.families_for(["plain", "\u2312"])
+    assert (families[0], len(families), complaint) == (fonts.FONT, 2, None)
+    assert fonts.families_for(["plain, äöü, Привет"]) == ([fonts.FONT], None)
+
+
+def drawn_texts(figure: Figure) -> Iterator[Text]:
+    """Yield the texts that are really drawn: not empty, not hidden, no tick labels outside of their axis."""
+    ticks = {}
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                inside = low - 1e-9 <= tick.get_loc() <= high + 1e-9
+                ticks |= {id(label): inside and label.get_visible() for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        hidden = text.axes is not None and not text.axes.get_visible()
+        if text.get_visible() and text.get_text().strip() and ticks.get(id(text), True) and not hidden:
+            yield text
+
+
+def overlaps(figure: Figure) -> list[str]:
+    """Return what is wrong with a figure's texts: pairs that cover each other, and those beyond the edge."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in drawn_texts(figure)]
+    assert len(boxes) >= 8
+    page = figure.bbox
+    beyond = [
+        f"{text!r} beyond the edge"
+        for text, box in boxes
+        if box.x0 < page.x0 or box.y0 < page.y0 or box.x1 > page.x1 or box.y1 > page.y1
+    ]
+    pairs = itertools.combinations(boxes, 2)
+    return beyond + [f"{a!r} over {b!r}" for (a, one), (b, other) in pairs if one.overlaps(other)]
+
+
+def figures_of(found: Sequence[Any]) -> Iterator[tuple[str, Figure]]:
+    yield "curve", curve.draw(found)
+    yield "radar", radar.draw(found)
+    for run in (found[0].runs[0], found[-1].runs[-1]):
+        yield "confusion", confusion.draw(run)
+    logged = {sweep.name: {run.size: losses.read_losses(run) for run in sweep.runs if run.size} for sweep in found}
+    yield "losses", losses.draw(logged)
+
+
+LONG = "a-model-with-a-name-that-is-much-too-long-for-any-picture-7b-instruct-20261121-on-news"
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes", "classes"),
+    [
+        (("tiny",), (400,), PATENTS),
+        (("tiny",), (100, 500, 1000, 2000), PATENTS),
+        (("tiny",), EIGHT, PATENTS),
+        (("tiny",), (10, 90, 100, 110, 120, 130, 1000, 1010), NEWS),
+        (("tiny",), (1000,), tuple(f"label number {k} of a data set with many labels" for k in range(24))),
+        (("tiny", LONG), (0, 50, 100, 200), NEWS),
+        (("tiny", LONG, "third"), EIGHT, NEWS),
+    ],
+    ids=["1-run", "4-runs", "8-runs", "close-sizes", "24-labels", "2-sweeps", "3-sweeps-of-8"],
+)
+def test_no_text_covers_another(
+    sweeps: Sweeps, names: Sequence[str], sizes: Sequence[int], classes: Sequence[str]
+) -> None:
+    for name in names:
+        sweeps.add(name, sizes, classes, log=True)
+    with style.drawing([*names, *classes]):
+        for picture, figure in figures_of(sweeps.read(*names)):
+            assert overlaps(figure) == [], picture
+
+
+def test_the_overlap_check_sees_overlaps(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps.add("tiny", (10, 90, 100, 110, 120, 130, 1000, 1010))
+    monkeypatch.setattr(labels.Bbox, "overlaps", lambda *_: False)
+    with style.drawing(["tiny"]):
+        figure = curve.draw(sweeps.read("tiny"))
+        monkeypatch.undo()
+        assert any(" over " in wrong for wrong in overlaps(figure))
+
+
+@pytest.mark.parametrize("sizes", [(400,), (50, 100, 200, 400), EIGHT])
+def test_every_value_is_written_beside_its_point(sweeps: Sweeps, sizes: Sequence[int]) -> None:
+    sweeps.add("tiny", sizes)
+    (sweep,) = sweeps.read("tiny")
+    with style.drawing(["tiny"]):
+        figure = curve.draw([sweep])
+    renderer = figure.canvas.get_renderer()
+    for axes, key in zip(figure.axes, ("accuracy", "f1"), strict=True):
+        tuned = [run for run in sweep.runs if run.size]
+        assert sorted(text.get_text() for text in axes.texts) == sorted(f"{run.metrics[key]:.3f}" for run in tuned)
+        points = axes.transData.transform([(run.size, run.metrics[key]) for run in tuned])
+        for text in axes.texts:
+            box = text.get_window_extent(renderer)
+            assert not any(box.contains(*point) for point in points)
+            middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+            nearest = min(range(len(tuned)), key=lambda k: math.dist(points[k], middle))
+            assert f"{tuned[nearest].metrics[key]:.3f}" == text.get_text()
+
+
+def test_the_axes_are_honest(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", EIGHT)
+    found = sweeps.read("tiny")
+    with style.drawing(["tiny"]):
+        accuracy, f1 = curve.draw(found).axes
+        (disc,) = radar.draw(found).axes
+    for axes in (accuracy, f1):
+        assert axes.get_ylim() == (-0.03, 1.03)
+        assert axes.get_xscale() == "log"
+        assert list(axes.get_xticks()) == list(EIGHT[1:])
+        assert list(axes.get_xticks(minor=True)) == []
+    assert disc.get_ylim() == (0, 1)
+    values = [[round(float(value), 9) for value in line.get_ydata()] for line in disc.get_lines()]
+    expected = [[round(run.metrics[key], 9) for key in (*METRICS, "accuracy")] for run in found[0].runs]
+    assert values == expected
+
+
+def test_the_error_bars_are_wilsons_and_the_base_model_is_a_dashed_line(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", (0, 200))
+    base, tuned = sweeps.read("tiny")[0].runs
+    with style.drawing(["tiny"]):
+        accuracy, _ = curve.draw(sweeps.read("tiny")).axes
+    bars = [path for bar in accuracy.collections for path in bar.get_segments() if len(path)]
+    assert [tuple(round(float(y), 9) for _, y in bar) for bar in bars] == [
+        tuple(round(end, 9) for end in wilson(tuned.correct, tuned.items))
+    ]
+    across = [line for line in accuracy.get_lines() if line.is_dashed() and len(set(line.get_ydata())) == 1]
+    assert {round(float(line.get_ydata()[0]), 9) for line in across} == {
+        round(base.metrics["accuracy"], 9),
+        largest_class(base.support)[0],
+    }
+
+
+def test_sizes_are_told_apart_without_colour() -> None:
+    with style.drawing([]):
+        styles = style.size_styles(EIGHT).values()
+    assert len({(look["marker"], str(look["linestyle"])) for look in styles}) == 8
+    light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b, _ in (look["color"] for look in styles)]
+    assert light == sorted(light, reverse=True)
