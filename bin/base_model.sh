@@ -4,7 +4,7 @@
 # Usage: bin/base_model.sh [--force]
 #
 # Makes a small GLM with random weights and pretrains it on unlabelled synthetic abstracts with
-# `llamafactory-cli train --stage pt`. It is kept under saves/tiny/base and made again only when what decides it
+# `llamafactory-cli train`: it learns to name a text's key terms and to continue it. It is kept under saves/tiny/base and made again only when what decides it
 # has changed. Other profiles take their base model from a folder or a hub.
 #
 # Exit status: 0 it is there, 1 the pretraining failed, 2 something for you to mend.
@@ -20,23 +20,23 @@ main() {
   ensure_folder "$SAVES_DIR"
   DEVICE=cpu choose_device
   own_children
-  # Packed into blocks of 256 tokens; the numbers are chosen by trial on the validation split.
+  # The numbers are chosen by trial on the validation split.
   local command=(llamafactory-cli train
-    --stage pt
+    --stage sft
     --do_train True
     --finetuning_type full
     --model_name_or_path "$SAVES_DIR/tiny/init"
     --dataset_dir "$SAVES_DIR/tiny/init"
     --dataset base_corpus
     --template glm4
-    --cutoff_len 256
-    --learning_rate 5e-3
+    --cutoff_len 512
+    --learning_rate 3e-3
     --num_train_epochs 1
     --per_device_train_batch_size 8
     --gradient_accumulation_steps 1
     --lr_scheduler_type cosine
     --warmup_steps 0.05
-    --logging_steps 20
+    --logging_steps 25
     --save_strategy no
     --report_to none
     --disable_gradient_checkpointing True
@@ -44,10 +44,10 @@ main() {
     --seed 42)
   local force=()
   ((FORCE == 0)) || force=(--force)
-  python py/build_base.py prepare --base "$base" "${force[@]}" -- "${command[@]}" || status=$?
+  python py/build_base.py prepare --base "$base" --texts "$BASE_TEXTS" "${force[@]}" -- "${command[@]}" || status=$?
   ((status != 3)) || return 0
   ((status == 0)) || exit "$status"
-  printf '\n%s: %s\n' "$(date -Is)" "$(quoted "${command[@]}")" >>"$log"
+  start_log "$log" "${command[@]}"
   say "base model: pretraining (log: $log)"
   start_group "the pretraining" "$log" "${command[@]}"
   wait_group "$GROUP" || {

@@ -17,11 +17,14 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
-# step NAME COMMAND...: run one script of the sweep; returns its exit status.
+# step NAME SCRIPT: run one script of the sweep with the settings that were found here, so that neither another current
+# folder nor an edit of settings.sh in the middle of the night changes them. Returns its exit status.
 step() {
   local name=$1 begun=$SECONDS status=0
-  shift
-  start_group "the step '$name'" - "$@"
+  start_group "the step '$name'" - "$2" "${FLAGS[@]}"
+  # It ends its own children, each within STOP_TIMEOUT, before it ends; killed earlier it would leave them behind.
+  # shellcheck disable=SC2034 # for process.bash
+  PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
   wait_group "$GROUP" || status=$?
   if ((status == 0)); then
     say "$name: done in $((SECONDS - begun)) s"
@@ -44,14 +47,16 @@ main() {
   ensure_folder "$OBJS_DIR"
   lock_outputs
   own_children
+  settings_as_flags
   say "sweep $SWEEP_NAME: sizes ${SIZES[*]}, model $MODEL, on the ${DEVICE^^}"
-  step data bin/build_data.sh "$@"
-  [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh "$@"
-  step training bin/train.sh "$@" || failed=$?
+  step data bin/build_data.sh
+  [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
+  step training bin/train.sh || failed=$?
   ((failed <= 1)) || exit "$failed"
-  step evaluation bin/eval.sh "$@" || failed=$?
+  step evaluation bin/eval.sh || failed=$?
   ((failed <= 1)) || exit "$failed"
-  step results bin/results.sh "$@" || failed=$?
+  # When sizes have failed, that is what this ends with, even if there is no result to show.
+  step results bin/results.sh || failed=$((failed > 0 ? failed : $?))
   say "sweep $SWEEP_NAME: ended after $SECONDS s; results in $OBJS_DIR/$SWEEP_NAME/"
   exit "$failed"
 }

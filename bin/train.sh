@@ -77,7 +77,7 @@ train_size() {
     "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
   ((status != 3)) || return 0
   ((status == 0)) || return 1
-  printf '\n%s: %s\n' "$(date -Is)" "$(quoted "${TRAIN_COMMAND[@]}")" >>"$log"
+  start_log "$log" "${TRAIN_COMMAND[@]}"
   say "size $size: training (log: $log)"
   start_group "the training of size $size" "$log" "${TRAIN_COMMAND[@]}"
   wait_group "$GROUP" || status=$?

@@ -1,11 +1,11 @@
 """Prepare the base model of the ``tiny`` profile: tokenizer, random weights and an unlabelled pretraining corpus.
 
-    python py/build_base.py prepare --base saves/tiny/base -- llamafactory-cli train --stage pt ...
+    python py/build_base.py prepare --base saves/tiny/base -- llamafactory-cli train --finetuning_type full ...
     python py/build_base.py finish --base saves/tiny/base --log logs/tiny.base.log
 
-Between the two, ``bin/base_model.sh`` pretrains it with ``llamafactory-cli train --stage pt``: one small GLM that has
-read synthetic abstracts, has never seen which section one belongs to, and is fine-tuned with LoRA like any other
-model. ``prepare`` exits with 3 when the model is there already.
+Between the two, ``bin/base_model.sh`` pretrains it with ``llamafactory-cli train``: one small GLM that has read
+synthetic abstracts, has never seen which section one belongs to, and is fine-tuned with LoRA like any other model.
+``prepare`` exits with 3 when the model is there already.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_sft import tiny_corpus, tiny_vocabulary
+from fewshot_sft.dataset_info import COLUMNS
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.evaluation_files import set_aside
 from fewshot_sft.identity import changes, read_record, settings_of
@@ -46,36 +47,39 @@ EXIT_DONE = 3
 # The texts follow from this code as much as from the settings.
 CODE = [Path(module.__file__ or "") for module in (tiny_corpus, tiny_vocabulary)] + [Path(__file__)]
 PATHS = {"output_dir", "dataset_dir", "model_name_or_path"}
-# Chosen by trial: raw abstracts, chat turns in the prompt's own form, lists of the categories.
-MIX = {"raw": 0.35, "chat": 0.55, "categories": 0.10}
+# What the documents ask for, by trial on the validation split. Predicting whole abstracts (`--stage pt`) spends nine
+# tenths of the loss on filler words: with as many tokens it had not learned to tell the topics apart.
+TASKS = {"key terms": 0.65, "continue": 0.25, "categories": 0.10}
 LONG_INSTRUCTIONS = 0.3
 
 
-def corpus(texts: int, seed: int) -> list[str]:
-    """Return ``texts`` pretraining documents, shuffled: no document is paired with its section anywhere.
+def corpus(texts: int, seed: int) -> list[dict[str, str]]:
+    """Return ``texts`` pretraining examples in Alpaca form, self-supervised: none pairs a document with its section.
 
-    A *raw* one is an abstract and its key terms; a *chat* one asks for the key terms in the chat template that
-    fine-tuning uses; a *categories* one lists the categories in random order.
+    *key terms* asks for words of the document's topic, *continue* for the rest of an abstract after its first
+    sentence, *categories* for one of the category names, any.
     """
     rng = random.Random(f"few-shot-sft tiny corpus {seed}")
-    documents = []
+    rows = []
     for text, terms in unlabelled(texts, seed):
-        kind = rng.choices(list(MIX), list(MIX.values()))[0]
-        if kind == "raw":
-            documents.append(f"{text}\nKey terms: {terms}")
-        elif kind == "chat":
-            # Mostly a short instruction, sometimes one as long as the classifier's: the distance must not matter.
-            long = rng.random() < LONG_INSTRUCTIONS
-            system = render_instruction(rng.sample(LABELS, len(LABELS))) if long else "You are a patent examiner."
-            user = f"List the key terms of the document:\n{text}"
-            documents.append(f"[gMASK]<sop><|system|>\n{system}<|user|>\n{user}<|assistant|>\n{terms}")
+        task = rng.choices(list(TASKS), list(TASKS.values()))[0]
+        names = rng.sample(LABELS, len(LABELS))
+        # Mostly a short instruction, sometimes one as long as the classifier's: the distance must not matter.
+        long = task == "categories" or rng.random() < LONG_INSTRUCTIONS
+        instruction = render_instruction(names) if long else "You are a patent examiner."
+        if task == "key terms":
+            # The blank before a word: inside a text, too, its token begins with one.
+            ask, answer = f"List the key terms of the document:\n{text}", f" {terms}"
+        elif task == "continue":
+            first, rest = text.split(" . ", maxsplit=1)
+            ask, answer = f"Continue the document:\n{first} .", f" {rest}"
         else:
-            names = rng.sample(LABELS, len(LABELS))
-            documents.append("\n".join(f'"{name}"' for name in names))
-    return documents
+            ask, answer = "Name one of the categories.", names[0]
+        rows.append({"instruction": instruction, "input": ask, "output": answer})
+    return rows
 
 
-def make_tokenizer(documents: list[str], vocabulary: int, folder: Path) -> None:
+def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) -> None:
     """Train a byte-level BPE tokenizer of ``vocabulary`` entries on the corpus and save it to ``folder``."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -89,8 +93,7 @@ def make_tokenizer(documents: list[str], vocabulary: int, folder: Path) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    instruction = render_instruction(LABELS)
-    tokenizer.train_from_iterator([*documents, *[instruction] * (len(documents) // 4)], trainer)
+    tokenizer.train_from_iterator((text for row in rows for text in row.values()), trainer)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|endoftext|>",
@@ -105,7 +108,9 @@ def make_model(vocabulary: int, hidden: int, layers: int, seed: int, folder: Pat
     """Save a randomly initialised GLM to ``folder`` and return its number of parameters."""
     import torch
     from transformers import GenerationConfig, GlmConfig, GlmForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     torch.manual_seed(seed)
     config = GlmConfig(
         vocab_size=vocabulary,
@@ -157,18 +162,18 @@ def prepare(args: argparse.Namespace, command: list[str]) -> int:
         set_aside([args.base], record.get("identity"), why)
     # One thread: the tokenizer trainer's merges must not depend on scheduling.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    documents = corpus(args.texts, args.seed)
+    rows = corpus(args.texts, args.seed)
     for stale in (args.init, args.part):
         shutil.rmtree(stale, ignore_errors=True)
     args.init.mkdir(parents=True)
-    make_tokenizer(documents, args.vocabulary, args.init)
+    make_tokenizer(rows, args.vocabulary, args.init)
     parameters = make_model(args.vocabulary, args.hidden, args.layers, args.seed, args.init)
-    write_json(args.init / f"{DATASET}.json", [{"text": text} for text in documents])
-    entry = {"file_name": f"{DATASET}.json", "columns": {"prompt": "text"}}
+    write_json(args.init / f"{DATASET}.json", rows)
+    entry = {"file_name": f"{DATASET}.json", "columns": COLUMNS}
     write_json(args.init / "dataset_info.json", {DATASET: entry})
     note = {"schema": 1, "kind": "base model", "identity": identity, "decides": parts, "parameters": parameters}
     write_json(args.init / RECORD, note)
-    print(f"base model: {parameters:,} parameters, to be pretrained on {len(documents):,} synthetic documents")
+    print(f"base model: {parameters:,} parameters, to be pretrained on {len(rows):,} unlabelled synthetic documents")
     return 0
 
 
@@ -202,8 +207,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("prepare", "finish"))
     parser.add_argument("--base", type=Path, required=True, help="folder of the pretrained model")
-    parser.add_argument("--texts", type=int, default=8000, help="pretraining documents")
-    parser.add_argument("--vocabulary", type=int, default=1280, help="entries of the tokenizer")
+    parser.add_argument("--texts", type=int, default=6000, help="pretraining documents")
+    parser.add_argument("--vocabulary", type=int, default=1600, help="entries of the tokenizer")
     parser.add_argument("--hidden", type=int, default=128, help="width of the model")
     parser.add_argument("--layers", type=int, default=2, help="depth of the model")
     parser.add_argument("--seed", type=int, default=42)

@@ -75,6 +75,7 @@ class Sweep:
         (made.model / "model.safetensors").write_text("weights")
         (made.adapter / "adapter_config.json").write_text("{}")
         (made.adapter / "adapter_model.safetensors").write_text("adapter")
+        (made.adapter / "training.json").write_text('{"status": "done"}')
         made.write_data(
             [
                 {"instruction": "Choose.", "input": f"Document:\ntext {n} about {label}", "output": label}
@@ -469,6 +470,26 @@ def test_only_check_asks_and_writes_nothing_and_needs_no_server(finished, capsys
     assert finished.names == before
 
 
+@pytest.mark.parametrize(
+    ("training", "why"),
+    [
+        ('{"status": "failed", "reason": "the loss is zero"}', "its training failed: the loss is zero"),
+        ('{"status": "do', "its training was interrupted"),
+        (None, "it was not trained"),
+    ],
+)
+def test_only_a_finished_training_passes_the_check(sweep, server, training, why):
+    if training is None:
+        shutil.rmtree(sweep.adapter)
+    else:
+        (sweep.adapter / "training.json").write_text(training)
+
+    with pytest.raises(UserError) as error:
+        sweep.evaluate(server, "--only-check")
+
+    assert str(error.value) == f"size 100: not evaluated, {why} ({sweep.adapter}); run bin/train.sh"
+
+
 @pytest.mark.parametrize("lost", [f"{RUN}.json", f"{RUN}.pkl"])
 def test_lost_results_are_made_from_the_predictions_without_asking(finished, server, lost):
     before = results(finished.record)
@@ -575,6 +596,17 @@ def test_damaged_lines_are_dropped_and_asked_again(finished, server, capsys, dam
     assert len(finished.lines) == 7
     assert finished.record["counts"]["correct"] == 5
     assert "damaged" in capsys.readouterr().err
+
+
+def test_predictions_that_lack_items_are_completed_whatever_the_record_says(finished, server):
+    path = finished.objs / f"{RUN}.predictions.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]))
+
+    assert finished.evaluate(server, "--concurrency", "1") == 0
+
+    assert server.asked == finished.texts[4:]
+    assert finished.record["timings"]["resumed"] == 4
+    assert finished.record["counts"]["correct"] == 6
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(tmp_path, server):

@@ -34,6 +34,18 @@ quoted() {
   printf '%s' "${words:1}"
 }
 
+# start_log LOG COMMAND...: begin a log with the command. An earlier one is kept as LOG.1, LOG.2, ...: what a log says
+# must be about one attempt, for reasons are read from it.
+start_log() {
+  local log=$1 number=1
+  shift
+  if [[ -s $log ]]; then
+    while [[ -e $log.$number ]]; do number=$((number + 1)); done
+    mv -- "$log" "$log.$number"
+  fi
+  printf '%s: %s\n' "$(date -Is)" "$(quoted "$@")" >"$log"
+}
+
 # ensure_folder FOLDER: make it, or say why it cannot be made or written.
 ensure_folder() {
   mkdir -p -- "$1" 2>/dev/null || die "$1: cannot be made; check the owner and the mode of its parent (ls -ld), or choose another folder"

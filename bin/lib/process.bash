@@ -3,6 +3,9 @@
 
 declare -A CHILDREN=() # process group -> what it is, for messages
 WORKERS=()             # subshells that end their own children when they are told to
+declare -A PATIENCE=() # process group -> seconds between TERM and KILL, where that is not STOP_TIMEOUT
+STARTING=0             # a child runs that is not in CHILDREN or WORKERS yet
+ENDED_BY=''            # the exit status of a signal that came meanwhile
 
 # start_group WHAT LOG COMMAND...: run COMMAND in its own process group (a session, so that a terminal's Ctrl-C
 # reaches this script alone, which then ends its children in order). Output goes to LOG; - keeps this script's own.
@@ -10,6 +13,7 @@ WORKERS=()             # subshells that end their own children when they are tol
 start_group() {
   local what=$1 log=$2
   shift 2
+  STARTING=1
   if [[ $log == - ]]; then
     setsid -- "$@" </dev/null 9>&- &
   else
@@ -17,6 +21,13 @@ start_group() {
   fi
   GROUP=$!
   CHILDREN[$GROUP]=$what
+  child_is_noted
+}
+
+# child_is_noted: from here on end_children knows it; a signal that came in between is obeyed now.
+child_is_noted() {
+  STARTING=0
+  [[ -z $ENDED_BY ]] || exit "$ENDED_BY"
 }
 
 # group_members GROUP: the live (not zombie) processes of a group. Reads /proc: `ps` is not in every container.
@@ -33,18 +44,18 @@ group_members() {
 # stop_group GROUP: TERM, KILL after STOP_TIMEOUT seconds, and proof that nothing is left.
 # Returns 1 when something survives even KILL (a process stuck in the kernel or the GPU driver).
 stop_group() {
-  local group=$1 what=${CHILDREN[$1]-process group $1} deadline
+  local group=$1 what=${CHILDREN[$1]-process group $1} patience=${PATIENCE[$1]-${STOP_TIMEOUT:-30}} deadline
   _signal_group TERM "$group"
-  deadline=$((SECONDS + ${STOP_TIMEOUT:-30}))
+  deadline=$((SECONDS + patience))
   until [[ -z $(group_members "$group") ]]; do
     if ((SECONDS >= deadline)); then
-      warn "$what did not end within ${STOP_TIMEOUT:-30} s of TERM; killing it"
+      warn "$what did not end within $patience s of TERM; killing it"
       _signal_group KILL "$group"
       deadline=$((SECONDS + 10))
       until [[ -z $(group_members "$group") ]]; do
         if ((SECONDS >= deadline)); then
           warn "$what cannot be ended: process $(group_members "$group" | tr '\n' ' ')is stuck"
-          unset "CHILDREN[$group]"
+          unset "CHILDREN[$group]" "PATIENCE[$group]"
           return 1
         fi
         sleep 0.1
@@ -54,7 +65,7 @@ stop_group() {
     sleep 0.1
   done
   wait "$group" 2>/dev/null || true
-  unset "CHILDREN[$group]"
+  unset "CHILDREN[$group]" "PATIENCE[$group]"
 }
 
 # The group exists from setsid on; in the instant before, the child itself is signalled.
@@ -73,9 +84,13 @@ wait_group() {
 # awaited with `wait`, which a signal interrupts.
 own_children() {
   trap 'end_children' EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM
-  trap 'exit 129' HUP
+  trap '_leave 130' INT
+  trap '_leave 143' TERM
+  trap '_leave 129' HUP
+}
+
+_leave() {
+  if ((STARTING)); then ENDED_BY=$1; else exit "$1"; fi
 }
 
 end_children() {

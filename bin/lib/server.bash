@@ -35,7 +35,7 @@ start_server() {
   server_command "$1"
   export API_HOST=127.0.0.1 API_PORT=$PORT API_KEY=$FEWSHOT_API_KEY API_MODEL_NAME API_VERBOSE=0
   API_MODEL_NAME=$(run_name "$1")
-  printf '\n%s: %s\n' "$(date -Is)" "$(quoted "${SERVER_COMMAND[@]}")" >>"$2"
+  start_log "$2" "${SERVER_COMMAND[@]}"
   start_group "the server of size $1" "$2" "${SERVER_COMMAND[@]}"
   # shellcheck disable=SC2034 # for the caller
   SERVER=$GROUP

@@ -10,6 +10,7 @@ SETTINGS=(
   'MODEL|model||base model: a folder, or a name on the hub'
   'MODEL_NAME|word||name of the model folder under saves/; the last part of MODEL when empty'
   'TEMPLATE|word||chat template of the model, as LLaMA-Factory names it (glm4, qwen, llama3, ...)'
+  'BASE_TEXTS|int|6000|texts that the base model of the profile tiny is pretrained on'
   'DEVICE|choice:gpu,cpu|gpu|where to train and serve'
   'DATASET|text|ccdv/patent-classification|data set on the hub, or synthetic-patents (generated, no network)'
   'DATASET_CONFIG|text|abstract|configuration of the hub data set'
@@ -22,7 +23,7 @@ SETTINGS=(
   'LABELS_FILE|path||the categories, one a line or JSON; taken from the data when empty'
   'INSTRUCTION_FILE|path||template of the instruction with {categories} in it; the wording of the seed when empty'
   'SAMPLING|choice:nested,independent|nested|nested: stratified, each size contains the smaller ones; independent: as the seed drew them'
-  'SEED|int|42|seed of the sampling, the training and the seed scoring'
+  'SEED|int0|42|seed of the sampling, the training and the seed scoring'
   'VALID_COUNT|count||validation examples; all there are when empty'
   'TEST_COUNT|count||test examples; all there are when empty'
   'CUTOFF_LEN|int|1024|longest training example, in tokens'
@@ -43,14 +44,14 @@ SETTINGS=(
   'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
   'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
   'BACKEND|choice:vllm,huggingface|vllm|inference engine behind llamafactory-cli api'
-  'API_PORT|int|8000|first port to try on 127.0.0.1'
+  'API_PORT|port|8000|first port to try on 127.0.0.1'
   'SERVER_ARGS|words||further arguments of llamafactory-cli api'
   'CONCURRENCY|int|16|requests in flight'
   'MAX_TOKENS|int|64|longest answer, in tokens'
   'REQUEST_TIMEOUT|int|120|seconds to wait for one answer'
   'READY_TIMEOUT|int|900|seconds to wait for the server'
-  'SERVER_RESTARTS|int|2|new servers for a size whose server died or hung in the middle'
-  'STOP_TIMEOUT|int|30|seconds between TERM and KILL when a process is ended'
+  'SERVER_RESTARTS|int0|2|new servers for a size whose server died or hung in the middle'
+  'STOP_TIMEOUT|int0|30|seconds between TERM and KILL when a process is ended'
   'EVAL_LIMIT|count||evaluate the first so many examples only'
   'EVAL_JOBS|int|1|sizes that are evaluated at the same time'
   'FORCE|bool|0|1: do it again even when it is done; the earlier result is kept under replaced/'
@@ -60,6 +61,7 @@ SETTINGS=(
   'OBJS_DIR|path|objs|folder of the results'
 )
 SETTINGS_FILE=${SETTINGS_FILE:-$ROOT/settings.sh}
+[[ $SETTINGS_FILE == /* ]] || SETTINGS_FILE=$CALLER_DIR/$SETTINGS_FILE
 
 declare -A SETTING_TYPE=() SETTING_FLAG=()
 _row='' _name='' _type=''
@@ -105,23 +107,29 @@ load_settings() {
   [[ $profile != */* && -f $profile_file ]] ||
     die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
   # A profile may choose its model by hub: ModelScope names it differently.
-  USE_MODELSCOPE_HUB=${from_flag[USE_MODELSCOPE_HUB]-${from_env[USE_MODELSCOPE_HUB]-${from_file[USE_MODELSCOPE_HUB]-0}}}
+  _choose USE_MODELSCOPE_HUB 0
   _source_into from_profile "$profile_file"
   local row default
   for row in "${SETTINGS[@]}"; do
     IFS='|' read -r name _ default _ <<<"$row"
-    if [[ -v from_flag[$name] ]]; then
-      _set "$name" "${from_flag[$name]}" "$CALLER_DIR" "--$(tr 'A-Z_' 'a-z-' <<<"$name")"
-    elif [[ -v from_env[$name] ]]; then
-      _set "$name" "${from_env[$name]}" "$CALLER_DIR" "the environment variable $name"
-    elif [[ -n ${from_file[$name]-} ]]; then
-      _set "$name" "${from_file[$name]}" "$ROOT" "$(short "$SETTINGS_FILE")"
-    else
-      _set "$name" "${from_profile[$name]-$default}" "$ROOT" "profile $profile"
-    fi
+    _choose "$name" "$default"
   done
   PROFILE=$profile
   _derive "${from_profile[DATASET]-ccdv/patent-classification}" "${from_profile[MODEL]-}"
+}
+
+# _choose NAME DEFAULT: set it from the place that wins; the maps and the profile are load_settings's.
+_choose() {
+  local name=$1 flag=${1,,}
+  if [[ -v from_flag[$name] ]]; then
+    _set "$name" "${from_flag[$name]}" "$CALLER_DIR" "--${flag//_/-}"
+  elif [[ -v from_env[$name] ]]; then
+    _set "$name" "${from_env[$name]}" "$CALLER_DIR" "the environment variable $name"
+  elif [[ -n ${from_file[$name]-} || ($name == SIZES && -v from_file[SIZES]) ]]; then
+    _set "$name" "${from_file[$name]}" "$ROOT" "$(short "$SETTINGS_FILE")"
+  else
+    _set "$name" "${from_profile[$name]-$2}" "$ROOT" "profile $profile"
+  fi
 }
 
 _profiles() {
@@ -196,7 +204,9 @@ _set() {
     *) die "$where is '$value'; it must be 0 or 1" ;;
     esac
     ;;
-  int) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number" ;;
+  int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
+  int0) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number" ;;
+  port) [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] || die "$where is '$value'; it must be a port, 1 to 65535" ;;
   count) [[ -z $value || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
   number) [[ $value =~ ^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$ ]] || die "$where is '$value'; it must be a number" ;;
   word) [[ $value =~ ^[^/[:space:]-][^/[:space:]]*$|^$ ]] ||
@@ -260,6 +270,16 @@ _derive() {
   LOGS_DIR=$(short "$LOGS_DIR")
   OBJS_DIR=$(short "$OBJS_DIR")
   DATA_DIR=$(short "${DATA_DIR:-$ROOT/data/$SWEEP_NAME}")
+}
+
+# settings_as_flags: fill FLAGS with every setting as it is now, for another script of ours.
+settings_as_flags() {
+  local flag name
+  FLAGS=()
+  for flag in "${!SETTING_FLAG[@]}"; do
+    name=${SETTING_FLAG[$flag]}
+    if [[ $name == SIZES ]]; then FLAGS+=("$flag=${SIZES[*]}"); else FLAGS+=("$flag=${!name}"); fi
+  done
 }
 
 # run_name SIZE: the run's name, the seed's `240731-llm_train_100` with the sweep's name for its date.

@@ -18,9 +18,11 @@ each_size() {
   while IFS= read -r size; do
     ((${#running[@]} < jobs)) || _reap_size
     # A subshell ends its own children; this script ends the subshell (end_children).
+    # shellcheck disable=SC2034 # for process.bash
+    STARTING=1
     (
       # shellcheck disable=SC2034 # process.bash: what this subshell ends is its own
-      CHILDREN=() WORKERS=()
+      CHILDREN=() WORKERS=() STARTING=0
       API_PORT=$((API_PORT + 20 * index)) # each looks for a free port in a range of its own
       own_children
       "$function" "$size"
@@ -29,6 +31,7 @@ each_size() {
     running[$pid]=$size
     # shellcheck disable=SC2034 # process.bash ends them
     WORKERS[pid]="size $size"
+    child_is_noted
     index=$((index + 1))
   done < <(printf '%s\n' "$@" | sort -rn)
   while ((${#running[@]} > 0)); do _reap_size; done

@@ -1,0 +1,159 @@
+"""The whole sweep with the real llamafactory-cli: base model, LoRA training, server, evaluation, pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+SIZES = (16, 32)
+ITEMS = 24
+
+# The loading code of the seed's see_result notebook, its class replaced by nothing: it must work without.
+NOTEBOOK = """
+import json, pickle, sys
+
+def load_obj(name):
+    with open(name, 'rb') as f:
+        return pickle.load(f)
+
+found = load_obj(sys.argv[1])
+print(json.dumps({key: getattr(found, key) for key in
+    ('name', 'in_cnt', 'not_in_cnt', 'preds', 'labels', 'not_in_texts', 'eval')}))
+"""
+
+
+def processes_marked(mark: str) -> list[str]:
+    """Return the command lines of all live processes that inherited ``FEWSHOT_TEST_MARK=mark``."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue
+        if f"FEWSHOT_TEST_MARK={mark}".encode() in environment and command.strip():
+            found.append(command)
+    return found
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Run a small real sweep once; return its folders, environment and output."""
+    root = tmp_path_factory.mktemp("a sweep")
+    environment = {key: value for key, value in os.environ.items() if key not in ("PROFILE", "MODEL")} | {
+        "SIZES": " ".join(map(str, SIZES)),
+        "WITH_BASE": "1",
+        "TEST_COUNT": str(ITEMS),
+        "VALID_COUNT": "9",
+        "BASE_TEXTS": "200",
+        "FEWSHOT_TEST_MARK": str(root),
+        # As the seed sets them: a proxy that is not there must not be asked for a server on this machine.
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        **{f"{name.upper()}_DIR": str(root / name) for name in ("data", "saves", "logs", "objs")},
+    }
+    command = [str(PROJECT / "bin/sweep.sh")]
+    ran = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=900)
+    return {"root": root, "env": environment, "command": command, "ran": ran}
+
+
+@pytest.mark.end_to_end
+@pytest.mark.timeout(1000)
+class TestSweep:
+    """One real sweep, looked at from all sides."""
+
+    def test_it_ends_well_and_leaves_no_process(self, swept):
+        assert swept["ran"].returncode == 0, swept["ran"].stderr
+        assert processes_marked(str(swept["root"])) == []
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_the_trainer_had_exactly_n_examples(self, swept, size):
+        folder = swept["root"] / "saves/tiny/lora" / f"tiny-llm_train_{size}"
+        record = json.loads((folder / "training.json").read_text())
+        assert record["status"] == "done"
+        assert record["examples"] == size
+        assert record["tokens"]["truncated"] == 0
+        assert record["steps"] == 3 * size // 8  # three epochs in batches of 8
+        assert record["loss"]["last"] < record["loss"]["first"]
+        assert (folder / "adapter_model.safetensors").is_file()
+        assert not (folder / "tokenized").exists()
+
+    @pytest.mark.parametrize("size", [0, *SIZES])
+    def test_every_item_was_asked_once_and_the_record_agrees_with_the_answers(self, swept, size):
+        objs = swept["root"] / "objs"
+        record = json.loads((objs / f"tiny-llm_train_{size}.json").read_text())
+        lines = [
+            json.loads(line) for line in (objs / f"tiny-llm_train_{size}.predictions.jsonl").read_text().splitlines()
+        ]
+        answers = lines[1:]
+        truth = [item["output"] for item in json.loads((swept["root"] / "data/llm_test.json").read_text())]
+        assert sorted(answer["index"] for answer in answers) == list(range(ITEMS))
+        assert [a["label"] for a in sorted(answers, key=lambda a: a["index"])] == truth
+        assert record["counts"]["items"] == ITEMS
+        correct = sum(answer["pred"] == truth[answer["index"]] for answer in answers)
+        assert record["counts"]["correct"] == correct
+        assert record["metrics"]["accuracy"] == pytest.approx(correct / ITEMS)
+        assert ("adapter" in record) == (size > 0)
+
+    def test_the_notebook_of_the_seed_opens_the_pickle(self, swept, tmp_path):
+        run = f"tiny-llm_train_{SIZES[0]}"
+        script = tmp_path / "see_result.py"
+        script.write_text(NOTEBOOK)
+        command = [sys.executable, "-I", str(script), str(swept["root"] / f"objs/{run}.pkl")]
+        shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        record = json.loads((swept["root"] / f"objs/{run}.json").read_text())
+        assert shown["name"] == run
+        assert shown["in_cnt"] + shown["not_in_cnt"] == len(shown["preds"]) == len(shown["labels"]) == ITEMS
+        assert shown["eval"] == record["seed_scoring"]["metrics"]
+
+    def test_no_key_and_no_foreign_address_in_any_log(self, swept):
+        text = "".join(path.read_text(errors="replace") for path in (swept["root"] / "logs").glob("*.log"))
+        assert "http://127.0.0.1:80" in text
+        assert "0.0.0.0:" not in text
+        assert "API_KEY" not in text + swept["ran"].stderr + swept["ran"].stdout
+
+    def test_the_table_and_the_pictures_are_there(self, swept):
+        table = swept["ran"].stdout
+        shown = swept["root"] / "objs/tiny"
+        for size in SIZES:
+            record = json.loads((swept["root"] / f"objs/tiny-llm_train_{size}.json").read_text())
+            row = next(line for line in table.splitlines() if line.split()[:1] == [str(size)])
+            assert f"{record['metrics']['accuracy']:.4f}" in row
+            assert (shown / f"confusion_{size}.png").stat().st_size > 1000
+        for name in ("learning_curve", "radar", "training_loss"):
+            assert (shown / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+            assert "<svg" in (shown / f"{name}.svg").read_text()
+
+    def test_the_same_command_again_does_nothing_again(self, swept):
+        objs = swept["root"] / "objs"
+        before = {path.name: path.stat().st_mtime_ns for path in objs.glob("*.*")}
+        again = subprocess.run(
+            swept["command"],
+            env=swept["env"],
+            cwd=swept["root"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        said = again.stdout + again.stderr
+        assert again.returncode == 0, said
+        assert "base model: already there" in said
+        for size in SIZES:
+            assert f"size {size}: already trained" in said
+            assert f"size {size}: already evaluated" in said
+        assert {path.name: path.stat().st_mtime_ns for path in objs.glob("*.*")} == before
+
+
+def test_no_module_of_ours_unpickles():
+    """A pickle runs code when it is opened: ours are written for the notebook, and never read."""
+    for path in PROJECT.glob("py/**/*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "pickle.load" not in text, path
+        assert "Unpickler" not in text, path
