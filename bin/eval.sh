@@ -48,7 +48,7 @@ serve_and_ask() {
   FEWSHOT_API_KEY=$(new_api_key)
   export FEWSHOT_API_KEY
   say "size $size: starting the server (log: $log)"
-  start_server "$size" "$log"
+  start_server "$size" "$log" || return 1
   server=$SERVER url=http://127.0.0.1:$PORT/v1
   start_group "the readiness probe of size $size" - python py/probe_server.py --base-url "$url" --served-model "$run" \
     --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$server" --out "$LOGS_DIR/$run.server.json"

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 UV_VERSION=0.13.8 # what requirements.lock was made with
+[[ -z ${FEWSHOT_VENV:-} || $FEWSHOT_VENV == /* ]] || FEWSHOT_VENV=$CALLER_DIR/$FEWSHOT_VENV
 VENV=${FEWSHOT_VENV:-$ROOT/.venv}
 
 # use_environment [gpu] [modelscope] [dev]: make or complete the environment with these parts, and put it on PATH.

@@ -18,9 +18,16 @@ new_api_key() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
 # server_command SIZE: fill SERVER_COMMAND, the seed's eval.sh flag by flag; size 0 is the base model.
 server_command() {
+  local adapter
   SERVER_COMMAND=(llamafactory-cli api --model_name_or_path "$MODEL")
   if (($1 > 0)); then
-    SERVER_COMMAND+=(--adapter_name_or_path "$(adapter_folder "$1")" --finetuning_type lora)
+    adapter=$(adapter_folder "$1")
+    # vLLM refuses adapters of fused modules, GLM-4's gate_up_proj: it gets them split, exactly.
+    if [[ $BACKEND == vllm ]]; then
+      python py/convert_adapter.py --adapter "$adapter" || return
+      [[ ! -d $adapter/vllm ]] || adapter+=/vllm
+    fi
+    SERVER_COMMAND+=(--adapter_name_or_path "$adapter" --finetuning_type lora)
   fi
   SERVER_COMMAND+=(--template "$TEMPLATE" --infer_backend "$BACKEND")
   [[ $BACKEND != vllm ]] || SERVER_COMMAND+=(--vllm_enforce_eager)
@@ -32,7 +39,7 @@ server_command() {
 # start_server SIZE LOG: start it in its own process group. Sets SERVER (the group) and PORT.
 start_server() {
   free_port "$API_PORT"
-  server_command "$1"
+  server_command "$1" || return
   export API_HOST=127.0.0.1 API_PORT=$PORT API_KEY=$FEWSHOT_API_KEY API_MODEL_NAME API_VERBOSE=0
   API_MODEL_NAME=$(run_name "$1")
   start_log "$2" "${SERVER_COMMAND[@]}"

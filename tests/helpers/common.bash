@@ -3,18 +3,17 @@
 # shellcheck shell=bash
 
 bats_require_minimum_version 1.5.0
-PROJECT=${PROJECT:-$(cd -- "$BATS_TEST_DIRNAME/.." && pwd -P)}
-# From here on nothing is inherited from whoever runs the tests; their environment's python is used.
-STUB_PYTHON=${STUB_PYTHON:-${FEWSHOT_VENV:-$PROJECT/.venv}/bin/python}
-export STUB_PYTHON
-unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES HOLD GPU
+PROJECT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 
 # in_library COMMANDS ARGUMENT...: run them in a shell that has sourced bin/lib.
 in_library() {
   # shellcheck disable=SC2016 # expanded there
-  bash -c 'set -Eeuo pipefail; source "$1/bin/lib/all.bash"; shift; eval "$1"' _ "$PROJECT" "$1" "${@:2}"
+  bash -c 'set -Eeuo pipefail; source "$1/bin/lib/all.bash"; commands=$2; shift 2; eval "$commands"' _ "$PROJECT" "$@"
 }
 
+# Nothing is inherited from whoever runs the tests but their environment's python.
+export STUB_PYTHON=${STUB_PYTHON:-${FEWSHOT_VENV:-$PROJECT/.venv}/bin/python}
+unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES
 # shellcheck disable=SC2046 # names of variables
 unset $(in_library 'printf "%s " "${!SETTING_TYPE[@]}"')
 
@@ -26,10 +25,12 @@ make_work() {
   mkfifo -- "$STUB/at" "$STUB/go"
   touch -- "$STUB/calls" "$STUB/keys"
   # Open as long as the test runs, so that no one who writes waits for a reader.
+  # shellcheck disable=SC2034 # for processes.bash
   exec {AT}<>"$STUB/at" {GO}<>"$STUB/go"
   echo '{}' >"$WORK/a model/config.json"
   echo 'weights' >"$WORK/a model/model.safetensors"
   rows >"$WORK/rows.csv"
+  PORT=$(unused_port)
   cat >"$WORK/settings.sh" <<END
 SIZES=(4 8 16)
 SWEEP_NAME=demo
@@ -40,7 +41,7 @@ BACKEND=huggingface
 PREPROCESSING_WORKERS=1
 TRAIN_FILE='$WORK/rows.csv'
 CONCURRENCY=1
-API_PORT=$(unused_port)
+API_PORT=$PORT
 DATA_DIR='$WORK/data'
 SAVES_DIR='$WORK/saves'
 LOGS_DIR='$WORK/logs'
@@ -50,7 +51,8 @@ END
   mkdir -p -- "$FEWSHOT_VENV/bin"
   ln -s -- "$PROJECT/tests/stubs/llamafactory-cli" "$PROJECT/tests/stubs/python" "$FEWSHOT_VENV/bin/"
   in_library '_environment_stamp gpu modelscope dev' >"$FEWSHOT_VENV/.few-shot-sft"
-  ADAPTERS="$WORK/saves/a_model/lora"
+  # shellcheck disable=SC2034 # for the tests
+  ADAPTERS=$WORK/saves/a_model/lora LOGS=$WORK/logs OBJS=$WORK/objs
 }
 
 # rows: the data as CSV.
@@ -74,20 +76,21 @@ with_adapters() {
   with_data
   [[ -d $made ]] || SAVES_DIR=$made TRAIN_JOBS=2 "$PROJECT/bin/train.sh" >/dev/null 3>&-
   cp -r -- "$made" "$WORK/saves"
+  rm -rf -- "$LOGS"
   : >"$STUB/calls"
 }
 
 # plan CALL BEHAVIOUR...: what the stub does at the next calls; plan train-8 exit
 plan() { printf '%s\n' "${@:2}" >"$STUB/plan/$1"; }
 
-# setting NAME VALUE: edit the test's settings file.
+# setting LINE: edit the test's settings file; setting EPOCHS=5
 setting() {
-  sed -i "/^$1=/d" "$SETTINGS_FILE"
-  printf '%s=%s\n' "$1" "$2" >>"$SETTINGS_FILE"
+  sed -i "/^${1%%=*}=/d" "$SETTINGS_FILE"
+  printf '%s\n' "$1" >>"$SETTINGS_FILE"
 }
 
 # script NAME ARGUMENT...: run bin/NAME; sets status and output.
-script() { run timeout --kill-after 5 100 "$PROJECT/bin/$1" "${@:2}" 3>&-; }
+script() { run timeout --kill-after 5 100 env MARK="$BATS_TEST_TMPDIR" "$PROJECT/bin/$1" "${@:2}" 3>&-; }
 
 # status_is N
 status_is() {
@@ -107,7 +110,16 @@ not_said() {
 }
 
 # equal EXPECTED FOUND
-equal() { [[ $1 == "$2" ]] || fail "$(diff -u --label expected --label found <(printf '%s\n' "$1") <(printf '%s\n' "$2"))"; }
+equal() {
+  [[ $1 == "$2" ]] ||
+    fail "$(diff -u --label expected --label found <(printf '%s\n' "$1") <(printf '%s\n' "$2"))"
+}
+
+# calls: how often the stub was called, and for what: "train 4, api 4"
+calls() {
+  sed -nE 's/.* (train|api) --.* llm_train_([0-9]+) .*/\1 \2/p; s/.* API_MODEL_NAME=\S*_([0-9]+) api --.*/api \1/p
+    s/.* train --.* base_corpus .*/train base/p' "$STUB/calls" | paste -sd, | sed 's/,/, /g'
+}
 
 # fail MESSAGE...
 fail() {
@@ -115,18 +127,21 @@ fail() {
   return 1
 }
 
-# of FILE KEY...: a value in a JSON file, as JSON; absent when it is not there.
-of() {
+# value FILE KEY...: a value in a JSON file; "absent" when it is not there.
+value() {
   "$STUB_PYTHON" -I -c 'import json, sys
-value = json.load(open(sys.argv[1]))
+found = json.load(open(sys.argv[1]))
 for key in sys.argv[2:]:
-    value = value.get(key, "absent") if isinstance(value, dict) else value[int(key)]
-print(value if isinstance(value, str) else json.dumps(value))' "$@"
+    found = found.get(key, "absent") if isinstance(found, dict) else found[int(key)]
+print(found if isinstance(found, str) else json.dumps(found))' "$@"
 }
 
 # unused_port: the first of a hundred ports that nothing listens on.
 unused_port() {
   local port=$((20000 + RANDOM % 300 * 100))
-  while (exec {probe}<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+  while listens "$port"; do port=$((port + 1)); done
   echo "$port"
 }
+
+# listens PORT: something listens on it.
+listens() { (exec 5<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

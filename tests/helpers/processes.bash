@@ -1,0 +1,79 @@
+# Scripts in the background, latches, signals, and the proof that nothing is left.
+# shellcheck shell=bash
+
+# start NAME ARGUMENT...: start bin/NAME as a terminal or init would: in a session of its own, no signal ignored (bash
+# lets what it starts with & ignore INT). IGNORE=HUP stands for nohup. Output goes to WORK/output.
+start() {
+  local signals=(--default-signal=INT --default-signal=HUP)
+  [[ -z ${IGNORE-} ]] || signals+=("--ignore-signal=$IGNORE")
+  setsid env "${signals[@]}" MARK="$BATS_TEST_TMPDIR" "$PROJECT/bin/$1" "${@:2}" \
+    </dev/null >"$WORK/output" 2>&1 3>&- {AT}>&- {GO}>&- &
+  STARTED=$!
+}
+
+# reached PLACE: wait until one of the stubs says that it is there.
+reached() {
+  local place=''
+  read -r -t 60 -u "$AT" place || fail "nothing was reached in 60 s, $1 was expected; output:" "$(<"$WORK/output")"
+  equal "$1" "$place"
+}
+
+# reached_both PLACE PLACE: the same for two, in either order.
+reached_both() {
+  local one='' other=''
+  read -r -t 60 -u "$AT" one && read -r -t 60 -u "$AT" other || fail "only '$one' was reached; output:" "$(<"$WORK/output")"
+  equal "$(printf '%s\n' "$@" | sort)" "$(printf '%s\n' "$one" "$other" | sort)"
+}
+
+# release: let one stub that waits go on.
+release() { echo >&"$GO"; }
+
+# signal INT|TERM|HUP: INT goes to the whole group, as a terminal's Ctrl-C does; TERM and HUP to the script alone.
+signal() {
+  if [[ $1 == INT ]]; then kill -INT -- "-$STARTED"; else kill "-$1" "$STARTED"; fi
+}
+
+# ended STATUS: wait until the script has ended; sets status and output.
+ended() {
+  patiently gone "$STARTED" || fail "the script did not end; output:" "$(<"$WORK/output")"
+  # shellcheck disable=SC2034 # for the tests, as bats' run sets them
+  status=0
+  wait "$STARTED" || status=$?
+  # shellcheck disable=SC2034
+  output=$(<"$WORK/output")
+  status_is "$1"
+}
+
+gone() { ! kill -0 "$1" 2>/dev/null; }
+
+# patiently COMMAND...: repeat it until it succeeds, for up to 60 s.
+patiently() {
+  local deadline=$((SECONDS + 60))
+  until "$@"; do
+    ((SECONDS < deadline)) || return 1
+    read -r -t 0.02 <> <(:) || true # as a sleep, without a process
+  done
+}
+
+# left: the processes that this test's scripts have left behind.
+left() {
+  local file
+  grep -lzsxF "MARK=$BATS_TEST_TMPDIR" /proc/[0-9]*/environ | while IFS= read -r file; do
+    file=${file#/proc/}
+    echo "${file%/environ}"
+  done
+}
+
+# nothing_left: no process, nothing that listens.
+nothing_left() {
+  local pid found=()
+  for pid in $(left); do found+=("$pid: $(tr '\0' ' ' <"/proc/$pid/cmdline")"); done
+  ((${#found[@]} == 0)) || fail "left behind:" "${found[@]}"
+  ! listens "$PORT" || fail "something listens on port $PORT"
+}
+
+# end_leftovers: for teardown; only processes of this test.
+end_leftovers() {
+  local pid
+  for pid in $(left); do kill -KILL "$pid" 2>/dev/null || true; done
+}

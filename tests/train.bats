@@ -1,0 +1,311 @@
+#!/usr/bin/env bats
+# bin/train.sh: the commands, what counts as trained, what is skipped, what is done again.
+
+load helpers/common
+load helpers/processes
+
+setup() { make_work; }
+teardown() { end_leftovers; }
+
+# reason SIZE: why its record says that it has failed.
+reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
+
+@test "every size in the order of settings.sh, with the seed's command flag by flag" {
+  with_data
+  sed 's/^SIZES=.*/SIZES=(8 4)/' "$PROJECT/settings.sh" >"$SETTINGS_FILE"
+  plan train-4 exit
+  plan train-8 exit
+  export DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS GPU=0
+  script train.sh --profile glm4-9b-chat
+  status_is 1
+  local size folder expected=''
+  for size in 8 4; do
+    folder=$WORK/saves/GLM-4-9B-Chat/lora/glm4-9b-chat-llm_train_$size
+    printf -v expected '%sCUDA_VISIBLE_DEVICES=0%s\n' "$expected" "$(printf ' %q' train \
+      --stage sft --do_train True --model_name_or_path zai-org/glm-4-9b-chat-hf --preprocessing_num_workers 16 \
+      --finetuning_type lora --template glm4 --flash_attn auto --dataset_dir "$WORK/data" --dataset "llm_train_$size" \
+      --cutoff_len 1024 --learning_rate 5e-05 --num_train_epochs 3.0 --max_samples 100000 \
+      --per_device_train_batch_size 2 --gradient_accumulation_steps 4 --lr_scheduler_type cosine --max_grad_norm 1.0 \
+      --logging_steps 5 --save_steps 100 --warmup_steps 0 --optim adamw_torch --packing False --report_to none \
+      --output_dir "$folder" --bf16 True --plot_loss True --ddp_timeout 180000000 \
+      --include_num_input_tokens_seen True --lora_rank 8 --lora_alpha 16 --lora_dropout 0 --lora_target all \
+      --seed 42 --save_total_limit 2 --tokenized_path "$folder/tokenized")"
+  done
+  equal "${expected%$'\n'}" "$(<"$STUB/calls")"
+}
+
+@test "every training setting reaches the command" {
+  with_data
+  plan train-4 exit
+  script train.sh --sizes 4 --cutoff-len 77 --learning-rate 1e-3 --epochs 2 --batch-size 5 --gradient-accumulation 6 \
+    --warmup-steps 0.1 --logging-steps 7 --save-steps 8 --lora-rank 9 --lora-alpha 10 --lora-target q_proj,v_proj \
+    --seed 11 --precision bf16 --preprocessing-workers 12 --train-args '--quantization_bit 4 --packing True'
+  status_is 1
+  local flags
+  flags=$(<"$STUB/calls")
+  for expected in 'CUDA_VISIBLE_DEVICES= train' '--cutoff_len 77 ' '--learning_rate 1e-3 ' '--num_train_epochs 2 ' \
+    '--per_device_train_batch_size 5 ' '--gradient_accumulation_steps 6 ' '--warmup_steps 0.1 ' '--logging_steps 7 ' \
+    '--save_steps 8 ' '--lora_rank 9 ' '--lora_alpha 10 ' '--lora_target q_proj\,v_proj ' '--seed 11 ' '--bf16 True ' \
+    '--preprocessing_num_workers 12 ' 'tokenized --quantization_bit 4 --packing True'; do
+    [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
+  done
+}
+
+@test "a trained size has a record with the trainer's own numbers, and is skipped" {
+  with_adapters
+  local record=$ADAPTERS/demo-llm_train_8/training.json
+  equal 'training done demo-llm_train_8 demo 8 8' \
+    "$(for key in kind status run name size examples; do value "$record" $key; done | paste -sd' ')"
+  equal '3.0 1.0' "$(value "$record" loss first) $(value "$record" loss last)"
+  equal '1024 0' "$(value "$record" tokens cutoff) $(value "$record" tokens truncated)"
+  equal 'False glm4 absent' \
+    "$(value "$record" settings packing) $(value "$record" settings template) $(value "$record" reason)"
+  cd "$BATS_TEST_TMPDIR"
+  script train.sh
+  status_is 0
+  equal "$(for size in 4 8 16; do echo "size $size: already trained ($ADAPTERS/demo-llm_train_$size)"; done)" "$output"
+  equal '' "$(calls)"
+  [[ ! -e $ADAPTERS/demo-llm_train_8/tokenized ]] # it would be trained on again whatever the data
+}
+
+@test "a size that fails in the middle: the others are trained, it looks failed, and the next run does it alone" {
+  with_data
+  plan train-8 crash
+  script train.sh
+  status_is 1
+  said "size 8: training failed: the trainer ended with status 1: ValueError: bad luck (log: $LOGS/demo-llm_train_8.train.log)" \
+    "--- last lines of $LOGS/demo-llm_train_8.train.log" 'training failed for size(s) 8; the others are done' \
+    'size 16: trained on 16 examples, loss '
+  equal 'train 4, train 8, train 16' "$(calls)"
+  equal 'done failed done' "$(for size in 4 8 16; do value "$ADAPTERS/demo-llm_train_$size/training.json" status; done | paste -sd' ')"
+  equal 'the trainer ended with status 1: ValueError: bad luck' "$(reason 8)"
+  : >"$STUB/calls"
+  script train.sh
+  status_is 0
+  said 'size 4: already trained' 'size 16: already trained' 'size 8: starting again, there is no checkpoint yet' 'size 8: trained on 8 examples'
+  equal 'train 8' "$(calls)"
+  equal 'done absent' "$(value "$ADAPTERS/demo-llm_train_8/training.json" status) $(reason 8)"
+}
+
+@test "a training that ended with status 0 has failed all the same: other examples, a loss that is nan or 0" {
+  with_data
+  plan train-4 count=3
+  plan train-8 nan
+  plan train-16 zero
+  script train.sh --train-jobs 2
+  status_is 1
+  said 'training failed for size(s) 4 8 16; the others are done'
+  equal 'the trainer had 3 examples, not 4 (dropped rows, packing or max_samples)' "$(reason 4)"
+  local remedy='GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE'
+  equal "the loss is nan at step 1; $remedy" "$(reason 8)"
+  equal "the loss is exactly 0 at step 1, the mark of an overflow; $remedy" "$(reason 16)"
+  said "size 8: training failed: $(reason 8) (log: $LOGS/demo-llm_train_8.train.log)"
+  # The same broken training is not gone on with, but begun anew, and what there was is kept.
+  plan train-4 exit
+  script train.sh --sizes 4
+  status_is 1
+  said "$ADAPTERS/demo-llm_train_4: it had failed (the trainer had 3 examples, not 4 (dropped rows, packing or max_samples)); the old one is $ADAPTERS/replaced/demo-llm_train_4-"
+  [[ -f $(echo "$ADAPTERS"/replaced/demo-llm_train_4-*/training.json) ]]
+}
+
+@test "why a trainer failed is said, with what mends it; it is about the last attempt only" {
+  with_data
+  plan train-4 memory
+  plan train-8 disk
+  plan train-16 killed
+  script train.sh
+  status_is 1
+  equal "CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the same factor, or lower CUTOFF_LEN, or add TRAIN_ARGS='--quantization_bit 4'" "$(reason 4)"
+  equal 'the disk is full; free some space and run again' "$(reason 8)"
+  equal 'the trainer was ended by signal 9 (killed: often the machine ran out of memory)' "$(reason 16)"
+  plan train-4 exit
+  script train.sh --sizes 4
+  status_is 1
+  equal 'the trainer ended with status 1' "$(reason 4)"
+  not_said memory
+  [[ $(<"$LOGS/demo-llm_train_4.train.log.1") == *'CUDA out of memory'* ]] # the first attempt's log is kept
+}
+
+@test "what changed is trained again, and it is said what; the old adapter is kept" {
+  with_adapters
+  plan train-4 exit exit
+  local folder=$ADAPTERS/demo-llm_train_4
+  script train.sh --sizes 4 --epochs 5
+  status_is 1
+  said "$folder: settings changed (num_train_epochs: 3.0 -> 5.0); the old one is $ADAPTERS/replaced/demo-llm_train_4-"
+  equal done "$(value "$(echo "$ADAPTERS"/replaced/demo-llm_train_4-*/training.json)" status)"
+
+  sed -i 's/word/another word/' "$WORK/data/llm_train_8.json"
+  plan train-8 exit
+  script train.sh --sizes 8
+  said "$ADAPTERS/demo-llm_train_8: data changed; the old one is "
+
+  echo more >>"$WORK/a model/model.safetensors"
+  plan train-16 exit
+  script train.sh --sizes 16
+  said "$ADAPTERS/demo-llm_train_16: model changed; the old one is "
+  equal 'train 4, train 8, train 16' "$(calls)"
+}
+
+@test "what does not decide the adapter changes nothing: another folder of logs, more workers" {
+  with_adapters
+  script train.sh --sizes 4 --logs-dir "$WORK/other" --preprocessing-workers 3 --concurrency 5
+  status_is 0
+  said 'size 4: already trained'
+  equal '' "$(calls)"
+}
+
+@test "--force trains again; the adapter of before is kept under replaced/" {
+  with_adapters
+  echo mine >"$ADAPTERS/demo-llm_train_4/note"
+  script train.sh --sizes 4 --force
+  status_is 0
+  said "$ADAPTERS/demo-llm_train_4: --force; the old one is $ADAPTERS/replaced/demo-llm_train_4-" \
+    'size 4: trained on 4 examples'
+  equal 'train 4' "$(calls)"
+  equal mine "$(cat "$ADAPTERS"/replaced/demo-llm_train_4-*/note)"
+  [[ ! -e $ADAPTERS/demo-llm_train_4/note ]]
+}
+
+@test "an interrupted training goes on from its last whole checkpoint" {
+  with_data
+  plan train-4 midway
+  start train.sh --sizes 4
+  reached 'train 4'
+  signal TERM
+  ended 143
+  nothing_left
+  [[ ! -e $ADAPTERS/demo-llm_train_4/training.json ]]
+  plan train-4 wait
+  start train.sh --sizes 4
+  reached 'train 4'
+  # What was torn, and what was logged after the last whole checkpoint, is gone before the trainer looks.
+  [[ -d $ADAPTERS/demo-llm_train_4/checkpoint-2 && ! -e $ADAPTERS/demo-llm_train_4/checkpoint-4 ]]
+  equal 2 "$(wc -l <"$ADAPTERS/demo-llm_train_4/trainer_log.jsonl")"
+  release
+  ended 0
+  said 'size 4: resuming at step 2' 'size 4: trained on 4 examples'
+  equal done "$(value "$ADAPTERS/demo-llm_train_4/training.json" status)"
+}
+
+@test "TRAIN_JOBS=2: two at a time, the largest first; each has its own log" {
+  with_data
+  plan train-16 wait
+  plan train-8 wait
+  plan train-4 crash
+  start train.sh --train-jobs 2
+  reached_both 'train 16' 'train 8'
+  [[ $(calls) != *'train 4'* ]] || fail "a third one runs: $(calls)"
+  release
+  release
+  ended 1
+  said 'training failed for size(s) 4; the others are done' 'size 16: trained on 16 examples' 'size 8: trained on 8 examples'
+  [[ $(<"$LOGS/demo-llm_train_16.train.log") == *'stub: train of size 16: wait'* ]]
+  nothing_left
+}
+
+@test "a process that a trainer leaves behind is ended before the next size, if need be by KILL" {
+  with_data
+  plan train-4 child
+  plan train-8 exit
+  script train.sh --sizes 4 8 --stop-timeout 1
+  status_is 1
+  said 'warning: the training of size 4 did not end within 1 s of TERM; killing it' 'size 4: trained on 4 examples'
+  nothing_left
+}
+
+@test "INT, TERM and HUP end the trainer and whatever it started, also when it is deaf to TERM" {
+  with_data
+  local signal
+  for signal in INT:130 TERM:143 HUP:129; do
+    plan train-4 stubborn
+    start train.sh --stop-timeout 1
+    reached 'train 4'
+    signal "${signal%:*}"
+    ended "${signal#*:}"
+    said 'warning: the training of size 4 did not end within 1 s of TERM; killing it'
+    nothing_left
+    [[ ! -e $ADAPTERS/demo-llm_train_4/training.json ]] || fail 'it looks finished'
+  done
+  plan train-16 wait
+  plan train-8 wait
+  start train.sh --train-jobs 2
+  reached_both 'train 16' 'train 8'
+  signal INT
+  ended 130
+  nothing_left
+}
+
+@test "under nohup the end of the terminal changes nothing" {
+  with_data
+  plan train-4 wait
+  IGNORE=HUP start train.sh --sizes 4
+  reached 'train 4'
+  signal HUP
+  release
+  ended 0
+  said 'size 4: trained on 4 examples'
+}
+
+@test "precision: bf16 where the GPU has it, else fp16 and a warning for GLM-4; no GPU is told before anything starts" {
+  with_data
+  plan train-4 exit exit
+  export GPU=0
+  script train.sh --sizes 4 --device gpu
+  [[ $(<"$STUB/calls") == 'CUDA_VISIBLE_DEVICES=0 train '*' --bf16 True '* ]]
+  not_said overflows
+  GPU=3
+  : >"$STUB/calls"
+  CUDA_VISIBLE_DEVICES=1 script train.sh --sizes 4 --device gpu
+  [[ $(<"$STUB/calls") == 'CUDA_VISIBLE_DEVICES=1 train '*' --fp16 True '* ]]
+  said 'warning: GLM-4 overflows in fp16 (loss 0 or nan); use a GPU with bf16'
+  : >"$STUB/calls"
+  script train.sh --sizes 4 --device gpu --precision bf16
+  status_is 2
+  said 'error: PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto'
+  GPU=4
+  script train.sh --sizes 4 --device gpu
+  status_is 2
+  said 'error: profile custom needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi' 'PROFILE=tiny bin/sweep.sh'
+  GPU=1
+  script train.sh --sizes 4 --device gpu
+  status_is 2
+  said 'error: the GPU could not be examined (py/hardware.py ended with 1)'
+  script train.sh --precision fp16
+  status_is 2
+  equal 'error: PRECISION=fp16 needs a GPU; with DEVICE=cpu use fp32 or bf16' "$output"
+  script train.sh --backend vllm
+  status_is 2
+  equal 'error: BACKEND=vllm needs a GPU; with DEVICE=cpu use BACKEND=huggingface' "$output"
+  equal '' "$(calls)"
+}
+
+@test "no data, no model: said for each size, nothing is trained" {
+  script train.sh --sizes 4
+  status_is 1
+  said "error: size 4: $WORK/data/llm_train_4.json is missing; make it with bin/build_data.sh"
+  with_data
+  script train.sh --sizes 4 --model ./none
+  said 'none: no such folder'
+  equal '' "$(calls)"
+}
+
+@test "a folder that cannot be written is named before anything starts" {
+  with_data
+  mkdir -p "$WORK/saves" "$WORK/sealed"
+  chmod 555 "$WORK/saves" "$WORK/sealed"
+  # As root, without root's right to write everywhere.
+  local mortal=()
+  ((EUID != 0)) || mortal=(setpriv --bounding-set=-dac_override --inh-caps=-dac_override)
+  "${mortal[@]}" test ! -w "$WORK/saves" || skip 'this user can write everywhere'
+  run "${mortal[@]}" "$PROJECT/bin/train.sh"
+  status_is 2
+  equal "error: $WORK/saves: cannot be written; check its owner and mode (ls -ld) or a read-only mount, or choose another folder" "$output"
+  run "${mortal[@]}" "$PROJECT/bin/train.sh" --logs-dir "$WORK/sealed/logs"
+  status_is 2
+  equal "error: $WORK/sealed/logs: cannot be made; check the owner and the mode of its parent (ls -ld), or choose another folder" "$output"
+  run "${mortal[@]}" "$PROJECT/bin/sweep.sh" --objs-dir "$WORK/sealed"
+  status_is 2
+  equal "error: $WORK/sealed: cannot be written; check its owner and mode (ls -ld) or a read-only mount, or choose another folder" "$output"
+  equal '' "$(calls)"
+}
