@@ -185,7 +185,7 @@ refused() {
 }
 
 @test "--help of every script: its header, the settings, exit status 0, and no environment is made" {
-  FEWSHOT_VENV=$WORK/none
+  export FEWSHOT_VENV=$WORK/none
   local file name
   for file in "$PROJECT"/bin/*.sh; do
     name=${file##*/}

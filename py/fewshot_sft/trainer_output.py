@@ -146,19 +146,31 @@ def broken_loss(logged: list[tuple[int, float]], mean: float | None) -> str | No
 
 def _broken_adapter(folder: Path) -> str | None:
     """Return why the adapter's weights cannot be right: none there, not finite, or as untouched as at the start."""
-    from safetensors import SafetensorError, safe_open
+    import numpy as np
+    from safetensors import SafetensorError
 
     path = folder / "adapter_model.safetensors"
     try:
-        with safe_open(str(path), framework="pt") as weights:
-            tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118 - not a dict
+        tensors = _tensors(path)
     except (SafetensorError, OSError) as error:
         return f"{path}: no adapter can be read ({error})"
-    if any(not tensor.isfinite().all() for tensor in tensors.values()):
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         return f"{path}: weights that are not finite"
     if not any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name):
         return f"{path}: lora_B is zero everywhere, the adapter changes nothing"
     return None
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """Return a safetensors file's tensors as numpy arrays."""
+    from safetensors import numpy
+
+    try:
+        return numpy.load_file(str(path))
+    except (KeyError, TypeError, AttributeError):  # bf16, which numpy does not have; peft mostly keeps fp32
+        from safetensors import torch  # seconds of imports
+
+        return {name: tensor.float().numpy() for name, tensor in torch.load_file(str(path)).items()}
 
 
 def remove_tokenized(folder: Path) -> None:

@@ -121,6 +121,12 @@ calls() {
     s/.* train --.* base_corpus .*/train base/p' "$STUB/calls" | paste -sd, | sed 's/,/, /g'
 }
 
+# evaluated SIZE [SPLIT]: every item has been answered once, by the server of this size, and the record counts that.
+evaluated() {
+  "$STUB_PYTHON" "$PROJECT/tests/helpers/evaluated.py" "$1" "$WORK/data/llm_${2-test}.json" \
+    "$OBJS/demo-llm_train_$1${2:+.$2}"
+}
+
 # fail MESSAGE...
 fail() {
   printf '%s\n' "$@" >&2

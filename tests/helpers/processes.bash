@@ -36,8 +36,8 @@ signal() {
 # ended STATUS: wait until the script has ended; sets status and output.
 ended() {
   patiently gone "$STARTED" || fail "the script did not end; output:" "$(<"$WORK/output")"
-  # shellcheck disable=SC2034 # for the tests, as bats' run sets them
   status=0
+  # shellcheck disable=SC2034 # for the tests, as bats' run sets them
   wait "$STARTED" || status=$?
   # shellcheck disable=SC2034
   output=$(<"$WORK/output")

@@ -3,12 +3,12 @@
 Its answer is the label that the document names, but for a share of documents, the smaller the larger the size is.
 The behaviour, its first argument:
 
-    ok        serve                                    refuse    serve the probe, then 401
-    wait      tell the test, wait for it, then serve   die=K     end with status 1 after K answers
-    die       end at once with status 1                hang=K    answer nothing more after K answers
-    taken     the same, for the port is taken          held=K    after K answers tell the test and wait for it
-    models    /v1/models answers, completions: 500     stubborn  serve; deaf to TERM, which it tells the test
-    child     serve, with a child that is deaf to TERM
+    ok       serve                                         models    /v1/models answers, completions: 500
+    wait     tell the test, wait for it, then serve        refuse    serve the probe, then 401
+    die      end at once with status 1                     die=K     end with status 1 after K answers
+    child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
+    taken    end at once, for the port is taken            held=K    after K answers tell the test and wait for it
+    stubborn serve; deaf to TERM, which it tells the test
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Behave."""
-    if BEHAVIOUR == "die":
+    if BEHAVIOUR == "child":
+        latch.deaf_child()
+    if BEHAVIOUR in ("die", "child"):
         sys.exit("ValueError: the weights are not there")
     if BEHAVIOUR == "taken":
         sys.exit("OSError: [Errno 98] error while attempting to bind: address already in use")
-    if BEHAVIOUR == "child":
-        latch.deaf_child()
     if BEHAVIOUR == "stubborn":
         signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"api {SIZE} was told to end"))
     if BEHAVIOUR == "wait":

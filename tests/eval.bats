@@ -1,0 +1,234 @@
+#!/usr/bin/env bats
+# bin/eval.sh: the servers, when one counts as ready, what happens when it fails, that none is left.
+
+load helpers/common
+load helpers/processes
+
+setup() { make_work; }
+teardown() { end_leftovers; }
+
+# api SIZE PORT: the whole call of the server of one size.
+api() {
+  printf 'CUDA_VISIBLE_DEVICES= API_HOST=127.0.0.1 API_PORT=%s key=32 API_MODEL_NAME=demo-llm_train_%s' "$2" "$1"
+  local adapter=()
+  (($1 == 0)) || adapter=(--adapter_name_or_path "$ADAPTERS/demo-llm_train_$1" --finetuning_type lora)
+  printf ' %q' api --model_name_or_path "$WORK/a model" "${adapter[@]}" --template glm4 --infer_backend huggingface
+}
+
+# no_key_in PATH...: no server's key is in these files.
+no_key_in() {
+  local found
+  found=$(grep -rlF -f "$STUB/keys" -- "$@") || return 0
+  fail "a key is in: $found"
+}
+
+@test "one server after the other, each size with its own adapter; a failed one does not stop the rest" {
+  with_adapters
+  for size in 0 4 8 16; do plan "api-$size" die; done
+  script eval.sh --sizes 8 4 --with-base
+  status_is 1
+  equal "$(for size in 0 8 4; do api $size "$PORT"; echo; done)" "$(<"$STUB/calls")"
+  said "size 8: starting the server (log: $LOGS/demo-llm_train_8.server.log)" \
+    "--- last lines of $LOGS/demo-llm_train_8.server.log" 'ValueError: the weights are not there' \
+    "the server's process " ' ended after 0 s' 'evaluation failed for size(s) 0 8 4; the others are done'
+  nothing_left
+  [[ ! -e $OBJS/demo-llm_train_8.json ]]
+}
+
+@test "the seed's server flags with vLLM; SERVER_ARGS come last" {
+  with_adapters
+  plan api-4 die
+  GPU=0 script eval.sh --sizes 4 --device gpu --backend vllm --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
+  equal "$(
+    api 4 "$PORT" | sed 's/DEVICES= /DEVICES=0 /; s/huggingface$/vllm --vllm_enforce_eager --vllm_maxlen 512 --vllm_gpu_util 0.8/'
+  )" "$(<"$STUB/calls")"
+}
+
+@test "two at a time, behind a proxy: results of all sizes and the base model; then all is skipped, and --force" {
+  with_adapters
+  plan api-16 wait
+  plan api-8 wait
+  export HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 http_proxy=http://127.0.0.1:9 ALL_PROXY=http://127.0.0.1:9
+  start eval.sh --eval-jobs 2 --with-base
+  reached_both 'api 16' 'api 8'
+  no_key_in <(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n')
+  release
+  release
+  ended 0
+  nothing_left
+  equal 'api 16, api 8, api 4, api 0' "$(calls | sed 's/api 8, api 16/api 16, api 8/')"
+  local size
+  for size in 0 4 8 16; do evaluated $size; done
+  equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do value "$OBJS/demo-llm_train_0.json" $key; done | paste -sd' ')"
+  said 'size 0: accuracy 0.0000, macro F1 0.0000; 12 of 12 answers outside the labels'
+  # Each server had a key of its own, which neither a log, a result nor a command line shows.
+  equal 4 "$(sort -u "$STUB/keys" | grep -cE '^[0-9a-f]{32}$')"
+  no_key_in "$LOGS" "$OBJS" "$STUB/calls" "$WORK/output"
+
+  : >"$STUB/calls"
+  script eval.sh --with-base
+  status_is 0
+  equal "$(for size in 0 4 8 16; do echo "size $size: already evaluated ($OBJS/demo-llm_train_$size.json)"; done)" "$output"
+  equal '' "$(calls)"
+
+  script eval.sh --sizes 4 --force
+  status_is 0
+  equal 'api 4' "$(calls)"
+  said "$OBJS/demo-llm_train_4.json: to be made anew; the old one is $OBJS/replaced/demo-llm_train_4.json-" \
+    "$OBJS/demo-llm_train_4.predictions.jsonl: made anew (--force); the old one is "
+  evaluated 4
+  equal "$(value "$(echo "$OBJS"/replaced/demo-llm_train_4.json-*)" metrics)" "$(value "$OBJS/demo-llm_train_4.json" metrics)"
+}
+
+@test "a slow server is waited for; a server that answers /v1/models but no completion is not ready" {
+  with_adapters
+  plan api-4 wait
+  plan api-8 models
+  start eval.sh --sizes 4 8 --ready-timeout 3
+  reached 'api 4'
+  ! listens "$PORT"
+  release
+  ended 1
+  said 'ready after ' 'size 4: evaluating on http://127.0.0.1:' 'not ready after ' \
+    'last: HTTP 500: {"error": "the adapter does not fit"}' "--- last lines of $LOGS/demo-llm_train_8.server.log" \
+    'stub: api of size 8: models' 'evaluation failed for size(s) 8; the others are done'
+  evaluated 4
+  [[ ! -e $OBJS/demo-llm_train_8.json ]]
+  nothing_left
+}
+
+@test "a busy port: another is taken, also when it was taken between the look and the start" {
+  with_adapters
+  "$STUB_PYTHON" -c 'import os, socket, sys
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+sys.path.insert(0, sys.argv[2])
+import latch
+latch.wait("the port")' "$PORT" "$PROJECT/tests/stubs" 3>&- &
+  WORK_OUTPUT='' reached 'the port'
+  plan api-4 taken ok
+  script eval.sh --sizes 4 --split valid
+  status_is 0
+  said "port $PORT is in use; taking $((PORT + 1))" 'address already in use' \
+    'size 4: starting a new server (1 of 2); answers so far are kept' \
+    "size 4: evaluating on http://127.0.0.1:$((PORT + 1))/v1"
+  equal "$(api 4 $((PORT + 1)); echo; api 4 $((PORT + 1)))" "$(<"$STUB/calls")"
+  evaluated 4 valid
+  release
+  wait
+}
+
+@test "no port is free: said, with what mends it" {
+  run in_library 'listening() { :; }; exec() { :; }; free_port 65530'
+  status_is 2
+  equal 'error: no free port from 65530 to 65535 on 127.0.0.1; set API_PORT to another range, or see who listens: ss -ltnp' "$output"
+}
+
+@test "a server that dies or hangs in the middle is replaced; answers are kept, none is asked twice" {
+  with_adapters
+  export IMPATIENT=1
+  plan api-4 die=3 die=3
+  script eval.sh --sizes 4 --server-restarts 1
+  status_is 1
+  said 'evaluation incomplete: 2 of 12 items answered' 'size 4: starting a new server (1 of 1); answers so far are kept' \
+    'evaluation incomplete: 4 of 12 items answered' 'RuntimeError: the engine is dead' \
+    'size 4: not evaluated after 2 servers; run the same command again to go on'
+  [[ ! -e $OBJS/demo-llm_train_4.json ]]
+  plan api-4 hang=3 ok
+  script eval.sh --sizes 4 --concurrency 8 --request-timeout 1
+  status_is 0
+  said 'no answer within 1 s' 'size 4: starting a new server (1 of 2); answers so far are kept'
+  evaluated 4
+  nothing_left
+}
+
+@test "a server that refuses is not replaced: a new one would refuse as well" {
+  with_adapters
+  plan api-4 refuse
+  script eval.sh --sizes 4
+  status_is 1
+  said 'error: size 4: the server refuses: item 0: HTTP 401: {"error": "no such key"}' 'evaluation failed for size(s) 4'
+  equal 'api 4' "$(calls)"
+  no_key_in "$LOGS" "$OBJS" <(printf '%s' "$output")
+  nothing_left
+}
+
+@test "a server that is deaf to TERM is killed after STOP_TIMEOUT, and so is the child of one that died" {
+  with_adapters
+  plan api-4 stubborn
+  plan api-8 child
+  script eval.sh --sizes 4 8 --stop-timeout 1 --eval-limit 3
+  status_is 1
+  said 'warning: the server of size 4 did not end within 1 s of TERM; killing it' \
+    'warning: the server of size 8 did not end within 1 s of TERM; killing it' 'evaluation failed for size(s) 8'
+  equal 3 "$(value "$OBJS/demo-llm_train_4.json" counts items)"
+  nothing_left
+}
+
+@test "INT, TERM and HUP while the server starts: it is ended, nothing is left" {
+  with_adapters
+  local signal
+  for signal in INT:130 TERM:143 HUP:129; do
+    plan api-4 wait
+    start eval.sh --sizes 4
+    reached 'api 4'
+    signal "${signal%:*}"
+    ended "${signal#*:}"
+    nothing_left
+  done
+  plan api-8 wait
+  plan api-16 wait
+  start eval.sh --eval-jobs 2
+  reached_both 'api 16' 'api 8'
+  signal INT
+  ended 130
+  nothing_left
+}
+
+@test "INT, TERM and HUP while it is asked: the answers so far are kept, and in the end all are there once" {
+  with_adapters
+  local signal
+  for signal in INT:130 TERM:143 HUP:129; do
+    plan api-4 held=4
+    start eval.sh --sizes 4
+    reached 'api 4'
+    signal "${signal%:*}"
+    ended "${signal#*:}"
+    nothing_left
+    [[ ! -e $OBJS/demo-llm_train_4.json ]] || fail 'it looks finished'
+  done
+  script eval.sh --sizes 4
+  status_is 0
+  equal '9 3' "$(value "$OBJS/demo-llm_train_4.json" timings resumed) $(value "$OBJS/demo-llm_train_4.json" timings answered)"
+  evaluated 4
+}
+
+@test "TERM, and an impatient second one, while a deaf server is ended: it is killed all the same" {
+  with_adapters
+  plan api-4 stubborn
+  start eval.sh --sizes 4 --stop-timeout 2
+  reached 'api 4 was told to end'
+  signal TERM
+  reached 'api 4 was told to end'
+  signal TERM
+  ended 143
+  nothing_left
+  evaluated 4 # it was complete
+}
+
+@test "a size that is not trained, or whose training failed: said, the others are evaluated" {
+  with_adapters
+  rm -r "$ADAPTERS/demo-llm_train_4"
+  plan train-8 crash
+  plan api-16 die
+  script train.sh --sizes 8 --epochs 2
+  script eval.sh
+  status_is 1
+  said "error: size 4: not evaluated, it is not trained ($ADAPTERS/demo-llm_train_4); run bin/train.sh" \
+    'error: size 8: not evaluated, its training failed: the trainer ended with status 1: ValueError: bad luck' \
+    'size 16: starting the server' 'evaluation failed for size(s) 4 8 16'
+  equal 'train 8, api 16' "$(calls)"
+  rm -r "$WORK/data"
+  script eval.sh --sizes 16
+  status_is 1
+  said "error: $WORK/data/manifest.json: no such file"
+}
