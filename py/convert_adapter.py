@@ -55,7 +55,7 @@ def split(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def split_modules(config: dict[str, Any]) -> dict[str, Any]:
     """Return an adapter's configuration with the parts in place of each fused target module."""
     modules = config.get("target_modules")
-    if not isinstance(modules, list):
+    if not isinstance(modules, list) or not FUSED.keys() & set(modules):
         return config
     named = [part for module in modules for part in FUSED.get(module, (module,))]
     return config | {"target_modules": sorted(set(named))}

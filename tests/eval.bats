@@ -7,12 +7,13 @@ load helpers/processes
 setup() { make_work; }
 teardown() { end_leftovers; }
 
-# api SIZE PORT: the whole call of the server of one size.
+# api SIZE PORT: the line that the stub notes for the server of one size.
 api() {
   printf 'CUDA_VISIBLE_DEVICES= API_HOST=127.0.0.1 API_PORT=%s key=32 API_MODEL_NAME=demo-llm_train_%s' "$2" "$1"
   local adapter=()
   (($1 == 0)) || adapter=(--adapter_name_or_path "$ADAPTERS/demo-llm_train_$1" --finetuning_type lora)
   printf ' %q' api --model_name_or_path "$WORK/a model" "${adapter[@]}" --template glm4 --infer_backend huggingface
+  echo
 }
 
 # no_key_in PATH...: no server's key is in these files.
@@ -27,7 +28,7 @@ no_key_in() {
   for size in 0 4 8 16; do plan "api-$size" die; done
   script eval.sh --sizes 8 4 --with-base
   status_is 1
-  equal "$(for size in 0 8 4; do api $size "$PORT"; echo; done)" "$(<"$STUB/calls")"
+  equal "$(api 0 "$PORT" && api 8 "$PORT" && api 4 "$PORT")" "$(<"$STUB/calls")"
   said "size 8: starting the server (log: $LOGS/demo-llm_train_8.server.log)" \
     "--- last lines of $LOGS/demo-llm_train_8.server.log" 'ValueError: the weights are not there' \
     "the server's process " ' ended after 0 s' 'evaluation failed for size(s) 0 8 4; the others are done'
@@ -56,7 +57,7 @@ no_key_in() {
   release
   ended 0
   nothing_left
-  equal 'api 16, api 8, api 4, api 0' "$(calls | sed 's/api 8, api 16/api 16, api 8/')"
+  equal 'api 0 api 16 api 4 api 8' "$(calls | sed 's/, /\n/g' | sort | paste -sd' ')"
   local size
   for size in 0 4 8 16; do evaluated $size; done
   equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do value "$OBJS/demo-llm_train_0.json" $key; done | paste -sd' ')"
@@ -86,7 +87,7 @@ no_key_in() {
   plan api-8 models
   start eval.sh --sizes 4 8 --ready-timeout 3
   reached 'api 4'
-  ! listens "$PORT"
+  run ! listens "$PORT"
   release
   ended 1
   said 'ready after ' 'size 4: evaluating on http://127.0.0.1:' 'not ready after ' \
@@ -99,28 +100,24 @@ no_key_in() {
 
 @test "a busy port: another is taken, also when it was taken between the look and the start" {
   with_adapters
-  "$STUB_PYTHON" -c 'import os, socket, sys
-listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-sys.path.insert(0, sys.argv[2])
-import latch
-latch.wait("the port")' "$PORT" "$PROJECT/tests/stubs" 3>&- &
-  WORK_OUTPUT='' reached 'the port'
+  occupy "$PORT"
   plan api-4 taken ok
   script eval.sh --sizes 4 --split valid
   status_is 0
   said "port $PORT is in use; taking $((PORT + 1))" 'address already in use' \
     'size 4: starting a new server (1 of 2); answers so far are kept' \
     "size 4: evaluating on http://127.0.0.1:$((PORT + 1))/v1"
-  equal "$(api 4 $((PORT + 1)); echo; api 4 $((PORT + 1)))" "$(<"$STUB/calls")"
+  equal "$(api 4 $((PORT + 1)) && api 4 $((PORT + 1)))" "$(<"$STUB/calls")"
   evaluated 4 valid
-  release
-  wait
 }
 
 @test "no port is free: said, with what mends it" {
-  run in_library 'listening() { :; }; exec() { :; }; free_port 65530'
+  with_adapters
+  listens 65535 || occupy 65535
+  script eval.sh --sizes 4 --api-port 65535
   status_is 2
-  equal 'error: no free port from 65530 to 65535 on 127.0.0.1; set API_PORT to another range, or see who listens: ss -ltnp' "$output"
+  said 'error: no free port from 65535 to 65535 on 127.0.0.1; set API_PORT to another range, or see who listens: ss -ltnp'
+  equal '' "$(calls)"
 }
 
 @test "a server that dies or hangs in the middle is replaced; answers are kept, none is asked twice" {
@@ -223,7 +220,7 @@ latch.wait("the port")' "$PORT" "$PROJECT/tests/stubs" 3>&- &
   script train.sh --sizes 8 --epochs 2
   script eval.sh
   status_is 1
-  said "error: size 4: not evaluated, it is not trained ($ADAPTERS/demo-llm_train_4); run bin/train.sh" \
+  said "error: size 4: not evaluated, it was not trained ($ADAPTERS/demo-llm_train_4); run bin/train.sh" \
     'error: size 8: not evaluated, its training failed: the trainer ended with status 1: ValueError: bad luck' \
     'size 16: starting the server' 'evaluation failed for size(s) 4 8 16'
   equal 'train 8, api 16' "$(calls)"

@@ -55,6 +55,17 @@ patiently() {
   done
 }
 
+# occupy PORT: another program listens on it until the test ends.
+occupy() {
+  MARK="$BATS_TEST_TMPDIR" "$STUB_PYTHON" -c 'import socket, sys
+port, sys.path[0] = sys.argv[1:]
+import latch
+with socket.create_server(("127.0.0.1", int(port))):
+    latch.wait(f"port {port}")' "$1" "$PROJECT/tests/stubs" 3>&- &
+  disown
+  reached "port $1"
+}
+
 # left: the processes that this test's scripts have left behind.
 left() {
   local file

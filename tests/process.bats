@@ -1,0 +1,59 @@
+#!/usr/bin/env bats
+# bin/lib/process.bash: groups of processes, and what a signal at an awkward moment does.
+
+load helpers/common
+load helpers/processes
+
+setup() { make_work; }
+teardown() { end_leftovers; }
+
+# library COMMANDS: run them with the library; sets status and output.
+library() {
+  export -f in_library
+  export PROJECT
+  ran bash -c 'in_library "$1"' _ "$1"
+}
+
+@test "a signal between the start of a child and the note of it is obeyed, and the child is ended" {
+  library 'own_children; set -T
+    trap "[[ \$BASH_COMMAND != GROUP=* ]] || kill -TERM \$\$" DEBUG
+    start_group "a child" - bash -c "read <>\"$STUB/go\""
+    echo unreachable'
+  status_is 143
+  not_said unreachable
+  nothing_left
+}
+
+@test "a script that is ended by set -e ends its children too, and keeps its exit status" {
+  library 'own_children; start_group "a child" - bash -c "read <>\"$STUB/go\""; (exit 7); echo unreachable'
+  status_is 7
+  not_said unreachable
+  nothing_left
+}
+
+@test "wait_group: the exit status of the leader; the rest of the group is ended" {
+  library 'start_group "a child" "$STUB/log" bash -c "bash -c \"read <>\\\"\$STUB/go\\\"\" & echo hello; exit 5"
+    status=0; wait_group "$GROUP" || status=$?; echo "$status ${#CHILDREN[@]}"'
+  equal '5 0' "$output"
+  equal hello "$(<"$STUB/log")"
+  nothing_left
+}
+
+@test "group_members: also of a program whose name looks like the fields behind it" {
+  cp -- "$(command -v sleep)" "$WORK/a) Z 1 ("
+  library 'start_group "a child" - "$WORK/a) Z 1 (" 100
+    until [[ $(group_members "$GROUP") == "$GROUP" ]]; do :; done
+    stop_group "$GROUP"; echo "$? $(group_members "$GROUP")"'
+  equal '0 ' "$output"
+  nothing_left
+}
+
+@test "the lock of the sweep is not handed on to children" {
+  library 'own_children; exec 9>"$STUB/lock"; flock -n 9
+    start_group "a child" - bash -c "echo here >\"$STUB/at\"; read <>\"$STUB/go\""
+    read -r <>"$STUB/at"
+    exec 9>&-
+    flock -n "$STUB/lock" echo free
+    stop_group "$GROUP"'
+  equal free "$output"
+}
