@@ -1,6 +1,6 @@
 # The same commands as CI's. Each installs what it needs into .venv on its first run.
 SHELL := bash
-SCRIPTS := bin/*.sh settings.sh .ci/run
+SCRIPTS := bin/*.sh bench/*.sh settings.sh .ci/run
 LIBRARY := bin/lib/*.bash bin/profiles/*.bash
 UV ?= uv
 
@@ -10,14 +10,14 @@ lint:
 	bin/setup.sh dev
 	.venv/bin/shellcheck -x -S warning $(SCRIPTS) $(LIBRARY)
 	.venv/bin/shfmt -i 2 -d $(SCRIPTS) $(LIBRARY) tests
-	.venv/bin/ruff check py tests
-	.venv/bin/ruff format --check py tests
+	.venv/bin/ruff check py tests bench
+	.venv/bin/ruff format --check py tests bench
 
 fmt:
 	bin/setup.sh dev
 	.venv/bin/shfmt -i 2 -w $(SCRIPTS) $(LIBRARY) tests
-	.venv/bin/ruff check --fix py tests
-	.venv/bin/ruff format py tests
+	.venv/bin/ruff check --fix py tests bench
+	.venv/bin/ruff format py tests bench
 
 test:
 	bin/test.sh

@@ -101,14 +101,21 @@ _find_uv() {
 # _find_python: PYTHON if it is set, else the first 3.12, else 3.11, on PATH or among pyenv's; else what uv can fetch.
 _find_python() {
   local minor candidate
+  if [[ -n ${PYTHON:-} ]]; then
+    _is_python "$PYTHON" 12 || _is_python "$PYTHON" 11 || die "PYTHON=$PYTHON is not Python 3.12 or 3.11"
+    command -v "$PYTHON"
+    return
+  fi
   for minor in 12 11; do
-    for candidate in ${PYTHON:+"$PYTHON"} "python3.$minor" python3 "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".*/bin/python3; do
-      if "$candidate" -c "import sys; sys.exit(sys.version_info[:2] != (3, $minor))" 2>/dev/null; then
+    for candidate in "python3.$minor" python3 "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".*/bin/python3; do
+      if _is_python "$candidate" "$minor"; then
         command -v "$candidate"
         return
       fi
     done
   done
-  [[ -z ${PYTHON:-} ]] || die "PYTHON=$PYTHON is not Python 3.12 or 3.11"
   printf '3.12'
 }
+
+# _is_python COMMAND MINOR: it is there, and it is Python 3.MINOR.
+_is_python() { "$1" -c "import sys; sys.exit(sys.version_info[:2] != (3, $2))" 2>/dev/null; }

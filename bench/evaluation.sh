@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Summary: Items per second of our evaluation against the seed's loop, on the same server in the same run.
+#
+# Usage: bench/evaluation.sh [--SETTING VALUE]...
+#
+# Serves the largest of SIZES (it must be trained), asks the first EVAL_LIMIT (300) test items with the seed's loop, one
+# request at a time, and with ours, CONCURRENCY at a time, twice each in turn, and prints the ratio of the medians'
+# rates and whether the answers are the same.
+
+set -Eeuo pipefail
+# shellcheck source=../bin/lib/all.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+
+main() {
+  begin_script "$0" "$@"
+  choose_device
+  own_children
+  local size=0 each limit=${EVAL_LIMIT:-300} work url run round
+  for each in "${SIZES[@]}"; do ((each <= size)) || size=$each; done
+  run=$(run_name "$size")
+  work=$(mktemp -d)
+  FEWSHOT_API_KEY=$(new_api_key)
+  export FEWSHOT_API_KEY
+  start_server "$size" "$work/server.log"
+  url=http://127.0.0.1:$PORT/v1
+  python py/probe_server.py --base-url "$url" --served-model "$run" --data "$DATA_DIR" --wait "$READY_TIMEOUT" \
+    --pid "$SERVER" --out "$work/ready.json"
+  for round in 1 2; do
+    python bench/seed_loop.py --base-url "$url" --data "$DATA_DIR/llm_test.json" --limit "$limit" --out "$work/seed.$round.json"
+    python py/infer_eval.py --run "$run" --name "$SWEEP_NAME" --size "$size" --data "$DATA_DIR" --objs "$work/ours.$round" \
+      --base-url "$url" --served-model "$run" --model "$MODEL" --adapter "$(adapter_folder "$size")" \
+      --template "$TEMPLATE" --backend "$BACKEND" --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS" --limit "$limit"
+  done
+  python bench/ratio.py "$work" "$run"
+  rm -rf -- "$work"
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

@@ -1,0 +1,69 @@
+#!/usr/bin/env bats
+# bin/build_data.sh: what py/build_data.py is told, and that a failure harms nothing that is there.
+
+load helpers/common
+load helpers/processes
+
+setup() { make_work; }
+teardown() { end_leftovers; }
+
+# told ARGUMENT...: what python is started with.
+told() {
+  printf '%s\n' '#!/usr/bin/env bash' 'printf "%q " "$@" >"$STUB/python"' >"$WORK/python"
+  chmod +x "$WORK/python"
+  mv "$WORK/python" "$FEWSHOT_VENV/bin/python"
+  script build_data.sh "$@"
+  status_is 0
+  echo "$(<"$STUB/python")"
+}
+
+@test "a CSV file in the caller's folder; the same settings give the same bytes" {
+  cd "$WORK"
+  script build_data.sh --train-file rows.csv --sizes 8 4 --test-count 9
+  status_is 0
+  equal '4 8 9' "$(for split in train_4 train_8 test; do value "$WORK/data/manifest.json" splits llm_$split rows; done | paste -sd' ')"
+  equal "$WORK/rows.csv" "$(value "$WORK/data/manifest.json" source files train path)"
+  local before
+  before=$(sha256sum data/*)
+  script build_data.sh --train-file rows.csv --sizes 8 4 --test-count 9
+  status_is 0
+  said "data: up to date ($WORK/data)"
+  equal "$before" "$(sha256sum data/*)"
+}
+
+@test "a data set on the hub, with its columns; the generator" {
+  sed -i /TRAIN_FILE/d "$SETTINGS_FILE"
+  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling nested --seed 42 --source hub --dataset me/reviews --dataset-config '' --text-column text --label-column stars --valid-count 5 --test-count 6 " \
+    "$(told --dataset me/reviews --dataset-config= --label-column stars --valid-count 5 --test-count 6) "
+  cd "$WORK"
+  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling independent --seed 1 --source generator --labels-file $(printf %q "$WORK/labels") --instruction-file $(printf %q "$WORK/say") " \
+    "$(told --dataset synthetic-patents --sampling independent --seed 1 --labels-file labels --instruction-file say) "
+}
+
+@test "what the user can mend: said, exit status 2, the data of before stay as they are" {
+  script build_data.sh
+  local before
+  before=$(sha256sum "$WORK"/data/*)
+  script build_data.sh --sizes 4 1000
+  status_is 2
+  said 'error: size 1000 '
+  script build_data.sh --label-column kind
+  status_is 2
+  said 'error: ' 'kind'
+  script build_data.sh --train-file "$WORK/none.csv"
+  status_is 2
+  equal "error: $WORK/none.csv: no such file" "$output"
+  equal "$before" "$(sha256sum "$WORK"/data/*)"
+}
+
+@test "INT, TERM and HUP end it" {
+  local signal
+  for signal in INT:130 TERM:143 HUP:129; do
+    rm -rf "$STUB/held"
+    HOLD=build_data.py start build_data.sh
+    reached py/build_data.py
+    signal "${signal%:*}"
+    ended "${signal#*:}"
+    nothing_left
+  done
+}

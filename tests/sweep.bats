@@ -1,0 +1,156 @@
+#!/usr/bin/env bats
+# bin/sweep.sh: all steps with the same settings, going on after any interruption, one sweep at a time.
+
+load helpers/common
+load helpers/processes
+
+setup() { make_work; }
+teardown() { end_leftovers; }
+
+# column NAME: of results.csv, without the head.
+column() {
+  "$STUB_PYTHON" -I -c 'import csv, sys
+print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="utf-8-sig"))])' "$1" "$OBJS/demo/results.csv"
+}
+
+@test "a size fails in the middle of the night, settings.sh is edited: the rest goes on as it began; again, then only it is done; again, then nothing" {
+  cd "$WORK"
+  mkdir here
+  plan train-4 crash
+  plan train-8 wait
+  SIZES='4 8' OBJS_DIR=objs start sweep.sh --train-file rows.csv --epochs 2 --with-base
+  reached 'train 8'
+  setting SIZES='(16)'
+  setting TEMPLATE=qwen
+  release
+  ended 1
+  nothing_left
+  equal 'train 4, train 8, api 0, api 8' "$(calls)"
+  equal 4 "$(grep -c -- '--template glm4' "$STUB/calls")"
+  equal 2 "$(grep -c -- '--num_train_epochs 2' "$STUB/calls")"
+  said "sweep demo: sizes 4 8, model $WORK/a model, on the CPU" 'data: done in ' \
+    'training failed for size(s) 4; the others are done' 'training: ended with status 1 after ' \
+    'error: size 4: not evaluated, its training failed: ' 'evaluation failed for size(s) 4; the others are done' \
+    'absent: N = 4: training failed: ' 'results: done in ' "; results in $OBJS/demo/"
+  equal '0 8' "$(column size)"
+  [[ -s $OBJS/demo/learning_curve.png && -s $OBJS/demo/learning_curve.svg ]]
+
+  setting TEMPLATE=glm4
+  setting EPOCHS=2
+  : >"$STUB/calls"
+  SIZES='4 8' script sweep.sh --with-base
+  status_is 0
+  equal 'train 4, api 4' "$(calls)"
+  said "data: up to date ($WORK/data)" 'size 8: already trained' 'size 8: already evaluated' 'size 0: already evaluated'
+  equal '0 4 8' "$(column size)"
+  evaluated 0
+  evaluated 4
+  evaluated 8
+
+  : >"$STUB/calls"
+  script sweep.sh --sizes 4 8 --with-base
+  status_is 0
+  equal '' "$(calls)"
+  equal '0 4 8' "$(column size)"
+}
+
+@test "interrupted in every step, with every signal: nothing is left, and the same command goes on to the same results" {
+  setting SIZES='(4)'
+  setting STOP_TIMEOUT=1
+  HOLD=build_data.py start sweep.sh
+  reached py/build_data.py
+  signal INT
+  ended 130
+  nothing_left
+
+  plan train-4 stubborn
+  start sweep.sh
+  reached 'train 4'
+  signal TERM
+  ended 143
+  said 'warning: the training of size 4 did not end within 1 s of TERM; killing it'
+  nothing_left
+  [[ ! -e $ADAPTERS/demo-llm_train_4/training.json ]]
+
+  plan api-4 wait
+  start sweep.sh
+  reached 'api 4'
+  signal HUP
+  ended 129
+  nothing_left
+
+  plan api-4 held=6
+  start sweep.sh
+  reached 'api 4'
+  signal INT
+  ended 130
+  nothing_left
+  [[ ! -e $OBJS/demo-llm_train_4.json ]]
+
+  plan api-4 stubborn
+  start sweep.sh
+  reached 'api 4 was told to end'
+  signal TERM
+  ended 143
+  nothing_left
+
+  rm -r "$STUB/held"
+  HOLD=see_results.py start sweep.sh
+  reached py/see_results.py
+  signal HUP
+  ended 129
+  nothing_left
+  [[ ! -e $OBJS/demo/results.csv ]]
+
+  : >"$STUB/calls"
+  script sweep.sh
+  status_is 0
+  equal '' "$(calls)"
+  equal 4 "$(column size)"
+  equal '5 7' "$(value "$OBJS/demo-llm_train_4.json" timings resumed) $(value "$OBJS/demo-llm_train_4.json" timings answered)"
+  evaluated 4
+  # One adapter, made once: nothing was done twice and put aside.
+  [[ ! -e $ADAPTERS/replaced && ! -e $OBJS/replaced ]]
+}
+
+@test "two sweeps at once on one folder of results: the second says who has it; the lock ends with the first" {
+  HOLD=build_data.py start sweep.sh
+  reached py/build_data.py
+  script sweep.sh
+  status_is 2
+  said "error: another sweep writes to $OBJS: process $STARTED, started " '; wait for it, or give this one another OBJS_DIR, SAVES_DIR and LOGS_DIR'
+  kill -KILL "$STARTED"
+  patiently flock -n "$OBJS/.sweep.lock" true
+  end_leftovers
+}
+
+@test "what the user can mend ends it before anything is trained; all sizes failed is another exit status" {
+  script sweep.sh --sizes 4 1000
+  status_is 2
+  said 'error: size 1000 ' 'data: ended with status 2 after '
+  equal '' "$(calls)"
+  plan train-4 exit
+  script sweep.sh --sizes 4
+  status_is 1
+  said 'training failed for size(s) 4' "error: $OBJS: no evaluation record of 'demo', split test; "
+  equal 'train 4' "$(calls)"
+}
+
+@test "the profile tiny: its base model is pretrained first, once; a pretraining that fails ends the sweep" {
+  : >"$SETTINGS_FILE"
+  export BASE_TEXTS=40 DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS SIZES=9
+  plan train-base crash ok
+  script sweep.sh
+  status_is 1
+  said "--- last lines of $LOGS/tiny.base.log" 'ValueError: bad luck' 'base model: ended with status 1 after '
+  equal 'train base' "$(calls)"
+  plan train-9 exit exit
+  script sweep.sh
+  status_is 1
+  equal 'train base, train base, train 9' "$(calls)"
+  said "base model: pretrained, loss " "sweep tiny: sizes 9, model $WORK/saves/tiny/base, on the CPU"
+  [[ $(tail -n 1 "$STUB/calls") == *" --model_name_or_path $(printf %q "$WORK/saves/tiny/base") "* ]]
+  script sweep.sh
+  equal 'train base, train base, train 9, train 9' "$(calls)"
+  said "base model: already there ($WORK/saves/tiny/base)"
+}
