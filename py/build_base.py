@@ -17,12 +17,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft import tiny_corpus, tiny_vocabulary
 from fewshot_sft.dataset_info import COLUMNS
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.evaluation_files import set_aside
-from fewshot_sft.identity import changes, read_record, settings_of
-from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.identity import changes, read_record, settings_of, split_command
+from fewshot_sft.jsonio import read_json, sha256_json, write_json
 from fewshot_sft.prompts import render_instruction
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.tiny_corpus import LABELS, unlabelled
@@ -44,8 +43,6 @@ SPECIAL_TOKENS = (
 DATASET = "base_corpus"
 RECORD = "base_model.json"
 EXIT_DONE = 3
-# The texts follow from this code as much as from the settings.
-CODE = [Path(module.__file__ or "") for module in (tiny_corpus, tiny_vocabulary)] + [Path(__file__)]
 PATHS = {"output_dir", "dataset_dir", "model_name_or_path"}
 # What the documents ask for, by trial on the validation split. Predicting whole abstracts (`--stage pt`) spends nine
 # tenths of the loss on filler words: with as many tokens it had not learned to tell the topics apart.
@@ -133,12 +130,11 @@ def make_model(vocabulary: int, hidden: int, layers: int, seed: int, folder: Pat
     return model.num_parameters()
 
 
-def decides(settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
-    """Return all that the base model depends on: the generator's code, the sizes, the trainer's settings."""
+def decides(rows: list[dict[str, str]], settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
+    """Return all that the base model depends on: the texts, the model's size, the trainer's settings."""
     return {
-        "code": {path.name: sha256_file(path) for path in CODE},
+        "corpus": sha256_json(rows),
         "settings": {
-            "texts": args.texts,
             "vocabulary": args.vocabulary,
             "hidden": args.hidden,
             "layers": args.layers,
@@ -151,7 +147,8 @@ def decides(settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any
 
 def prepare(args: argparse.Namespace, command: list[str]) -> int:
     """Write the initial model and the corpus unless the pretrained model of the same identity is there."""
-    parts = decides(settings_of(command), args)
+    rows = corpus(args.texts, args.seed)
+    parts = decides(rows, settings_of(command), args)
     identity = sha256_json(parts)
     record = read_record(args.base / RECORD)
     if not args.force and record.get("status") == "done" and record.get("identity") == identity:
@@ -162,7 +159,6 @@ def prepare(args: argparse.Namespace, command: list[str]) -> int:
         set_aside([args.base], record.get("identity"), why)
     # One thread: the tokenizer trainer's merges must not depend on scheduling.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    rows = corpus(args.texts, args.seed)
     for stale in (args.init, args.part):
         shutil.rmtree(stale, ignore_errors=True)
     args.init.mkdir(parents=True)
@@ -200,10 +196,7 @@ def finish(args: argparse.Namespace) -> int:
 
 def main(argv: list[str]) -> int:
     """Run ``prepare`` or ``finish``."""
-    command: list[str] = []
-    if "--" in argv:
-        cut = argv.index("--")
-        argv, command = argv[:cut], argv[cut + 1 :]
+    argv, command = split_command(argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("prepare", "finish"))
     parser.add_argument("--base", type=Path, required=True, help="folder of the pretrained model")

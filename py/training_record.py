@@ -20,7 +20,7 @@ from typing import Any
 from fewshot_sft import trainer_output
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.evaluation_files import set_aside
-from fewshot_sft.identity import changes, read_record, settings_of
+from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.weights import model_identity
@@ -144,10 +144,7 @@ def finish(args: argparse.Namespace) -> int:
 
 def main(argv: list[str]) -> int:
     """Run ``begin`` or ``finish``."""
-    command: list[str] = []
-    if "--" in argv:
-        cut = argv.index("--")
-        argv, command = argv[:cut], argv[cut + 1 :]
+    argv, command = split_command(argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     first = steps.add_parser("begin", help="decide whether to train and prepare the folder")

@@ -14,7 +14,7 @@ told() {
   mv "$WORK/python" "$FEWSHOT_VENV/bin/python"
   script build_data.sh "$@"
   status_is 0
-  echo "$(<"$STUB/python")"
+  cat -- "$STUB/python"
 }
 
 @test "a CSV file in the caller's folder; the same settings give the same bytes" {
@@ -33,11 +33,11 @@ told() {
 
 @test "a data set on the hub, with its columns; the generator" {
   sed -i /TRAIN_FILE/d "$SETTINGS_FILE"
-  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling nested --seed 42 --source hub --dataset me/reviews --dataset-config '' --text-column text --label-column stars --valid-count 5 --test-count 6 " \
-    "$(told --dataset me/reviews --dataset-config= --label-column stars --valid-count 5 --test-count 6) "
+  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling nested --seed 42 --source hub --dataset me/reviews --dataset-config '' --text-column text --label-column stars --valid-count 5 --test-count 6 |" \
+    "$(told --dataset me/reviews --dataset-config= --label-column stars --valid-count 5 --test-count 6)|"
   cd "$WORK"
-  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling independent --seed 1 --source generator --labels-file $(printf %q "$WORK/labels") --instruction-file $(printf %q "$WORK/say") " \
-    "$(told --dataset synthetic-patents --sampling independent --seed 1 --labels-file labels --instruction-file say) "
+  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling independent --seed 1 --source generator --labels-file $(printf %q "$WORK/labels") --instruction-file $(printf %q "$WORK/say") |" \
+    "$(told --dataset synthetic-patents --sampling independent --seed 1 --labels-file labels --instruction-file say)|"
 }
 
 @test "what the user can mend: said, exit status 2, the data of before stay as they are" {
@@ -46,7 +46,7 @@ told() {
   before=$(sha256sum "$WORK"/data/*)
   script build_data.sh --sizes 4 1000
   status_is 2
-  said 'error: size 1000 '
+  said 'error: --sizes: 1000 is larger than the training data: '
   script build_data.sh --label-column kind
   status_is 2
   said 'error: ' 'kind'

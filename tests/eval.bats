@@ -48,28 +48,28 @@ no_key_in() {
 @test "two at a time, behind a proxy: results of all sizes and the base model; then all is skipped, and --force" {
   with_adapters
   plan api-16 wait
-  plan api-8 wait
+  plan api-4 wait
   export HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 http_proxy=http://127.0.0.1:9 ALL_PROXY=http://127.0.0.1:9
-  start eval.sh --eval-jobs 2 --with-base
-  reached_both 'api 16' 'api 8'
+  start eval.sh --sizes 4 16 --eval-jobs 2 --with-base
+  reached_both 'api 16' 'api 4'
   no_key_in <(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n')
   release
   release
   ended 0
   nothing_left
-  equal 'api 0 api 16 api 4 api 8' "$(calls | sed 's/, /\n/g' | sort | paste -sd' ')"
+  [[ $(calls) == *', api 0' ]] # when the first of the two was done
   local size
-  for size in 0 4 8 16; do evaluated $size; done
+  for size in 0 4 16; do evaluated $size; done
   equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do value "$OBJS/demo-llm_train_0.json" $key; done | paste -sd' ')"
   said 'size 0: accuracy 0.0000, macro F1 0.0000; 12 of 12 answers outside the labels'
   # Each server had a key of its own, which neither a log, a result nor a command line shows.
-  equal 4 "$(sort -u "$STUB/keys" | grep -cE '^[0-9a-f]{32}$')"
+  equal 3 "$(sort -u "$STUB/keys" | grep -cE '^[0-9a-f]{32}$')"
   no_key_in "$LOGS" "$OBJS" "$STUB/calls" "$WORK/output"
 
   : >"$STUB/calls"
-  script eval.sh --with-base
+  script eval.sh --sizes 4 16 --with-base
   status_is 0
-  equal "$(for size in 0 4 8 16; do echo "size $size: already evaluated ($OBJS/demo-llm_train_$size.json)"; done)" "$output"
+  equal "$(for size in 0 4 16; do echo "size $size: already evaluated ($OBJS/demo-llm_train_$size.json)"; done)" "$output"
   equal '' "$(calls)"
 
   script eval.sh --sizes 4 --force

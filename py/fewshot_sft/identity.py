@@ -9,6 +9,12 @@ from .errors import UserError
 from .jsonio import read_json
 
 
+def split_command(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Split ``[our flags] -- [another program's command]`` at the first ``--``; without one, there is no command."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    return argv[:cut], argv[cut + 1 :]
+
+
 def settings_of(command: list[str]) -> dict[str, str]:
     """Return a command's flags ``--key value`` as a dictionary; a flag without value is "True"."""
     settings: dict[str, list[str]] = {}

@@ -41,6 +41,7 @@ ended() {
   wait "$STARTED" || status=$?
   # shellcheck disable=SC2034
   output=$(<"$WORK/output")
+  while read -r -t 0 -u "$AT"; do read -r -u "$AT"; done # what else the stubs said
   status_is "$1"
 }
 
