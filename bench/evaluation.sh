@@ -35,4 +35,8 @@ main() {
   rm -rf -- "$work"
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"
+# Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || {
+  main "$@"
+  exit
+}

@@ -57,4 +57,8 @@ main() {
   python py/build_base.py finish --base "$base" --seconds $((SECONDS - begun)) --log "$log"
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"
+# Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || {
+  main "$@"
+  exit
+}

@@ -31,7 +31,7 @@ evaluate_size() {
     serve_and_ask "$size" || status=$?
     ((status == AGAIN)) || return "$status"
     if ((restarts == SERVER_RESTARTS)); then
-      say "size $size: not evaluated after $((restarts + 1)) servers; run the same command again to go on"
+      say "size $size: not evaluated after $((restarts + 1)) server(s); run the same command again to go on"
       return 1
     fi
     restarts=$((restarts + 1))
@@ -104,4 +104,8 @@ main() {
   }
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"
+# Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || {
+  main "$@"
+  exit
+}

@@ -28,4 +28,8 @@ main() {
   use_environment "$@"
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"
+# Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || {
+  main "$@"
+  exit
+}

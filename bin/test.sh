@@ -43,4 +43,8 @@ main() {
   exit "$failed"
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"
+# Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || {
+  main "$@"
+  exit
+}

@@ -136,21 +136,16 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   equal 'train 4' "$(calls)"
 }
 
-@test "the profile tiny: its base model is pretrained first, once; a pretraining that fails ends the sweep" {
+@test "the profile tiny: its base model is pretrained first, and once" {
   : >"$SETTINGS_FILE"
   export BASE_TEXTS=40 DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS SIZES=9
-  plan train-base crash ok
-  script sweep.sh
-  status_is 1
-  said "--- last lines of $LOGS/tiny.base.log" 'ValueError: bad luck' 'base model: ended with status 1 after '
-  equal 'train base' "$(calls)"
   plan train-9 exit exit
   script sweep.sh
   status_is 1
-  equal 'train base, train base, train 9' "$(calls)"
+  equal 'train base, train 9' "$(calls)"
   said "base model: pretrained, loss " "sweep tiny: sizes 9, model $WORK/saves/tiny/base, on the CPU"
   [[ $(tail -n 1 "$STUB/calls") == *" --model_name_or_path $(printf %q "$WORK/saves/tiny/base") "* ]]
   script sweep.sh
-  equal 'train base, train base, train 9, train 9' "$(calls)"
+  equal 'train base, train 9, train 9' "$(calls)"
   said "base model: already there ($WORK/saves/tiny/base)"
 }
