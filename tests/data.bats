@@ -56,6 +56,21 @@ told() {
   equal "$before" "$(sha256sum "$WORK"/data/*)"
 }
 
+@test "an edit of a script that runs does no harm" {
+  local copy="$WORK/a copy"
+  mkdir "$copy"
+  cp -r -- "$PROJECT/bin" "$copy/"
+  ln -s -- "$PROJECT"/{py,pyproject.toml,requirements.lock} "$copy/"
+  HOLD=build_data.py PROJECT=$copy start build_data.sh
+  reached py/build_data.py
+  printf '%s\n' {1..60}'; echo edited' >"$WORK/edited"
+  cat -- "$WORK/edited" "$PROJECT/bin/build_data.sh" >"$copy/bin/build_data.sh" # in place, as some editors do
+  release
+  ended 0
+  said "data: wrote "
+  not_said edited line
+}
+
 @test "INT, TERM and HUP end it" {
   local signal
   for signal in INT:130 TERM:143 HUP:129; do

@@ -2,6 +2,7 @@
 # bin/setup.sh and the environment: installed once, completed when a part is missing, never twice.
 
 load helpers/common
+load helpers/processes
 
 setup() {
   make_work
@@ -14,10 +15,19 @@ setup() {
     [[ ! -e $STUB/uv-fails ]]'
 }
 
+teardown() { end_leftovers; }
+
 # stub NAME COMMANDS: a program on PATH that notes its call.
 stub() {
   printf '%s\n' '#!/usr/bin/env bash' "printf '%s%s\n' $1 \"\$(printf ' %q' \"\$@\")\" >>\"\$STUB/calls\"" "$2" >"$WORK/path/$1"
   chmod +x "$WORK/path/$1"
+}
+
+# waits_for_lock: a process of this test's waits for the lock.
+waits_for_lock() {
+  local pid
+  for pid in $(left); do [[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != 'flock 8 ' ]] || return 0; done
+  return 1
 }
 
 INSTALL='uv pip install --quiet --compile-bytecode --constraints requirements.lock --requirements pyproject.toml'
@@ -89,7 +99,8 @@ $INSTALL --group dev" "$(grep '^uv' "$STUB/calls")"
   exec {lock}>"$FEWSHOT_VENV.lock"
   flock "$lock"
   MARK="$BATS_TEST_TMPDIR" "$PROJECT/bin/setup.sh" dev >"$WORK/output" 2>&1 3>&- {lock}>&- &
-  until grep -q 'another process is installing it; waiting' "$WORK/output"; do read -r -t 0.02 <> <(:) || true; done
+  patiently waits_for_lock
+  grep -q 'environment: another process is installing it; waiting' "$WORK/output"
   echo "$SUM dev" >"$STAMP"
   exec {lock}>&-
   wait $!

@@ -212,6 +212,7 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   script train.sh --sizes 4 8 --stop-timeout 1
   status_is 1
   said 'warning: the training of size 4 did not end within 1 s of TERM; killing it' 'size 4: trained on 4 examples'
+  [[ $output == *'killing it'*'size 8: training'* ]] || fail "not in this order: $output"
   nothing_left
 }
 

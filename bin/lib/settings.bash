@@ -10,7 +10,7 @@ SETTINGS=(
   'MODEL|model||base model: a folder, or a name on the hub'
   'MODEL_NAME|word||name of the model folder under saves/; the last part of MODEL when empty'
   'TEMPLATE|word||chat template of the model, as LLaMA-Factory names it (glm4, qwen, llama3, ...)'
-  'BASE_TEXTS|int|6000|texts that the base model of the profile tiny is pretrained on'
+  'BASE_TEXTS|int|4000|texts that the base model of the profile tiny is pretrained on'
   'DEVICE|choice:gpu,cpu|gpu|where to train and serve'
   'DATASET|text|ccdv/patent-classification|data set on the hub, or synthetic-patents (generated, no network)'
   'DATASET_CONFIG|text|abstract|configuration of the hub data set'

@@ -13,7 +13,7 @@ in_library() {
 
 # Nothing is inherited from whoever runs the tests but their environment's python.
 export STUB_PYTHON=${STUB_PYTHON:-${FEWSHOT_VENV:-$PROJECT/.venv}/bin/python}
-unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES
+unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES GPU HOLD IMPATIENT IGNORE
 # shellcheck disable=SC2046 # names of variables
 unset $(in_library 'printf "%s " "${!SETTING_TYPE[@]}"')
 
@@ -148,9 +148,9 @@ for key in sys.argv[2:]:
 print(found if isinstance(found, str) else json.dumps(found))' "$@"
 }
 
-# unused_port: the first of a hundred ports that nothing listens on.
+# unused_port: a port that nothing listens on, below those that systems give to clients.
 unused_port() {
-  local port=$((20000 + RANDOM % 300 * 100))
+  local port=$((20000 + RANDOM % 120 * 100))
   while listens "$port"; do port=$((port + 1)); done
   echo "$port"
 }
