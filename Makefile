@@ -1,6 +1,7 @@
 # The same commands as CI's. Each installs what it needs into .venv on its first run.
 SHELL := bash
 SCRIPTS := bin/*.sh bench/*.sh settings.sh .ci/run
+TESTS := tests/*.bats tests/helpers/*.bash tests/stubs/python tests/stubs/llamafactory-cli
 LIBRARY := bin/lib/*.bash bin/profiles/*.bash
 UV ?= uv
 
@@ -8,7 +9,7 @@ UV ?= uv
 
 lint:
 	bin/setup.sh dev
-	.venv/bin/shellcheck -x -S warning $(SCRIPTS) $(LIBRARY)
+	.venv/bin/shellcheck -x -S warning $(SCRIPTS) $(LIBRARY) $(TESTS)
 	.venv/bin/shfmt -i 2 -d $(SCRIPTS) $(LIBRARY) tests
 	.venv/bin/ruff check py tests bench
 	.venv/bin/ruff format --check py tests bench

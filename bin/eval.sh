@@ -42,7 +42,7 @@ NOT_EVALUATED=4 # infer_eval.py --only-check: there is something to ask
 
 # serve_and_ask SIZE: one server from start to end, and the evaluation as far as it gets with it.
 serve_and_ask() {
-  local size=$1 run log url server status=0
+  local size=$1 run log url server first='' status=0
   run=$(run_name "$size")
   log=$LOGS_DIR/$run.server.log
   FEWSHOT_API_KEY=$(new_api_key)
@@ -61,7 +61,13 @@ serve_and_ask() {
   fi
   say "size $size: evaluating on $url"
   start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$url"
-  wait_group "$GROUP" || status=$?
+  # Whichever ends first: a server that has died is known at once, not when the evaluator's retries are used up.
+  wait -n -p first "$GROUP" "$server" || status=$?
+  if [[ $first == "$server" ]]; then
+    say "size $size: the server ended in the middle, with status $status"
+    status=1
+  fi
+  stop_group "$GROUP" || true
   if ((status != 0)); then
     show_tail "$log"
     FORCE=0 # what this evaluator did is kept by the next one
@@ -99,7 +105,7 @@ main() {
   ((WITH_BASE == 0)) || sizes=(0 "${sizes[@]}")
   each_size "$EVAL_JOBS" evaluate_size "${sizes[@]}"
   ((${#FAILED_SIZES[@]} == 0)) || {
-    say "evaluation failed for size(s) ${FAILED_SIZES[*]}; the others are done"
+    say "evaluation failed for size(s) ${FAILED_SIZES[*]}"
     exit 1
   }
 }

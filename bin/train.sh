@@ -95,7 +95,7 @@ main() {
   own_children
   each_size "$TRAIN_JOBS" train_size "${SIZES[@]}"
   ((${#FAILED_SIZES[@]} == 0)) || {
-    say "training failed for size(s) ${FAILED_SIZES[*]}; the others are done"
+    say "training failed for size(s) ${FAILED_SIZES[*]}"
     exit 1
   }
 }

@@ -9,15 +9,16 @@ ENDED_BY=''            # the exit status of a signal that came meanwhile
 
 # start_group WHAT LOG COMMAND...: run COMMAND in its own process group (a session, so that a terminal's Ctrl-C
 # reaches this script alone, which then ends its children in order). Output goes to LOG; - keeps this script's own.
-# Sets GROUP. The descriptor 9 holds the sweep's lock and is not handed on.
+# Sets GROUP. The descriptor 9 holds the sweep's lock and is not handed on. When this script dies without a chance to
+# clean up (SIGKILL), the kernel sends TERM to COMMAND.
 start_group() {
   local what=$1 log=$2
   shift 2
   STARTING=1
   if [[ $log == - ]]; then
-    setsid -- "$@" </dev/null 9>&- &
+    setpriv --pdeathsig TERM setsid -- "$@" </dev/null 9>&- &
   else
-    setsid -- "$@" </dev/null >>"$log" 2>&1 9>&- &
+    setpriv --pdeathsig TERM setsid -- "$@" </dev/null >>"$log" 2>&1 9>&- &
   fi
   GROUP=$!
   CHILDREN[$GROUP]=$what

@@ -76,6 +76,9 @@ left() {
   done
 }
 
+# nothing_runs: for `patiently`, where an end is not to be waited for otherwise.
+nothing_runs() { [[ -z $(left) ]]; }
+
 # nothing_left: no process, nothing that listens.
 nothing_left() {
   local pid found=()
