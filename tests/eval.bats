@@ -129,7 +129,7 @@ no_key_in() {
   plan api-4 die=3
   script eval.sh --sizes 4 --server-restarts 0
   status_is 1
-  said 'evaluation incomplete: 2 of 12 items answered' 'RuntimeError: the engine is dead' \
+  said 'size 4: the server ended in the middle, with status 1' 'RuntimeError: the engine is dead' \
     'size 4: not evaluated after 1 server(s); run the same command again to go on'
   [[ ! -e $OBJS/demo-llm_train_4.json ]]
   plan api-4 hang=3 ok

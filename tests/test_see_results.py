@@ -542,7 +542,9 @@ def test_a_torn_trainer_log_costs_its_loss_only(sweeps: Sweeps) -> None:
     warnings: list[str] = []
     logged = see_results.read_all_losses(sweeps.read("tiny"), warnings)
     assert {name: list(sizes) for name, sizes in logged.items()} == {"tiny": [200]}
-    assert warnings == [f"{torn}: line 2: not valid JSON; its loss is left out of the picture"]
+    assert warnings == [
+        f"{torn}: line 2: not an entry of LLaMA-Factory's training log; its loss is left out of the picture"
+    ]
 
 
 def test_losses_that_are_not_finite_are_passed_over(sweeps: Sweeps) -> None:

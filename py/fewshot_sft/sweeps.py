@@ -72,7 +72,7 @@ def _with_training(run: Run, folders: Sequence[Path]) -> Run:
     noted = run.record.get("adapter")
     if not isinstance(noted, str):
         return run
-    candidates = [Path(noted), PROJECT / noted, *(path / run.run for path in folders)]
+    candidates = [*(path / run.run for path in folders), Path(noted), PROJECT / noted]
     folder = next((path for path in candidates if path.is_dir()), None)
     if folder is None:
         return run
