@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Summary: Run the whole sweep: data, training, evaluation, learning curve.
 #
-# Usage: bin/sweep.sh [--SETTING VALUE]...
+# Usage: bin/sweep.sh [--dry-run] [--SETTING VALUE]...
 #        nohup docker compose run sweep > sweep.log 2>&1 &
 #
 # For each N in SIZES (settings.sh): trains an adapter on N examples and evaluates it on the held-out split; then
@@ -9,7 +9,8 @@
 # data, a small model, no GPU and no download but the packages, which the first run installs.
 #
 # What is finished is skipped, so that the same command goes on after an interruption. A size that fails does not
-# stop the others.
+# stop the others. With --dry-run it only prints the plan: what is done, what would run and why, and the exact
+# commands; nothing on the disk changes.
 #
 # Exit status: 0 all done, 1 some sizes failed, 2 something for you to mend, 130/143/129 interrupted.
 
@@ -41,9 +42,25 @@ lock_outputs() {
   printf 'process %s, started %s\n' "$$" "$(date -Is)" >"$OBJS_DIR/.sweep.lock"
 }
 
+# plan: what main would do.
+plan() {
+  plan_of bin/build_data.sh
+  [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || plan_of bin/base_model.sh
+  plan_of bin/train.sh
+  plan_of bin/eval.sh
+  plan_of bin/results.sh
+}
+
+SCRIPT_FLAGS=(--dry-run)
+
 main() {
   local failed=0
   begin_script "$0" "$@"
+  if ((DRY_RUN)); then
+    settings_as_flags
+    plan
+    exit
+  fi
   ensure_folder "$OBJS_DIR"
   lock_outputs
   own_children
