@@ -35,6 +35,19 @@ step() {
   return "$status"
 }
 
+# preflight [--after-data]: what would go wrong later is said now, all of it at once.
+preflight() {
+  local problem found=() status=0
+  ((SKIP_PREFLIGHT == 0)) || return 0
+  ((DRY_RUN)) || found=(--out "$LOGS_DIR/$SWEEP_NAME.preflight.json")
+  if [[ ${1-} != --after-data ]]; then
+    problem=$( (choose_device) 2>&1 >/dev/null) || found+=("--problem=${problem##*error: }")
+  fi
+  start_group "the preflight" - python py/preflight.py "${FLAGS[@]}" "${found[@]}" "$@"
+  wait_group "$GROUP" || status=$?
+  ((status == 0)) || exit "$status"
+}
+
 # lock_outputs: one sweep at a time for one folder of results. The lock ends with this process, however it ends.
 lock_outputs() {
   exec 9>>"$OBJS_DIR/.sweep.lock"
@@ -49,6 +62,8 @@ plan() {
   plan_of bin/train.sh
   plan_of bin/eval.sh
   plan_of bin/results.sh
+  preflight
+  [[ $'\n'${PLANNED-} == *$'\n'data* || ${PLANNED-} == *'base model'* ]] || preflight --after-data
 }
 
 SCRIPT_FLAGS=(--dry-run)
@@ -56,18 +71,19 @@ SCRIPT_FLAGS=(--dry-run)
 main() {
   local failed=0
   begin_script "$0" "$@"
+  own_children
+  settings_as_flags
   if ((DRY_RUN)); then
-    settings_as_flags
     plan
     exit
   fi
+  preflight
   ensure_folder "$OBJS_DIR"
   lock_outputs
-  own_children
-  settings_as_flags
   say "sweep $SWEEP_NAME: sizes ${SIZES[*]}, model $MODEL, on the ${DEVICE^^}"
   step data bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
+  preflight --after-data
   step training bin/train.sh || failed=$?
   ((failed <= 1)) || exit "$failed"
   step evaluation bin/eval.sh || failed=$?
