@@ -12,6 +12,9 @@
 # stop the others. With --dry-run it only prints the plan: what is done, what would run and why, and the exact
 # commands; nothing on the disk changes.
 #
+# Before the first step it checks what would go wrong later (free disk, GPU memory, model, template, packages, ports,
+# examples longer than the cutoff), says all of it at once, and keeps it in logs/<sweep>.preflight.json.
+#
 # Exit status: 0 all done, 1 some sizes failed, 2 something for you to mend, 130/143/129 interrupted.
 
 set -Eeuo pipefail
@@ -62,7 +65,6 @@ plan() {
   plan_of bin/train.sh
   plan_of bin/eval.sh
   plan_of bin/results.sh
-  preflight
   [[ $'\n'${PLANNED-} == *$'\n'data* || ${PLANNED-} == *'base model'* ]] || preflight --after-data
 }
 
@@ -73,11 +75,11 @@ main() {
   begin_script "$0" "$@"
   own_children
   settings_as_flags
+  preflight
   if ((DRY_RUN)); then
     plan
     exit
   fi
-  preflight
   ensure_folder "$OBJS_DIR"
   lock_outputs
   say "sweep $SWEEP_NAME: sizes ${SIZES[*]}, model $MODEL, on the ${DEVICE^^}"
