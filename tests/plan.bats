@@ -64,7 +64,7 @@ $results" "$steps"
 
   planned --sizes 4 --epochs 5
   equal "$data
-training 4: to do, settings changed (num_train_epochs: 3.0 -> 5.0)
+training 4: to do, settings changed (num_train_epochs: 3.0 -> 5)
 evaluation 4: to do (training)
 $results" "$steps"
 
@@ -155,9 +155,13 @@ results: to do, they are drawn every time" "$steps"
 }
 
 @test "examples that are longer than the cutoff are counted when the data are there" {
-  plan train-4 exit
-  script sweep.sh --sizes 4 --cutoff-len 99
+  plan train-4 exit exit
+  script sweep.sh --sizes 4
+  not_said 'lengths: '
+  local longest rows=$WORK/data/llm_train_4.json
+  longest=$(value "$LOGS/demo.preflight.json" checks -1 longest)
+  script sweep.sh --sizes 4 --cutoff-len $((longest - 1))
   status_is 1
-  said "warning: lengths: 1 of 4 examples of $WORK/data/llm_train_4.json will be cut at 99 tokens"
-  equal 'train 4' "$(calls)"
+  said "of 4 examples of $rows will be cut at $((longest - 1)) tokens, the longest has $longest; to keep them whole: CUTOFF_LEN="
+  equal 'train 4, train 4' "$(calls)"
 }

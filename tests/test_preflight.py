@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -266,9 +266,9 @@ def test_template():
 @pytest.mark.parametrize(
     ("cutoff", "result", "text"),
     [
-        (512, "ok", "none of 2 examples of {} is longer than 512 tokens, the longest has 27"),
-        (26, "warning", "1 of 2 examples of {} will be cut at 26 tokens, the longest has 27" + REMEDY),
-        (5, "problem", "2 of 2 examples of {} will be cut at 5 tokens, the longest has 27" + REMEDY),
+        (512, "ok", "none of 2 examples of {} is longer than 512 tokens, the longest has 28 tokens"),
+        (26, "warning", "1 of 2 examples of {} will be cut at 26 tokens, the longest has 28 tokens" + REMEDY),
+        (5, "problem", "2 of 2 examples of {} will be cut at 5 tokens, the longest has 28 tokens" + REMEDY),
     ],
 )  # fmt: skip
 def test_lengths(folder, base, cutoff, result, text):

@@ -57,7 +57,7 @@ def check_folder(folder: Path, target: str) -> tuple[Finding, Size]:
 
 def check_hugging_face(name: str, target: str, endpoint: str, environment: Mapping[str, str]) -> tuple[Finding, Size]:
     """Check that a model of Hugging Face's hub is in the cache, or can be fetched from ``endpoint``."""
-    import huggingface_hub  # imported here: a local model does without it
+    import huggingface_hub.constants  # imported here: a local model does without it
 
     cached = huggingface_hub.try_to_load_from_cache(
         name, "config.json", cache_dir=huggingface_hub.constants.HF_HUB_CACHE
