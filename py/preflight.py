@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fewshot_sft.errors import run
@@ -91,9 +92,13 @@ def after_data(args: argparse.Namespace, known: dict[str, templates.Slots] | Non
 def base_model(args: argparse.Namespace) -> tuple[Finding, Size]:
     """Check the base model, wherever it comes from."""
     folder = Path(args.model)
+    made_here = folder == args.saves_dir / "tiny/base"
     if folder.is_dir():
-        return model.check_folder(folder, args.lora_target)
-    if folder == args.saves_dir / "tiny/base":
+        finding, size = model.check_folder(folder, args.lora_target)
+        if made_here and finding.mend:
+            finding = replace(finding, mend="make it again: bin/base_model.sh --force")
+        return finding, size
+    if made_here:
         # bin/base_model.sh makes it; its shapes are those of py/build_base.py.
         size = Size(lora=3_840, tokenizer=100_000, basis="the sizes that the profile tiny has had")
         return Finding("model", "ok", f"{folder} is to be made"), size

@@ -81,7 +81,7 @@ data manifest.json: to do, sizes changed
 $training
 training 16: to do (data)
 $evaluation
-evaluation 16: to do (data)
+evaluation 16: to do (training)
 $results" "$steps"
 
   planned --sizes 4 --force
@@ -162,6 +162,6 @@ results: to do, they are drawn every time" "$steps"
   longest=$(value "$LOGS/demo.preflight.json" checks -1 longest)
   script sweep.sh --sizes 4 --cutoff-len $((longest - 1))
   status_is 1
-  said "of 4 examples of $rows will be cut at $((longest - 1)) tokens, the longest has $longest; to keep them whole: CUTOFF_LEN="
+  said "of 4 examples of $rows will be cut at $((longest - 1)) tokens, the longest has $longest tokens; to keep them whole: CUTOFF_LEN="
   equal 'train 4, train 4' "$(calls)"
 }

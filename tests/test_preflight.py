@@ -359,6 +359,15 @@ def test_the_tiny_base_model_that_is_to_be_made(folder, capsys):
     ]
 
 
+def test_a_tiny_base_model_that_is_not_whole_is_made_again(folder, base, capsys):
+    (folder / "saves/tiny").mkdir(parents=True)
+    (base / "config.json").unlink()
+    moved = base.rename(folder / "saves/tiny/base")
+    assert preflight.main(flags(folder, moved)) == 2
+    said = f"{moved}: incomplete, it lacks config.json; make it again: bin/base_model.sh --force"
+    assert capsys.readouterr().err.startswith(f"error: model: {said}\n")
+
+
 def test_a_name_on_the_hub_that_can_be_fetched_and_how_large_it_is(folder, hub, monkeypatch):
     address, answers = hub
     answers["/api/models/own/er"] = (

@@ -14,10 +14,10 @@ from fewshot_sft.prompts import alpaca_row, render_instruction
 from fewshot_sft.tiny_corpus import LABELS
 
 ROW = alpaca_row("A rotor ,\n\ndriven by 文字 .", LABELS[1], render_instruction(LABELS))
-# zai-org/glm-4-9b-chat-hf's own, without its tools; the blank line after the assistant's mark belongs to the answer.
+# GLM-4's own, without its tools, as llama.cpp's test-chat-template.cpp quotes it.
 GLM4 = (
-    "[gMASK]<sop>{% for item in messages %}<|{{ item['role'] }}|>\n{{ item['content'] }}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    "[gMASK]<sop>{% for item in messages %}{% if item['content'] %}<|{{ item['role'] }}|>{{ item['metadata'] }}\n"
+    "{{ item['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 
@@ -77,13 +77,10 @@ def test_vllm_serve_with_the_chat_template_that_llamafactory_saves_builds_the_sa
     assert rendered == prompt
 
 
-def test_glm4s_own_chat_template_differs_by_the_line_break_that_the_trained_answer_begins_with(model, folder):
-    tokenizer, (ids, _), prompt, messages = encode(model, "glm4", folder)
-    rendered = tokenizer.apply_chat_template(
-        messages, chat_template=GLM4, add_generation_prompt=True, return_dict=False
-    )
-    assert rendered[:-1] == prompt
-    assert ids[: len(rendered)] == rendered
+def test_vllm_serve_with_glm4s_own_chat_template_builds_the_same(model, folder):
+    tokenizer, _, prompt, messages = encode(model, "glm4", folder)
+    own = tokenizer.apply_chat_template(messages, chat_template=GLM4, add_generation_prompt=True, return_dict=False)
+    assert own == prompt
 
 
 def test_another_template_is_noticed(model, folder):
