@@ -89,7 +89,7 @@ $results" "$steps"
 
   echo 'a further document about something: word,Plants' >>"$WORK/rows.csv"
   planned --sizes 4
-  said 'data llm_train_4.json: to do, source changed' 'training 4: to do (data)' 'evaluation 4: to do (data)'
+  said 'data llm_train_4.json: to do, source changed' 'training 4: to do (data)' 'evaluation 4: to do (training)'
 }
 
 @test "interrupted: the plan says where it goes on, and touches no torn checkpoint" {
