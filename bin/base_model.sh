@@ -13,6 +13,8 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
+SCRIPT_FLAGS=(--dry-run)
+
 main() {
   begin_script "$0" "$@"
   local base=$SAVES_DIR/tiny/base log=$LOGS_DIR/tiny.base.log status=0 begun=$SECONDS
@@ -44,9 +46,15 @@ main() {
     --seed 42)
   local force=()
   ((FORCE == 0)) || force=(--force)
-  python py/build_base.py prepare --base "$base" --texts "$BASE_TEXTS" "${force[@]}" -- "${command[@]}" || status=$?
+  local do=prepare
+  ((DRY_RUN == 0)) || do=plan
+  python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" "${force[@]}" -- "${command[@]}" || status=$?
   ((status != 3)) || return 0
   ((status == 0)) || exit "$status"
+  if ((DRY_RUN)); then
+    would_run "${command[@]}"
+    return
+  fi
   start_log "$log" "${command[@]}"
   say "base model: pretraining (log: $log)"
   start_group "the pretraining" "$log" "${command[@]}"

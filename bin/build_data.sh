@@ -14,6 +14,8 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
+SCRIPT_FLAGS=(--dry-run)
+
 main() {
   begin_script "$0" "$@"
   local command=(python py/build_data.py --out "$DATA_DIR" --sizes "${SIZES[@]}" --sampling "$SAMPLING" --seed "$SEED")
@@ -32,6 +34,13 @@ main() {
   [[ -z $INSTRUCTION_FILE ]] || command+=(--instruction-file "$INSTRUCTION_FILE")
   [[ -z $VALID_COUNT ]] || command+=(--valid-count "$VALID_COUNT")
   [[ -z $TEST_COUNT ]] || command+=(--test-count "$TEST_COUNT")
+  if ((DRY_RUN)); then
+    local status=0
+    "${command[@]}" --plan || status=$?
+    ((status == 3)) && return
+    ((status != 0)) || would_run "${command[@]}"
+    return "$status"
+  fi
   own_children
   start_group "the building of the data" - "${command[@]}"
   wait_group "$GROUP"

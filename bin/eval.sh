@@ -19,9 +19,30 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
 AGAIN=5 # serve_and_ask: a new server may do better
 
+SCRIPT_FLAGS=(--dry-run)
+
+# plan_evaluation SIZE: what evaluate_size would do. The server and the evaluator share a random key, new for each
+# server, by way of the environment (API_KEY, FEWSHOT_API_KEY).
+plan_evaluation() {
+  local size=$1 status=0
+  evaluator_command "$size"
+  if ! waits_for "evaluation $size" "data llm_$SPLIT.json" 'base model' "training $size"; then
+    "${EVALUATOR[@]}" --plan || status=$?
+    ((status != 0)) || return 0
+    ((status == NOT_EVALUATED)) || return 1
+  fi
+  server_command "$size"
+  would_run env API_HOST=127.0.0.1 "API_PORT=$API_PORT" "API_MODEL_NAME=$(run_name "$size")" "${SERVER_COMMAND[@]}"
+  would_run "${EVALUATOR[@]}" --base-url "http://127.0.0.1:$API_PORT/v1"
+}
+
 # evaluate_size SIZE: returns 0 when the size is evaluated, now or before.
 evaluate_size() {
   local size=$1 status=0 restarts=0 FORCE=$FORCE
+  if ((DRY_RUN)); then
+    plan_evaluation "$size"
+    return
+  fi
   evaluator_command "$size"
   "${EVALUATOR[@]}" --only-check || status=$?
   ((status != 0)) || return 0
@@ -105,6 +126,7 @@ main() {
   ((WITH_BASE == 0)) || sizes=(0 "${sizes[@]}")
   each_size "$EVAL_JOBS" evaluate_size "${sizes[@]}"
   ((${#FAILED_SIZES[@]} == 0)) || {
+    ((DRY_RUN == 0)) || exit 2
     say "evaluation failed for size(s) ${FAILED_SIZES[*]}"
     exit 1
   }

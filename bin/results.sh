@@ -12,11 +12,19 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
+SCRIPT_FLAGS=(--dry-run)
+
 main() {
   begin_script "$0" "$@"
+  local command=(python py/see_results.py --objs "$OBJS_DIR" --name "$SWEEP_NAME" --split "$SPLIT"
+    --saves "$SAVES_DIR/$MODEL_NAME/lora" --sizes "${SIZES[@]}")
+  if ((DRY_RUN)); then
+    printf 'results: to do, they are drawn every time\n'
+    would_run "${command[@]}"
+    return
+  fi
   own_children
-  start_group "the drawing of the results" - python py/see_results.py --objs "$OBJS_DIR" --name "$SWEEP_NAME" \
-    --split "$SPLIT" --saves "$SAVES_DIR/$MODEL_NAME/lora" --sizes "${SIZES[@]}"
+  start_group "the drawing of the results" - "${command[@]}"
   wait_group "$GROUP"
 }
 

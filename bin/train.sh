@@ -65,9 +65,29 @@ train_command() {
   TRAIN_COMMAND+=("${extra[@]}")
 }
 
+SCRIPT_FLAGS=(--dry-run)
+
+# plan_training SIZE: what train_size would do.
+plan_training() {
+  local size=$1 status=0 force=()
+  train_command "$size"
+  ((FORCE == 0)) || force=(--force)
+  if ! waits_for "training $size" "data llm_train_$size.json" 'base model'; then
+    python py/training_record.py plan --folder "$(adapter_folder "$size")" --data "$DATA_DIR" --size "$size" \
+      --name "$SWEEP_NAME" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
+    ((status != 3)) || return 0
+    ((status == 0)) || return 1
+  fi
+  would_run "${TRAIN_COMMAND[@]}"
+}
+
 # train_size SIZE: returns 0 when the size is trained, now or before.
 train_size() {
   local size=$1 folder log status=0 begun=$SECONDS
+  if ((DRY_RUN)); then
+    plan_training "$size"
+    return
+  fi
   folder=$(adapter_folder "$size")
   log=$LOGS_DIR/$(run_name "$size").train.log
   train_command "$size"
@@ -95,6 +115,7 @@ main() {
   own_children
   each_size "$TRAIN_JOBS" train_size "${SIZES[@]}"
   ((${#FAILED_SIZES[@]} == 0)) || {
+    ((DRY_RUN == 0)) || exit 2
     say "training failed for size(s) ${FAILED_SIZES[*]}"
     exit 1
   }

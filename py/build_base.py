@@ -5,7 +5,7 @@
 
 Between the two, ``bin/base_model.sh`` pretrains it with ``llamafactory-cli train``: one small GLM that has read
 synthetic abstracts, has never seen which section one belongs to, and is fine-tuned with LoRA like any other model.
-``prepare`` exits with 3 when the model is there already.
+``prepare`` exits with 3 when the model is there already; ``plan``, with the same arguments, only says what it would do.
 """
 
 from __future__ import annotations
@@ -145,17 +145,37 @@ def decides(rows: list[dict[str, str]], settings: dict[str, str], args: argparse
     }
 
 
+def why_anew(args: argparse.Namespace, record: dict[str, Any], parts: dict[str, Any]) -> str | None:
+    """Return None when the model of this identity is there, else why it is made ("" when there is none yet)."""
+    if not args.force and record.get("status") == "done" and record.get("identity") == sha256_json(parts):
+        return None
+    if not args.base.exists():
+        return ""
+    return "--force" if args.force else changes(record.get("decides"), parts)
+
+
+def plan(args: argparse.Namespace, command: list[str]) -> int:
+    """Print the model's line of the plan; return 3 when there is nothing to make. Changes nothing."""
+    parts = decides(corpus(args.texts, args.seed), settings_of(command), args)
+    why = why_anew(args, read_record(args.base / RECORD), parts)
+    if why is None:
+        print(f"base model: done ({args.base})")
+        return EXIT_DONE
+    print("base model: to do" + f", {why}" * bool(why))
+    return 0
+
+
 def prepare(args: argparse.Namespace, command: list[str]) -> int:
     """Write the initial model and the corpus unless the pretrained model of the same identity is there."""
     rows = corpus(args.texts, args.seed)
     parts = decides(rows, settings_of(command), args)
     identity = sha256_json(parts)
     record = read_record(args.base / RECORD)
-    if not args.force and record.get("status") == "done" and record.get("identity") == identity:
+    why = why_anew(args, record, parts)
+    if why is None:
         print(f"base model: already there ({args.base})")
         return EXIT_DONE
-    if args.base.exists():
-        why = "--force" if args.force else changes(record.get("decides"), parts)
+    if why:
         set_aside([args.base], record.get("identity"), why)
     # One thread: the tokenizer trainer's merges must not depend on scheduling.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -195,10 +215,10 @@ def finish(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run ``prepare`` or ``finish``."""
+    """Run ``plan``, ``prepare`` or ``finish``."""
     argv, command = split_command(argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("prepare", "finish"))
+    parser.add_argument("step", choices=("plan", "prepare", "finish"))
     parser.add_argument("--base", type=Path, required=True, help="folder of the pretrained model")
     parser.add_argument("--texts", type=int, default=4000, help="pretraining documents")
     parser.add_argument("--vocabulary", type=int, default=1600, help="entries of the tokenizer")
@@ -210,7 +230,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--log", type=Path, help="log of the trainer, for messages")
     args = parser.parse_args(argv)
     args.init, args.part = args.base.with_name("init"), args.base.with_name("base.part")
-    return prepare(args, command) if args.step == "prepare" else finish(args)
+    if args.step == "finish":
+        return finish(args)
+    return plan(args, command) if args.step == "plan" else prepare(args, command)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import dumps, sha256_file, sha256_json
 
 GENERATED = {"valid": 300, "test": 300}
+EXIT_DONE = 3
 
 
 def main(argv: list[str]) -> int:
@@ -40,10 +41,12 @@ def main(argv: list[str]) -> int:
     register = dataset_info.read(args.out / dataset_info.FILE)
     template = prompts.read_template(args.instruction_file)
     given = labels.read_labels_file(args.labels_file) if args.labels_file else None
+    if args.plan and args.source == "hub":  # it would fill the hub's cache
+        return show_plan(args.out, plan_of_hub(args, sizes))
 
     tables, source = load(args, counts)
     if args.labels_file:
-        source["labels_file"] = {"path": str(args.labels_file), "sha256": sha256_file(args.labels_file)}
+        source["labels_file"] = _file_record(args.labels_file)
     full, removed = {}, {}
     for split, table in tables.items():
         full[split], empty = cleaning.rows_with_text(table)
@@ -89,8 +92,56 @@ def main(argv: list[str]) -> int:
         "warnings": data_report.warnings(names, pool, records, removed, repeated),
     }
     files[dataset_info.FILE] = dumps(dataset_info.register(register, splits)).encode()
+    if args.plan:
+        return show_plan(args.out, manifest.pending(args.out, content, files))
     report(args.out, content, manifest.save(args.out, content, files), manifest.stale(args.out, files))
     return 0
+
+
+def plan_of_hub(args: argparse.Namespace, sizes: Sequence[int]) -> dict[str, str]:
+    """Return what would be written and why, as far as the manifest tells; the hub itself is not asked."""
+    names = [f"llm_train_{size}" for size in sizes] + ["llm_valid", "llm_test"]
+    before = manifest.read(args.out / manifest.FILE) or {}
+    source = before.get("source", {})
+    asked = {
+        "seed": args.seed,
+        "sampling": args.sampling,
+        "document_prefix": args.document_prefix,
+        "source": source
+        | {
+            "kind": "hub",
+            "dataset": args.dataset,
+            "text_column": args.text_column,
+            "label_column": args.label_column,
+            **({"config": args.dataset_config} if args.dataset_config else {}),
+            **({"labels_file": _file_record(args.labels_file)} if args.labels_file else {}),
+        },
+    }
+    found = {}
+    for name in names:
+        path = args.out / f"{name}.json"
+        noted = before.get("splits", {}).get(name, {}).get("sha256")
+        if not path.is_file():
+            found[path.name] = "not there"
+        elif any(before.get(part) != value for part, value in asked.items()):
+            found[path.name] = manifest.why_changed(before, asked)
+        elif sha256_file(path) != noted:
+            found[path.name] = "not as it was built"
+    return found
+
+
+def show_plan(out: Path, pending: Mapping[str, str]) -> int:
+    """Print the lines of the plan, one a file that would be written; return 3 when there is none."""
+    for name, why in pending.items():
+        print(f"data {name}: to do, {why}")
+    if not pending:
+        print(f"data: done ({out})")
+        return EXIT_DONE
+    return 0
+
+
+def _file_record(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": sha256_file(path)}
 
 
 def load(args: argparse.Namespace, counts: Mapping[str, int | None]) -> tuple[sources.Tables, dict[str, Any]]:
@@ -152,6 +203,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="TEXT",
         help="before each text (default %(default)r)",
     )
+    add("--plan", action="store_true", help="only say what would be written, and why; exit 3 when there is nothing")
     return parser.parse_args(argv)
 
 

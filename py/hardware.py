@@ -19,7 +19,7 @@ EXIT_NO_BF16, EXIT_NO_GPU = 3, 4
 def main(argv: list[str]) -> int:
     """Examine the visible GPUs and write them to ``--out``: name, memory in GiB, compute capability."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="where to write it; without, only the exit status tells")
     args = parser.parse_args(argv)
     import torch
 
@@ -36,7 +36,8 @@ def main(argv: list[str]) -> int:
         )
     # Emulated bf16 (below compute capability 8.0) is slower than fp16 and saves nothing.
     bf16 = bool(gpus) and torch.cuda.is_bf16_supported(including_emulation=False)
-    write_json(args.out, {"schema": 1, "kind": "hardware", "gpus": gpus, "bf16": bf16})
+    if args.out:
+        write_json(args.out, {"schema": 1, "kind": "hardware", "gpus": gpus, "bf16": bf16})
     if not gpus:
         return EXIT_NO_GPU
     return 0 if bf16 else EXIT_NO_BF16

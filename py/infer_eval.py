@@ -7,7 +7,7 @@
 Answers are kept in objs/<run>.predictions.jsonl as they arrive; run the same command again to go on after an
 interruption. objs/<run>.json is written last, and only when every item has an answer.
 Exit status: 0 done (or done before), 1 incomplete because of the server, 2 something for the user to mend,
-4 (only with --only-check, which needs no server) there is something to evaluate.
+4 (only with --only-check or --plan, which need no server) there is something to evaluate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fewshot_sft.errors import UserError, run
 from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one, set_aside
 from fewshot_sft.evaluation_record import findings, summary
 from fewshot_sft.evaluation_set import EvaluationSet, Item
-from fewshot_sft.identity import read_record
+from fewshot_sft.identity import changes, read_record
 from fewshot_sft.inference import GaveUp, Patience, ask_all
 from fewshot_sft.jsonio import sha256_json, write_json
 from fewshot_sft.predictions import Prediction, PredictionLog
@@ -42,11 +42,16 @@ SCORING = 1
 def main(argv: list[str]) -> int:
     """Evaluate unless the same evaluation is there already; return the exit status."""
     args = parse_args(argv)
-    if args.only_check and args.adapter:
+    if (args.only_check or args.plan) and args.adapter:
         check_trained(args.adapter, args.size)
     data = evaluation_set.load(args.data, args.split, args.limit)
     decides = what_decides(args, data)
     files = EvaluationFiles.of(args.objs, args.run, args.split)
+    if args.plan:
+        why = why_asked(args, data, decides, files)
+        state = f"done ({files.record})" if why is None else "to do" + f", {why}" * bool(why)
+        print(f"evaluation {args.size}: {state}")
+        return 0 if why is None else EXIT_TO_DO
     if args.only_check:
         return 0 if is_done(args, data, decides, files) else EXIT_TO_DO
     args.objs.mkdir(parents=True, exist_ok=True)
@@ -97,13 +102,26 @@ def identity_of_result(args: argparse.Namespace, data: EvaluationSet, decides: d
 
 def is_done(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles) -> bool:
     """Return whether there is nothing to do, and say so."""
-    if args.force or not files.pickle.exists() or identity_of(files.record) != identity_of_result(args, data, decides):
-        return False
-    stored = predictions.read(files.predictions)
-    if stored.damaged or not stored.is_of(sha256_json(decides)) or len(stored.predictions) < len(data.items):
+    if why_asked(args, data, decides, files) is not None:
         return False
     print(f"size {args.size}: already evaluated ({files.record})")
     return True
+
+
+def why_asked(
+    args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles
+) -> str | None:
+    """Return None when this evaluation is there, whole, else why it is made ("" when there is nothing yet)."""
+    stored = predictions.read(files.predictions)
+    if args.force:
+        return "--force" if files.record.exists() or files.predictions.exists() else ""
+    if not stored.is_of(sha256_json(decides)):
+        return changes((stored.header or {}).get("decides"), decides) if files.predictions.exists() else ""
+    if stored.damaged or len(stored.predictions) < len(data.items):
+        return f"{len(stored.predictions)} of {len(data.items)} items have an answer"
+    if not files.pickle.exists() or identity_of(files.record) != identity_of_result(args, data, decides):
+        return "all items have an answer, to be scored"
+    return None
 
 
 def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles) -> int:
@@ -280,6 +298,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--seed", type=int, default=42, help="of the seed's own scoring (default: 42)")
     add("--force", action="store_true", help="ask everything anew; what is there is moved to objs/replaced/")
     add("--only-check", action="store_true", help="ask nothing: exit 0 when all is evaluated, 4 when there is work")
+    add("--plan", action="store_true", help="as --only-check; print what would be done and why")
     args = parser.parse_args(argv)
     least = {"size": 0, "concurrency": 1, "max_tokens": 1, "max_retries": 0, "limit": 1, "retry_wait": 0}
     for name, minimum in least.items():
@@ -291,7 +310,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name):g}: more than 0 seconds is needed")
     if args.base_url:
         args.base_url = endpoint.check_url(args.base_url)
-    elif not args.only_check:
+    elif not (args.only_check or args.plan):
         raise UserError("--base-url is missing: the server's address, like http://127.0.0.1:8000/v1")
     if args.run != f"{args.name}-llm_train_{args.size}":
         raise UserError(f"--run {args.run}: {args.name}-llm_train_{args.size} is expected of --name and --size")

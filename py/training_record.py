@@ -4,18 +4,20 @@
         --name tiny -- llamafactory-cli train --stage sft ...
     python py/training_record.py finish --folder saves/tiny/lora/tiny-llm_train_100 --exit-code 0 --log logs/x.log
 
-``begin`` exits with 0 when there is something to train and 3 when a finished record with the same identity is there.
-It prepares the folder so that LLaMA-Factory, which resumes whatever checkpoint it finds, can only find a whole one of
-the same identity; anything else is moved aside. ``finish`` writes ``training.json``, last and whole, and exits with 0
-only when the trainer ended well, trained on exactly SIZE examples and its loss was finite and not zero.
+``begin`` exits with 0 when there is something to train and 3 when a finished record with the same identity is there;
+``plan``, with the same arguments, only says what ``begin`` would do, and why. ``begin`` prepares the folder so that
+LLaMA-Factory, which resumes whatever checkpoint it finds, can only find a whole one of the same identity; anything
+else is moved aside. ``finish`` writes ``training.json``, last and whole, and exits with 0 only when the trainer ended
+well, trained on exactly SIZE examples and its loss was finite and not zero.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fewshot_sft import trainer_output
 from fewshot_sft.errors import UserError, run
@@ -59,27 +61,68 @@ def decides(data: Path, size: int, settings: dict[str, str]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done with a size, and what that was decided by; nothing has been changed on the disk yet."""
+
+    action: Literal["skip", "train", "resume", "replace"]
+    parts: dict[str, Any]  # what the adapter depends on
+    identity: str
+    before: str | None = None  # identity of what is there and would be moved aside
+    why: str = ""  # the reason to replace it
+
+
+def decide(args: argparse.Namespace) -> Decision:
+    """Compare what is asked for with what the folder's records tell.
+
+    Raises:
+        UserError: the size's training file or the model's folder is missing.
+    """
+    folder: Path = args.folder
+    parts = decides(args.data, args.size, settings_of(args.command))
+    identity = sha256_json(parts)
+    record, started = read_record(folder / RECORD), read_record(folder / STARTED)
+    if not args.force and record.get("status") == "done" and record.get("identity") == identity:
+        return Decision("skip", parts, identity)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return Decision("train", parts, identity)
+    # A failure that the trainer reported by its own end (a crash, no memory) can go on from its last checkpoint;
+    # one that our checks found (a wrong count, a broken loss) cannot.
+    if not args.force and started.get("identity") == identity and record.get("resumable", not record):
+        return Decision("resume", parts, identity)
+    why = "--force" if args.force else _why(record, started, parts)
+    return Decision("replace", parts, identity, record.get("identity") or started.get("identity"), why)
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Print the size's line of the plan; return 3 when there is nothing to train. Changes nothing."""
+    decision = decide(args)
+    what = f"training {args.size}"
+    if decision.action == "skip":
+        print(f"{what}: done ({args.folder})")
+        return EXIT_DONE
+    if decision.action == "resume":
+        step = trainer_output.last_checkpoint(args.folder)
+        why = f", resume at step {step}" if step else ", interrupted before its first checkpoint"
+    else:
+        why = f", {decision.why}" if decision.why else ""
+    print(f"{what}: to do{why}")
+    return 0
+
+
 def begin(args: argparse.Namespace) -> int:
     """Decide whether to train; prepare the folder; leave the note of what is being trained."""
     folder: Path = args.folder
-    settings = settings_of(args.command)
-    parts = decides(args.data, args.size, settings)
-    identity = sha256_json(parts)
-    record, started = read_record(folder / RECORD), read_record(folder / STARTED)
+    decision = decide(args)
     what = f"size {args.size}"
-    if not args.force and record.get("status") == "done" and record.get("identity") == identity:
+    if decision.action == "skip":
         print(f"{what}: already trained ({folder})")
         return EXIT_DONE
-    # A failure that the trainer reported by its own end (a crash, no memory) can go on from its last checkpoint;
-    # one that our checks found (a wrong count, a broken loss) cannot.
-    resumable = started.get("identity") == identity and record.get("resumable", not record)
-    if folder.is_dir() and any(folder.iterdir()):
-        if args.force or not resumable:
-            why = "--force" if args.force else _why(record, started, parts)
-            set_aside([folder], record.get("identity") or started.get("identity"), why)
-        else:
-            step = trainer_output.prepare_resume(folder)
-            print(f"{what}: {f'resuming at step {step}' if step else 'starting again, there is no checkpoint yet'}")
+    if decision.action == "replace":
+        set_aside([folder], decision.before, decision.why)
+    elif decision.action == "resume":
+        step = trainer_output.prepare_resume(folder)
+        print(f"{what}: {f'resuming at step {step}' if step else 'starting again, there is no checkpoint yet'}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     note = {
@@ -88,9 +131,9 @@ def begin(args: argparse.Namespace) -> int:
         "run": folder.name,
         "name": args.name,
         "size": args.size,
-        "identity": identity,
-        "decides": parts,
-        "settings": settings,
+        "identity": decision.identity,
+        "decides": decision.parts,
+        "settings": settings_of(args.command),
         "started": now(),
     }
     write_json(folder / STARTED, note)
@@ -143,24 +186,26 @@ def finish(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run ``begin`` or ``finish``."""
+    """Run ``plan``, ``begin`` or ``finish``."""
     argv, command = split_command(argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
+    look = steps.add_parser("plan", help="say what `begin` would do, and change nothing")
     first = steps.add_parser("begin", help="decide whether to train and prepare the folder")
-    first.add_argument("--data", type=Path, required=True, help="folder of llm_train_<N>.json")
-    first.add_argument("--size", type=int, required=True)
-    first.add_argument("--name", required=True, help="name of the sweep")
-    first.add_argument("--force", action="store_true", help="train again; what is there is moved aside")
+    for step in (look, first):
+        step.add_argument("--data", type=Path, required=True, help="folder of llm_train_<N>.json")
+        step.add_argument("--size", type=int, required=True)
+        step.add_argument("--name", required=True, help="name of the sweep")
+        step.add_argument("--force", action="store_true", help="train again; what is there is moved aside")
     last = steps.add_parser("finish", help="check the training and write its record")
     last.add_argument("--exit-code", type=int, required=True)
     last.add_argument("--seconds", type=int, help="wall time of the trainer")
     last.add_argument("--log", type=Path, required=True)
-    for step in (first, last):
+    for step in (look, first, last):
         step.add_argument("--folder", type=Path, required=True, help="output_dir of the trainer")
     args = parser.parse_args(argv)
     args.command = command
-    return begin(args) if args.step == "begin" else finish(args)
+    return {"plan": plan, "begin": begin, "finish": finish}[args.step](args)
 
 
 if __name__ == "__main__":

@@ -297,6 +297,9 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   equal "error: $WORK/sealed/logs: cannot be made; check the owner and the mode of its parent (ls -ld), or choose another folder" "$output"
   run "${mortal[@]}" "$PROJECT/bin/sweep.sh" --objs-dir "$WORK/sealed"
   status_is 2
-  equal "error: $WORK/sealed: cannot be written; check its owner and mode (ls -ld) or a read-only mount, or choose another folder" "$output"
+  said "error: folders: $WORK/saves cannot be written; check its owner (ls -ld) or choose another SAVES_DIR" \
+    "error: folders: $WORK/sealed cannot be written; check its owner (ls -ld) or choose another OBJS_DIR" \
+    'preflight: 2 problems; '
+  equal '' "$(calls)"
   equal '' "$(calls)"
 }

@@ -16,6 +16,8 @@ source "$_lib/device.bash"
 source "$_lib/server.bash"
 # shellcheck source=sizes.bash
 source "$_lib/sizes.bash"
+# shellcheck source=plan.bash
+source "$_lib/plan.bash"
 unset _lib
 
 # begin_script SCRIPT ARGUMENT...: --help, settings, the environment; from then on the project is the current folder.
@@ -34,9 +36,11 @@ begin_script() {
   for argument in "${EXTRA_ARGS[@]}"; do
     [[ " ${SCRIPT_FLAGS[*]-} " == *" $argument "* ]] || die "unknown argument '$argument'; see bin/${script##*/} --help"
   done
+  [[ " ${EXTRA_ARGS[*]-} " != *' --dry-run '* ]] || DRY_RUN=1
   cd -- "$ROOT" || die "$ROOT: cannot be entered"
   local parts=()
   [[ $DEVICE != gpu ]] || parts+=(gpu)
   ((USE_MODELSCOPE_HUB == 0)) || parts+=(modelscope)
+  ((DRY_RUN == 0)) || begin_dry_run "${parts[@]}"
   use_environment "${parts[@]}"
 }

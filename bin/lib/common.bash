@@ -5,6 +5,8 @@ ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck disable=SC2034 # for settings.bash: relative paths in flags are the caller's
 CALLER_DIR=$PWD
 
+DRY_RUN=0 # begin_script: say what would be done, and change nothing on the disk
+
 if [[ ${DEBUG:-} == 1 ]]; then
   PS4='+ ${BASH_SOURCE[0]##*/}:${LINENO}: '
   set -x
@@ -46,8 +48,9 @@ start_log() {
   printf '%s: %s\n' "$(date -Is)" "$(quoted "$@")" >"$log"
 }
 
-# ensure_folder FOLDER: make it, or say why it cannot be made or written.
+# ensure_folder FOLDER: make it, or say why it cannot be made or written. A dry run makes none.
 ensure_folder() {
+  ((DRY_RUN == 0)) || return 0
   mkdir -p -- "$1" 2>/dev/null || die "$1: cannot be made; check the owner and the mode of its parent (ls -ld), or choose another folder"
   local probe=$1/.write-test.$$
   (: >"$probe") 2>/dev/null ||

@@ -17,8 +17,9 @@ choose_device() {
   # One GPU, the first, unless the user chose: on several, llamafactory-cli would start one trainer a GPU and
   # multiply the global batch, and with it change the result.
   export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
-  local bf16=0
-  python py/hardware.py --out "$LOGS_DIR/hardware.json" || bf16=$?
+  local bf16=0 out=(--out "$LOGS_DIR/hardware.json")
+  ((DRY_RUN == 0)) || out=()
+  python py/hardware.py "${out[@]}" || bf16=$?
   case $bf16 in
   0) bf16=bf16 ;;
   3) bf16=fp16 ;;

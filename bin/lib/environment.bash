@@ -7,16 +7,15 @@ VENV=${FEWSHOT_VENV:-$ROOT/.venv}
 
 # use_environment [gpu] [modelscope] [dev]: make or complete the environment with these parts, and put it on PATH.
 use_environment() {
-  local want
-  want=$(_environment_stamp "$@")
-  if ! _has_parts "$VENV/.few-shot-sft" "$want"; then
-    _make_environment "$@"
-  fi
+  environment_is_there "$@" || _make_environment "$@"
   export PATH=$VENV/bin:$PATH
   export PYTHONNOUSERSITE=1 PYTHONPATH=
   # LLaMA-Factory 0.9.5 declares vllm <= 0.11; its vLLM backend works with the pinned 0.26.0.
   export DISABLE_VERSION_CHECK=1
 }
+
+# environment_is_there [gpu] [modelscope] [dev]: with these parts, and as the lock is now.
+environment_is_there() { _has_parts "$VENV/.few-shot-sft" "$(_environment_stamp "$@")"; }
 
 # The stamp: the lock's and pyproject's hash, then the parts that are installed.
 _environment_stamp() {
@@ -47,7 +46,7 @@ _make_environment() {
     say "environment: another process is installing it; waiting"
     flock 8
   }
-  if _has_parts "$VENV/.few-shot-sft" "$(_environment_stamp "$@")"; then
+  if environment_is_there "$@"; then
     exec 8>&-
     return
   fi

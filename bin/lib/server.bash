@@ -24,7 +24,8 @@ server_command() {
     adapter=$(adapter_folder "$1")
     # vLLM refuses adapters of fused modules, GLM-4's gate_up_proj: it gets them split, exactly.
     if [[ $BACKEND == vllm ]]; then
-      python py/convert_adapter.py --adapter "$adapter" || return
+      local convert=(python py/convert_adapter.py --adapter "$adapter")
+      if ((DRY_RUN)); then would_run "${convert[@]}"; else "${convert[@]}" || return; fi
       [[ ! -d $adapter/vllm ]] || adapter+=/vllm
     fi
     SERVER_COMMAND+=(--adapter_name_or_path "$adapter" --finetuning_type lora)

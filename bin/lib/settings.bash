@@ -54,6 +54,7 @@ SETTINGS=(
   'STOP_TIMEOUT|int0|30|seconds between TERM and KILL when a process is ended'
   'EVAL_LIMIT|count||evaluate the first so many examples only'
   'EVAL_JOBS|int|1|sizes that are evaluated at the same time'
+  'SKIP_PREFLIGHT|bool|0|1: start without the checks of disk, GPU, model, template, packages and lengths'
   'FORCE|bool|0|1: do it again even when it is done; the earlier result is kept under replaced/'
   'DATA_DIR|path||folder of the data; data/SWEEP_NAME when empty'
   'SAVES_DIR|path|saves|folder of models and adapters'

@@ -50,6 +50,6 @@ def read_record(path: Path) -> dict[str, Any]:
     """Return a record, or {} when it is missing or damaged: then it proves nothing."""
     try:
         found = read_json(path)
-    except UserError:
+    except (UserError, NotADirectoryError):
         return {}
     return found if isinstance(found, dict) else {}

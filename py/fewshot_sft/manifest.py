@@ -21,6 +21,8 @@ from .provenance import git_revision, now, versions
 FILE = "manifest.json"
 # What may differ between two builds of the same data.
 CIRCUMSTANCES = ("created", "versions", "git_revision")
+# What a changed file is explained by.
+DECISIVE = ("source", "seed", "sampling", "sizes", "labels", "instruction", "document_prefix")
 
 
 def split_file(examples: Sequence[Example], instruction: str, prefix: str) -> bytes:
@@ -55,15 +57,8 @@ def save(folder: Path, content: dict[str, Any], files: Mapping[str, bytes]) -> l
         UserError: data files of the same names are there that no build of this kind has left.
         OSError: the folder cannot be written or the disk is full.
     """
-    before = _read(folder / FILE)
-    changed = {name: data for name, data in files.items() if not _holds(folder / name, data)}
-    foreign = [name for name in changed if name != dataset_info.FILE and (folder / name).exists()]
-    if before is None and foreign:
-        raise UserError(
-            f"{folder / foreign[0]}: is there already and was not made by this command (no {FILE} beside it); "
-            f"move it away or choose another folder with --out"
-        )
-    if not changed and before and {k: v for k, v in before.items() if k not in CIRCUMSTANCES} == content:
+    changed = {name: files[name] for name in pending(folder, content, files) if name != FILE}
+    if not changed and _describes(folder, content):
         return []
     revision = git_revision()
     circumstances = {
@@ -74,6 +69,43 @@ def save(folder: Path, content: dict[str, Any], files: Mapping[str, bytes]) -> l
     changed[FILE] = dumps(content | circumstances).encode()
     _replace(folder, changed)
     return list(changed)
+
+
+def pending(folder: Path, content: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return which files :func:`save` would write, and why, for example ``{"llm_test.json": "seed changed"}``.
+
+    Raises:
+        UserError: data files of the same names are there that no build of this kind has left.
+    """
+    before = read(folder / FILE)
+    found = {}
+    for name, data in files.items():
+        if _holds(folder / name, data):
+            continue
+        if not (folder / name).exists():
+            found[name] = "not there"
+        elif before is None and name != dataset_info.FILE:
+            raise UserError(
+                f"{folder / name}: is there already and was not made by this command (no {FILE} beside it); "
+                f"move it away or choose another folder with --out"
+            )
+        else:
+            found[name] = why_changed(before, content)
+    if found or not _describes(folder, content):
+        found[FILE] = "not there" if before is None else why_changed(before, content)
+    return found
+
+
+def why_changed(before: Mapping[str, Any] | None, content: Mapping[str, Any]) -> str:
+    """Say which of the parts that decide the data differ from those of an earlier build."""
+    parts = [part for part in DECISIVE if part in content and (before or {}).get(part) != content[part]]
+    return f"{', '.join(parts)} changed" if parts else "not as it was built"
+
+
+def _describes(folder: Path, content: Mapping[str, Any]) -> bool:
+    """Return whether the manifest on disk says the same, its circumstances aside."""
+    before = read(folder / FILE) or {}
+    return {key: value for key, value in before.items() if key not in CIRCUMSTANCES} == content
 
 
 def check_writable(folder: Path) -> None:
@@ -90,7 +122,7 @@ def stale(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     return sorted(path.name for path in folder.glob("llm_train_*.json") if path.name not in files)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read(path: Path) -> dict[str, Any] | None:
     """Return the manifest of an earlier build, ``{}`` if it is damaged, None if there is none."""
     if not path.exists():
         return None

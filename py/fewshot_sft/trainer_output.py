@@ -185,17 +185,25 @@ def prepare_resume(folder: Path) -> int:
     one, and so are tokenized examples, which LLaMA-Factory would take in place of the data that it is told to use.
     """
     remove_tokenized(folder)
-    last = 0
+    whole = _whole_checkpoints(folder)
     for path in folder.glob("checkpoint-*"):
-        step = path.name.removeprefix("checkpoint-")
-        if step.isdigit() and _is_whole(path):
-            last = max(last, int(step))
-        else:
+        if path not in whole:
             shutil.rmtree(path)
+    last = max(whole.values(), default=0)
     log = folder / "trainer_log.jsonl"
     if log.is_file():
         write_bytes(log, b"".join(line + b"\n" for line in log.read_bytes().splitlines() if _step_of(line) <= last))
     return last
+
+
+def last_checkpoint(folder: Path) -> int:
+    """Return the step of the last whole checkpoint in ``folder``, or 0 when there is none."""
+    return max(_whole_checkpoints(folder).values(), default=0)
+
+
+def _whole_checkpoints(folder: Path) -> dict[Path, int]:
+    steps = {path: path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*")}
+    return {path: int(step) for path, step in steps.items() if step.isdigit() and _is_whole(path)}
 
 
 def _step_of(line: bytes) -> float:

@@ -28,7 +28,9 @@ make_work() {
   # shellcheck disable=SC2034 # for processes.bash
   exec {AT}<>"$STUB/at" {GO}<>"$STUB/go"
   echo '{}' >"$WORK/a model/config.json"
-  echo 'weights' >"$WORK/a model/model.safetensors"
+  printf '\2\0\0\0\0\0\0\0{}' >"$WORK/a model/model.safetensors" # without any tensor
+  echo '{"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"},
+    "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}' >"$WORK/a model/tokenizer.json"
   rows >"$WORK/rows.csv"
   PORT=$(unused_port)
   cat >"$WORK/settings.sh" <<END

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import struct
 import sys
@@ -72,6 +73,9 @@ def train(folder: Path, flags: dict[str, str], rows: list[dict[str, str]], seen:
     }
     (folder / "all_results.json").write_text(json.dumps(results))
     weights(folder, rows)
+    if flags["--finetuning_type"] == "full":  # a whole model
+        for name in ("config.json", "tokenizer.json"):
+            shutil.copy(Path(flags["--model_name_or_path"]) / name, folder)
     if "--tokenized_path" in flags:
         tokenized(Path(flags["--tokenized_path"]), [len(json.dumps(row).split()) for row in (rows * seen)[:seen]])
 

@@ -1,0 +1,69 @@
+"""How many training examples are longer than the cutoff, by the model's own tokenizer and template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..jsonio import read_json
+from . import Finding
+from .templates import Slots
+
+ROWS = 2000  # tokenized in less than a second
+
+
+def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cutoff: int) -> Finding:
+    """Count the rows of an Alpaca file that the trainer would cut at ``cutoff`` tokens; cutting some is a warning.
+
+    Cutting all of them is a problem: then no label is whole.
+    """
+    if tokenizer_file is None or slots is None:
+        return _unknown("the model has no tokenizer.json here" if slots else "the template is not known")
+    try:
+        rows = read_json(rows_file)
+        lengths = token_lengths(rows[:ROWS], tokenizer_file, slots)
+    except (UserError, KeyError, TypeError) as error:
+        return _unknown(str(error) if isinstance(error, UserError) else f"{rows_file}: not Alpaca rows")
+    except Exception as error:  # the tokenizers library raises bare Exception for a file that it cannot read
+        return _unknown(f"{tokenizer_file}: {error}")
+    cut = sum(length > cutoff for length in lengths)
+    facts = {
+        "file": str(rows_file),
+        "rows": len(lengths),
+        "truncated": cut,
+        "cutoff": cutoff,
+        "longest": max(lengths),
+        "mean": round(sum(lengths) / len(lengths), 1),
+    }
+    of = f"{'the first ' if len(rows) > ROWS else ''}{len(lengths)} examples of {rows_file}"
+    longest = f"the longest has {max(lengths)} tokens"
+    if not cut:
+        return Finding("lengths", "ok", f"none of {of} is longer than {cutoff} tokens, {longest}", facts=facts)
+    return Finding(
+        "lengths",
+        "problem" if cut == len(lengths) else "warning",
+        f"{cut} of {of} will be cut at {cutoff} tokens, {longest}",
+        f"to keep them whole: CUTOFF_LEN={-(-max(lengths) // 64) * 64}",
+        facts,
+    )
+
+
+def token_lengths(rows: Sequence[dict[str, Any]], tokenizer_file: Path, slots: Slots) -> list[int]:
+    """Return the number of tokens of each row as the trainer sees it: template, system, user, assistant."""
+    from tokenizers import Tokenizer  # not AutoTokenizer: that is seconds of imports
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    examples = [list(slots.pieces(row["instruction"], row["input"], row["output"])) for row in rows]
+    # The instruction and the template's pieces repeat: each text once.
+    texts = list(dict.fromkeys(piece for pieces in examples for piece in pieces if isinstance(piece, str)))
+    found = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    length = {text: len(encoding.ids) for text, encoding in zip(texts, found, strict=True)}
+    return [sum(length[piece] if isinstance(piece, str) else piece for piece in pieces) for pieces in examples]
+
+
+def _unknown(why: str) -> Finding:
+    return Finding("lengths", "ok", f"not counted before the training: {why}")

@@ -1,0 +1,150 @@
+"""The machine: free disk, folders that can be written, GPU memory, ports, the installed packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..identity import read_record
+from ..provenance import PROJECT, versions
+from . import Finding, amount
+from .model import Size
+
+PACKAGES = ("llamafactory", "torch", "transformers", "peft", "trl", "datasets")
+PORTS = 100  # bin/lib/server.bash tries so many
+VLLM_SHARE = 0.7  # LLaMA-Factory's vllm_gpu_util
+
+
+@dataclass(frozen=True)
+class Writes:
+    """What the sweep will write to one folder."""
+
+    setting: str  # that names the folder
+    folder: Path
+    size: int  # bytes
+    what: str
+
+
+def folders(named: Mapping[str, Path]) -> list[Finding]:
+    """Check that each setting's folder can be written, or made; one finding a problem, or one that all is well."""
+    found = []
+    for setting, folder in named.items():
+        there = _existing(folder)
+        if not there.is_dir():
+            problem, mend = f"{there} is a file, a folder was expected", f"choose another {setting}"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            problem, mend = f"{there} cannot be written", f"check its owner (ls -ld) or choose another {setting}"
+        else:
+            continue
+        found.append(Finding("folders", "problem", problem, mend))
+    return found or [Finding("folders", "ok", f"{', '.join(named)} can be written")]
+
+
+def disk(planned: Iterable[Writes], basis: str) -> list[Finding]:
+    """Compare what will be written with what is free, one finding a file system."""
+    systems: dict[int, list[Writes]] = {}
+    for one in planned:
+        systems.setdefault(_existing(one.folder).stat().st_dev, []).append(one)
+    found = []
+    for writes in systems.values():
+        need = sum(one.size for one in writes)
+        if not need:
+            continue
+        free = shutil.disk_usage(_existing(writes[0].folder)).free
+        parts = ", ".join(f"{one.what} {amount(one.size)}" for one in writes if one.size)
+        message = (
+            f"about {amount(need)} will be written to {_existing(writes[0].folder)} ({parts}), {amount(free)} are free"
+        )
+        settings = " or ".join(dict.fromkeys(one.setting for one in writes if one.size))
+        mend = f"free some (du -sh saves/* | sort -h), or set {settings} to a larger disk"
+        facts = {"bytes_needed": need, "bytes_free": free, "basis": basis}
+        if need > free:
+            found.append(Finding("disk", "problem", message, mend, facts))
+        elif need > 0.9 * free:
+            found.append(Finding("disk", "warning", f"{message}: that is tight", mend, facts))
+        else:
+            found.append(Finding("disk", "ok", message, facts=facts))
+    return found
+
+
+def training_writes(size: Size, rank: int, runs: int, at_once: int, vllm: bool) -> int:
+    """Return the bytes of ``runs`` trainings: adapters in fp32, two checkpoints each, one more being written.
+
+    A checkpoint is the adapter, and Adam's two moments of it. For vLLM an adapter of fused modules is kept twice.
+    """
+    adapter = round((size.lora or 0) * rank * 4)
+    checkpoint = 3 * adapter + size.tokenizer
+    return runs * ((1 + vllm) * adapter + size.tokenizer + 2 * checkpoint) + min(runs, at_once) * checkpoint
+
+
+def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, hardware: Path) -> Finding | None:
+    """Compare the model's weights with the largest GPU; None where either is not known.
+
+    Only what cannot fit is a problem. ``words`` are TRAIN_ARGS and SERVER_ARGS.
+    """
+    gpus = read_record(hardware).get("gpus")
+    if not gpus or not size.parameters:
+        return None
+    memory = max(gpu["memory_gib"] for gpu in gpus) * 2**30
+    bits = 32 if precision == "fp32" else 16
+    if "--quantization_bit" in words[:-1]:
+        bits = int(words[words.index("--quantization_bit") + 1])
+    weights = size.parameters * bits / 8
+    share = VLLM_SHARE
+    if "--vllm_gpu_util" in words[:-1]:
+        share = float(words[words.index("--vllm_gpu_util") + 1])
+    what = f"{size.parameters / 1e9:.1f} billion parameters at {bits} bits take {amount(weights)}"
+    facts = {"bytes_weights": round(weights), "bytes_memory": round(memory), "basis": size.basis}
+    message = f"{what} of the GPU's {amount(memory)}"
+    if weights > memory:
+        mend = "take a smaller MODEL, a larger GPU, or TRAIN_ARGS='--quantization_bit 4'"
+        return Finding("GPU memory", "problem", message, mend, facts)
+    if vllm and size.parameters * 2 > share * memory:
+        message = f"vLLM gets {share:.0%} of the GPU's {amount(memory)}, the weights take {amount(size.parameters * 2)}"
+        return Finding("GPU memory", "problem", message, "give it more: SERVER_ARGS='--vllm_gpu_util 0.9'", facts)
+    if weights * 1.25 + 2e9 > memory:
+        mend = "lower BATCH_SIZE and CUTOFF_LEN if it runs out of memory"
+        return Finding("GPU memory", "warning", f"{message}: that is tight", mend, facts)
+    return Finding("GPU memory", "ok", message, facts=facts)
+
+
+def port(first: int) -> Finding:
+    """Check that one of the ports that the server may take is free."""
+    last = min(first + PORTS - 1, 65535)
+    for number in range(first, last + 1):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", number)):
+                return Finding("port", "ok", f"{number} is free on 127.0.0.1")
+    return Finding(
+        "port",
+        "problem",
+        f"none from {first} to {last} is free on 127.0.0.1",
+        "set API_PORT to another range, or see who listens: ss -ltnp",
+    )
+
+
+def packages(lock: Path, names: Sequence[str], parts: str) -> list[Finding]:
+    """Compare the installed packages with the lock's pins; ``parts`` is what bin/setup.sh is to install."""
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
+    installed = versions(names)
+    wrong = []
+    for name in names:
+        found = installed.get(name, "").partition("+")[0]  # 2.11.0+cpu is 2.11.0
+        if name in pins and found != pins[name]:
+            wrong.append(f"{name} {found or 'is missing,'} {'is installed, ' if found else ''}{pins[name]} is pinned")
+    if not wrong:
+        return [Finding("packages", "ok", f"{', '.join(names)} are as requirements.lock pins them")]
+    stamp = Path(sys.prefix) / ".few-shot-sft"
+    stamp = stamp.relative_to(PROJECT) if stamp.is_relative_to(PROJECT) else stamp
+    mend = f"install them again: rm -f '{stamp}' && bin/setup.sh{parts}"
+    return [Finding("packages", "problem", "; ".join(wrong), mend)]
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -1,0 +1,201 @@
+"""The base model: whether all of it can be had, and how large it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import struct
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..jsonio import read_json
+from . import Finding
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
+NO_ADAPTER = re.compile(r"embed|wte|wpe|lm_head|output_layer|norm|visual|vision")
+TIMEOUT = 5.0
+# Where no shapes are at hand: GLM-4-9B and Qwen2.5-7B have 0.22 % and 0.27 % at rank 8 on all linear layers.
+LORA_SHARE_PER_RANK = 0.003 / 8
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is; what could not be found out is None."""
+
+    weights: int | None = None  # bytes on disk
+    parameters: int | None = None
+    lora: float | None = None  # parameters of an adapter, for each rank
+    tokenizer: int = 0  # bytes on disk: every adapter and checkpoint gets a copy
+    download: int = 0  # bytes that are not here yet
+    basis: str = "unknown"
+
+
+def check_folder(folder: Path, target: str) -> tuple[Finding, Size]:
+    """Check that a model's folder holds configuration, weights and tokenizer; ``target`` is LORA_TARGET."""
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    missing = [] if "config.json" in names else ["config.json"]
+    if not any(fnmatch(name, pattern) for name in names for pattern in TOKENIZERS):
+        missing.append("a tokenizer (tokenizer.json)")
+    try:
+        weights, size = _weights(folder, names, target)
+        missing += weights
+    except UserError as error:
+        return _problem(str(error), folder), Size()
+    if missing:
+        return _problem(f"{folder}: incomplete, it lacks {', '.join(missing)}", folder), size
+    tokenizer = sum((folder / name).stat().st_size for name in names if any(fnmatch(name, each) for each in TOKENIZERS))
+    return Finding("model", "ok", f"{folder} is complete"), replace(size, tokenizer=tokenizer)
+
+
+def check_hugging_face(name: str, target: str, endpoint: str, environment: Mapping[str, str]) -> tuple[Finding, Size]:
+    """Check that a model of Hugging Face's hub is in the cache, or can be fetched from ``endpoint``."""
+    import huggingface_hub.constants  # imported here: a local model does without it
+
+    cached = huggingface_hub.try_to_load_from_cache(
+        name, "config.json", cache_dir=huggingface_hub.constants.HF_HUB_CACHE
+    )
+    if isinstance(cached, str):
+        finding, size = check_folder(Path(cached).parent, target)
+        if finding.result == "ok":
+            return Finding("model", "ok", f"{name} is in the cache, {Path(cached).parent}"), size
+    if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        what = "is not whole in the cache" if cached else "is not in the cache"
+        return Finding("model", "problem", f"{name} {what} and HF_HUB_OFFLINE=1 forbids to fetch it", _GET), Size()
+    try:
+        info = huggingface_hub.HfApi(endpoint=endpoint).model_info(name, timeout=TIMEOUT, files_metadata=True)
+    except Exception as error:  # whatever the client raises: a dozen types over three libraries
+        return _unreachable(name, endpoint, error), Size()
+    if info.gated and not huggingface_hub.get_token():
+        return (
+            Finding(
+                "model",
+                "problem",
+                f"{name} is given only to those who accept its terms",
+                f"accept them on {endpoint}/{name}, then set HF_TOKEN to a token of yours",
+            ),
+            Size(),
+        )
+    sizes = {each.rfilename: each.size or 0 for each in info.siblings or ()}
+    download = sum(size for file, size in sizes.items() if file.endswith(".safetensors"))
+    download = download or sum(size for file, size in sizes.items() if file.endswith(".bin"))
+    parameters = info.safetensors.total if info.safetensors else (download // 2 or None)
+    size = Size(download or None, parameters, None, download=download, basis=f"what {endpoint} says of its files")
+    return Finding("model", "ok", f"{name} can be fetched from {endpoint}"), _with_share(size)
+
+
+def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tuple[Finding, Size]:
+    """Check that a model of ModelScope's hub is in the cache, or is known to ``endpoint``."""
+    for folder in (cache / "hub/models" / name, cache / "models" / name, cache / "hub" / name):
+        folder = folder.with_name(folder.name.replace(".", "___"))
+        if folder.is_dir():
+            finding, size = check_folder(folder, target)
+            if finding.result == "ok":
+                return Finding("model", "ok", f"{name} is in the cache, {folder}"), size
+    try:
+        with urllib.request.urlopen(f"{endpoint}/api/v1/models/{name}", timeout=TIMEOUT) as answer:
+            answer.read(1)
+    except (OSError, ValueError) as error:
+        return _unreachable(name, endpoint, error), Size()
+    return Finding("model", "ok", f"{name} can be fetched from {endpoint}"), Size()
+
+
+_GET = "fetch it where there is a network (hf download OWNER/NAME --local-dir FOLDER) and set MODEL=FOLDER"
+
+
+def _problem(what: str, folder: Path) -> Finding:
+    return Finding("model", "problem", what, f"fetch it again: hf download OWNER/NAME --local-dir {folder}")
+
+
+def _unreachable(name: str, endpoint: str, error: Exception) -> Finding:
+    status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403, 404):
+        what = f"{endpoint} has no model {name}, or not for you (HTTP {status})"
+        return Finding("model", "problem", what, "check MODEL; for a private or gated model set HF_TOKEN")
+    reason = f"HTTP {status}" if status else (str(error).strip() or type(error).__name__).splitlines()[0]
+    return Finding(
+        "model",
+        "problem",
+        f"{name} is not in the cache and {endpoint} does not answer ({reason})",
+        "check the network and HTTPS_PROXY, set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, or MODEL to a folder",
+    )
+
+
+def _weights(folder: Path, names: set[str], target: str) -> tuple[list[str], Size]:
+    """Return what is missing of the weights, and the size of those that are there.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        if index in names:
+            found = read_json(folder / index)
+            listed = found.get("weight_map") if isinstance(found, dict) else None
+            if not isinstance(listed, dict):
+                raise UserError(f"{folder / index}: damaged, it lists no weights")
+            missing = sorted(set(listed.values()) - names)
+            if missing:
+                return missing, Size()
+    files = sorted(name for name in names if name.endswith(".safetensors") and not name.startswith("adapter_"))
+    if files:
+        shapes: dict[str, list[int]] = {}
+        for name in files:
+            shapes |= _shapes(folder / name)
+        return [], Size(
+            weights=sum((folder / name).stat().st_size for name in files),
+            parameters=sum(math.prod(shape) for shape in shapes.values()),
+            lora=sum(sum(shape) for name, shape in shapes.items() if _gets_adapter(name, shape, target)),
+            basis="the shapes in its safetensors files",
+        )
+    files = sorted(name for name in names if name.startswith("pytorch_model") and name.endswith(".bin"))
+    if not files:
+        return ["weights (*.safetensors)"], Size()
+    total = sum((folder / name).stat().st_size for name in files)
+    return [], _with_share(Size(total, total // 2, basis="its files' size, at 2 bytes a parameter"))
+
+
+def _with_share(size: Size) -> Size:
+    if size.parameters is None:
+        return size
+    basis = f"{size.basis}, the adapter taken as {LORA_SHARE_PER_RANK * 8:.1%} of the parameters at rank 8"
+    return replace(size, lora=size.parameters * LORA_SHARE_PER_RANK, basis=basis)
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """Return the shapes of a safetensors file's tensors, from its header.
+
+    Raises:
+        UserError: the file is shorter than its header says, or has none.
+    """
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > 100_000_000:  # the format's own limit
+                raise ValueError
+            header: dict[str, Any] = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        shapes = {name: entry["shape"] for name, entry in header.items()}
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise UserError(f"{path}: damaged, not a safetensors file") from None
+    if path.stat().st_size < 8 + length + end:
+        raise UserError(f"{path}: cut short, it has {path.stat().st_size:,} of {8 + length + end:,} bytes")
+    return shapes
+
+
+def _gets_adapter(name: str, shape: list[int], target: str) -> bool:
+    if len(shape) != 2 or not name.endswith(".weight") or NO_ADAPTER.search(name):
+        return False
+    return target == "all" or name.split(".")[-2] in target.split(",")
+
+
+def modelscope_cache() -> Path:
+    """Return the folder that ModelScope keeps models in."""
+    return Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache/modelscope")

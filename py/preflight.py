@@ -1,0 +1,188 @@
+"""Check everything that can be checked before the first expensive minute, and report all problems at once.
+
+    python py/preflight.py --name=tiny --model=saves/tiny/base --template=glm4 ... --out logs/tiny.preflight.json
+    python py/preflight.py --after-data ...
+
+It takes the sweep's settings as flags (``bin/sweep.sh`` passes all of them) and reads those that it needs. The first
+call comes before the data is built; with ``--after-data`` it counts the examples that are longer than the cutoff,
+for which data and base model must be there, and adds that to the record.
+Exit status: 0 nothing is in the way, 2 something for the user to mend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fewshot_sft.errors import run
+from fewshot_sft.identity import read_record
+from fewshot_sft.jsonio import write_json
+from fewshot_sft.preflight import Finding, lengths, machine, model, templates
+from fewshot_sft.preflight.machine import Writes
+from fewshot_sft.preflight.model import Size
+from fewshot_sft.provenance import PROJECT, now
+
+EXIT_PROBLEM = 2
+HUB, MODELSCOPE = "https://huggingface.co", "www.modelscope.cn"
+# Data, logs, answers and pictures: small beside a large model, not nothing beside a full disk.
+A_LITTLE, A_LITTLE_EACH = 2_000_000, 500_000
+TINY_BASE = 15_000_000  # its corpus, its weights before and after
+
+
+def main(argv: list[str]) -> int:
+    """Run the checks, print what is wrong, write the record."""
+    args = parse(argv)
+    source = templates.source()
+    known = templates.registered(source) if source else None
+    findings = after_data(args, known) if args.after_data else before_data(args, known)
+    problems = [finding for finding in findings if finding.result == "problem"]
+    for finding in findings:
+        if finding.result != "ok":
+            print(f"{'error' if finding in problems else 'warning'}: {finding.text}", file=sys.stderr)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        print(f"preflight: {count}; nothing was trained (SKIP_PREFLIGHT=1 goes on all the same)", file=sys.stderr)
+    if args.out:
+        record(args, findings)
+    return EXIT_PROBLEM if problems else 0
+
+
+def before_data(args: argparse.Namespace, known: dict[str, templates.Slots] | None) -> list[Finding]:
+    """Return the findings about machine, folders, packages, template and model."""
+    found = [Finding("device", "problem", *_what_and_mend(problem)) for problem in args.problem]
+    named = {
+        "DATA_DIR": args.data_dir,
+        "SAVES_DIR": args.saves_dir,
+        "LOGS_DIR": args.logs_dir,
+        "OBJS_DIR": args.objs_dir,
+    }
+    found += machine.folders(named)
+    vllm = args.backend == "vllm"
+    names = [*machine.PACKAGES, *(["vllm"] if vllm and args.device == "gpu" else [])]
+    found += machine.packages(PROJECT / "requirements.lock", names, " gpu" if args.device == "gpu" else "")
+    found += [templates.check(args.template, known), machine.port(args.api_port)]
+    finding, size = base_model(args)
+    found.append(finding)
+    found += machine.disk(writes(args, size, vllm), size.basis)
+    if args.device == "gpu":
+        words = f"{args.train_args} {args.server_args}".split()
+        memory = machine.gpu_memory(size, args.precision, words, vllm, args.logs_dir / "hardware.json")
+        found += [memory] if memory else []
+    return found
+
+
+def after_data(args: argparse.Namespace, known: dict[str, templates.Slots] | None) -> list[Finding]:
+    """Return the findings about the largest size's examples."""
+    tokenizer: Path | None = Path(args.model) / "tokenizer.json"
+    if not Path(args.model).is_dir() and not args.use_modelscope_hub:
+        import huggingface_hub
+
+        cached = huggingface_hub.try_to_load_from_cache(args.model, "tokenizer.json")
+        tokenizer = Path(cached) if isinstance(cached, str) else None
+    rows = args.data_dir / f"llm_train_{max(args.sizes)}.json"
+    if tokenizer is not None and not tokenizer.is_file():
+        tokenizer = None
+    return [lengths.check(rows, tokenizer, (known or {}).get(args.template), args.cutoff_len)]
+
+
+def base_model(args: argparse.Namespace) -> tuple[Finding, Size]:
+    """Check the base model, wherever it comes from."""
+    folder = Path(args.model)
+    made_here = folder == args.saves_dir / "tiny/base"
+    if folder.is_dir():
+        finding, size = model.check_folder(folder, args.lora_target)
+        if made_here and finding.mend:
+            finding = replace(finding, mend="make it again: bin/base_model.sh --force")
+        return finding, size
+    if made_here:
+        # bin/base_model.sh makes it; its shapes are those of py/build_base.py.
+        size = Size(lora=3_840, tokenizer=100_000, basis="the sizes that the profile tiny has had")
+        return Finding("model", "ok", f"{folder} is to be made"), size
+    if args.model.startswith((".", "/", "~")) or args.model.count("/") != 1:
+        what = f"{args.model}: no such folder, nor a name on a hub, which is OWNER/NAME"
+        return Finding("model", "problem", what, "set MODEL to either"), Size()
+    if args.use_modelscope_hub:
+        endpoint = f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
+        return model.check_modelscope(args.model, endpoint, model.modelscope_cache(), args.lora_target)
+    endpoint = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    return model.check_hugging_face(args.model, args.lora_target, endpoint, os.environ)
+
+
+def writes(args: argparse.Namespace, size: Size, vllm: bool) -> list[Writes]:
+    """Return what the sweep will write, as far as it is not there yet."""
+    adapters = args.saves_dir / args.model_name / "lora"
+    runs = [
+        size
+        for size in args.sizes
+        if args.force or read_record(adapters / f"{args.name}-llm_train_{size}/training.json").get("status") != "done"
+    ]
+    trained = machine.training_writes(size, args.lora_rank, len(runs), args.train_jobs, vllm)
+    what = f"{len(runs)} adapter{'s' * (len(runs) != 1)} with checkpoints"
+    planned = [Writes("SAVES_DIR", args.saves_dir, trained, what)]
+    if Path(args.model) == args.saves_dir / "tiny/base" and not Path(args.model).is_dir():
+        planned.append(Writes("SAVES_DIR", args.saves_dir, TINY_BASE, "the base model"))
+    if size.download:
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        planned.append(Writes("HF_HOME", Path(HF_HUB_CACHE), size.download, "the download of the model"))
+    little = A_LITTLE_EACH * len(runs) + (A_LITTLE if runs else 0)
+    for setting, folder in (("DATA_DIR", args.data_dir), ("LOGS_DIR", args.logs_dir), ("OBJS_DIR", args.objs_dir)):
+        planned.append(Writes(setting, folder, little, {"D": "data", "L": "logs", "O": "results"}[setting[0]]))
+    return planned
+
+
+def record(args: argparse.Namespace, findings: Sequence[Finding]) -> None:
+    """Write the findings to ``--out``; after the data they are added to those of before."""
+    before = read_record(args.out).get("checks", []) if args.after_data else []
+    checks = [each for each in before if each["check"] not in {finding.check for finding in findings}]
+    checks += [finding.record() for finding in findings]
+    if any(finding.check == "folders" and finding.result == "problem" for finding in findings):
+        return  # it has been said
+    counted = {
+        name: sum(each["result"] == result for each in checks)
+        for name, result in (("problems", "problem"), ("warnings", "warning"))
+    }
+    write_json(
+        args.out,
+        {"schema": 1, "kind": "preflight", "name": args.name, "created": now(), **counted, "checks": checks},
+    )
+
+
+def _what_and_mend(problem: str) -> tuple[str, str]:
+    what, _, mend = problem.partition("; ")
+    return what, mend
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line; settings that no check needs are left alone."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--after-data", action="store_true", help="count the examples that are longer than the cutoff")
+    add("--problem", action="append", default=[], help="one that the caller has found, reported with the others")
+    add("--out", type=Path, help="the record; none is written without")
+    add("--sweep-name", dest="name", required=True)
+    add("--sizes", type=lambda text: [int(size) for size in text.split()], required=True, help='as "100 500"')
+    for name in ("model", "model-name", "template"):
+        add(f"--{name}", required=True)
+    for name in ("data-dir", "saves-dir", "logs-dir", "objs-dir"):
+        add(f"--{name}", type=Path, required=True)
+    add("--device", choices=("cpu", "gpu"), default="gpu")
+    add("--backend", choices=("huggingface", "vllm"), default="vllm")
+    add("--precision", default="auto")
+    add("--lora-target", default="all")
+    for name in ("train-args", "server-args"):
+        add(f"--{name}", default="")
+    defaults = {"lora-rank": 8, "cutoff-len": 1024, "train-jobs": 1, "api-port": 8000, "force": 0}
+    for name, default in (defaults | {"use-modelscope-hub": 0}).items():
+        add(f"--{name}", type=int, default=default)
+    return parser.parse_known_args(argv)[0]
+
+
+if __name__ == "__main__":
+    run(main)

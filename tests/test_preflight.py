@@ -1,0 +1,461 @@
+"""The preflight: each check when all is well and when not, in the words that the user reads."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import preflight
+from fewshot_sft.preflight import amount, lengths, machine, model, templates
+from fewshot_sft.preflight.machine import Writes
+from fewshot_sft.preflight.model import Size
+
+REMEDY = "; to keep them whole: CUTOFF_LEN=64"
+TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [],
+    "pre_tokenizer": {"type": "Whitespace"},
+    "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"},
+}
+GLM4 = templates.Slots(["[gMASK]<sop>"], ["<s>\n{{content}}"], ["<u>\n{{content}}<a>"], ["\n{{content}}", 1])
+
+
+@pytest.fixture
+def base(folder: Path) -> Path:
+    """A whole model: 2 x 3 weights that get an adapter, an embedding and a norm that get none."""
+    made = folder / "base"
+    made.mkdir()
+    (made / "config.json").write_text("{}")
+    (made / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    tensors = {"model.layers.0.q_proj.weight": (2, 3), "model.embed_tokens.weight": (10, 2), "model.norm.weight": (2,)}
+    save_file({name: np.ones(shape, np.float32) for name, shape in tensors.items()}, str(made / "model.safetensors"))
+    return made
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, dict[str, tuple[int, object]]]]:
+    """A hub on 127.0.0.1: its address, and what it answers by path."""
+    answers: dict[str, tuple[int, object]] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(self.path.partition("?")[0], (404, {}))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", answers
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _no_hub_of_ours(monkeypatch, folder):
+    for name in ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+
+
+def flags(folder: Path, base: object, *more: str) -> list[str]:
+    """The sweep's settings, as bin/sweep.sh passes them."""
+    dirs = [f"--{name}-dir={folder / name}" for name in ("data", "saves", "logs", "objs")]
+    named = ["--sweep-name=x", "--sizes=4 8", f"--model={base}", "--model-name=base", "--template=glm4"]
+    rest = ["--device=cpu", "--backend=huggingface", "--learning-rate=1e-4", "--train-args=--packing True"]
+    return [*named, *dirs, *rest, f"--out={folder / 'logs/x.preflight.json'}", *more]
+
+
+def record(folder: Path) -> dict:
+    return json.loads((folder / "logs/x.preflight.json").read_text())
+
+
+# The whole
+
+
+def test_all_is_well_nothing_is_said_and_the_record_tells_what_was_found(folder, base, capsys):
+    assert preflight.main(flags(folder, base)) == 0
+    assert capsys.readouterr() == ("", "")
+    found = record(folder)
+    assert (found["kind"], found["name"], found["problems"], found["warnings"]) == ("preflight", "x", 0, 0)
+    assert [each["check"] for each in found["checks"]] == ["folders", "packages", "template", "port", "model", "disk"]
+    (disk,) = (each for each in found["checks"] if each["check"] == "disk")
+    assert disk["basis"] == "the shapes in its safetensors files"
+    assert sorted(path.name for path in folder.iterdir()) == ["base", "logs"]
+
+
+def test_every_problem_is_said_at_once_each_with_what_mends_it(folder, base, capsys):
+    (base / "config.json").unlink()
+    (folder / "saves").write_text("a file")
+    more = ["--template=glm44", "--problem=profile x needs a CUDA GPU and none is visible; check nvidia-smi"]
+    assert preflight.main(flags(folder, base, *more)) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: device: profile x needs a CUDA GPU and none is visible; check nvidia-smi",
+        f"error: folders: {folder / 'saves'} is a file, a folder was expected; choose another SAVES_DIR",
+        f"error: {templates.check('glm44', templates.registered(templates.source())).text}",
+        f"error: model: {base}: incomplete, it lacks config.json; "
+        f"fetch it again: hf download OWNER/NAME --local-dir {base}",
+        "preflight: 4 problems; nothing was trained (SKIP_PREFLIGHT=1 goes on all the same)",
+    ]
+
+
+def test_after_the_data_the_lengths_are_added_to_the_record(folder, base, capsys):
+    preflight.main(flags(folder, base))
+    (folder / "data").mkdir()
+    rows = [{"instruction": "a b", "input": "c " * count, "output": "d"} for count in (1, 400)]
+    (folder / "data/llm_train_8.json").write_text(json.dumps(rows))
+    assert preflight.main(flags(folder, base, "--after-data", "--cutoff-len=100")) == 0
+    message = f"1 of 2 examples of {folder / 'data/llm_train_8.json'} will be cut at 100 tokens, "
+    assert capsys.readouterr().err.startswith(f"warning: lengths: {message}the longest has 4")
+    found = record(folder)
+    assert found["warnings"] == 1
+    assert [each["check"] for each in found["checks"]][-2:] == ["disk", "lengths"]
+    assert found["checks"][-1]["truncated"] == 1
+
+
+# Disk and folders
+
+
+def test_disk_one_finding_a_file_system_with_all_that_goes_there(folder, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    planned = [
+        Writes("SAVES_DIR", folder / "not/there/yet", 6_000_000_000, "adapters"),
+        Writes("OBJS_DIR", folder, 2_000_000, "results"),
+        Writes("DATA_DIR", folder, 0, "data"),
+    ]
+    said = f"about 6.0 GB will be written to {folder} (adapters 6.0 GB, results 2 MB)"
+    results = {}
+    for free in (5_000_000_000, 6_100_000_000, 9_000_000_000):
+        monkeypatch.setattr(machine.shutil, "disk_usage", lambda _, free=free: usage(0, 0, free))
+        (found,) = machine.disk(planned, "a guess")
+        results[free] = found
+        assert found.facts == {"bytes_needed": 6_002_000_000, "bytes_free": free, "basis": "a guess"}
+    assert [found.result for found in results.values()] == ["problem", "warning", "ok"]
+    assert results[5_000_000_000].text == (
+        f"disk: {said}, 5.0 GB are free; "
+        "free some (du -sh saves/* | sort -h), or set SAVES_DIR or OBJS_DIR to a larger disk"
+    )
+
+
+def test_the_estimate_of_a_training_is_near_what_one_leaves():
+    """The tiny profile at rank 16: an adapter of 248,864 bytes, a checkpoint of 876,000, its tokenizer of 96,576."""
+    one = machine.training_writes(Size(lora=3840, tokenizer=96_576), rank=16, runs=1, at_once=2, vllm=False)
+    assert one == pytest.approx(248_864 + 96_576 + 3 * 876_000, rel=0.1)
+    several = machine.training_writes(Size(lora=3840, tokenizer=96_576), rank=16, runs=4, at_once=2, vllm=False)
+    assert 3 * one < several < 4 * one
+
+
+def test_what_is_trained_already_needs_no_disk(folder, base):
+    args = preflight.parse(flags(folder, base))
+    size = Size(lora=1000.0, tokenizer=10)
+    assert preflight.writes(args, size, False)[0].what == "2 adapters with checkpoints"
+    done = folder / "saves/base/lora/x-llm_train_4"
+    done.mkdir(parents=True)
+    (done / "training.json").write_text('{"status": "done"}')
+    assert preflight.writes(args, size, False)[0].what == "1 adapter with checkpoints"
+    args.force = 1
+    assert preflight.writes(args, size, False)[0].what == "2 adapters with checkpoints"
+
+
+def test_a_folder_that_cannot_be_written(folder, monkeypatch):
+    monkeypatch.setattr(machine.os, "access", lambda path, _: path != folder)
+    (found,) = machine.folders({"OBJS_DIR": folder / "new/objs"})
+    assert found.text == f"folders: {folder} cannot be written; check its owner (ls -ld) or choose another OBJS_DIR"
+
+
+# GPU, port, packages
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words", "vllm", "result", "text"),
+    [
+        (9_400_000_000, [], True, "ok", "9.4 billion parameters at 16 bits take 18.8 GB of the GPU's 42.9 GB"),
+        (
+            19_000_000_000,
+            [],
+            False,
+            "warning",
+            "19.0 billion parameters at 16 bits take 38.0 GB of the GPU's 42.9 GB: that is tight; "
+            "lower BATCH_SIZE and CUTOFF_LEN if it runs out of memory",
+        ),
+        (
+            32_000_000_000,
+            [],
+            False,
+            "problem",
+            "32.0 billion parameters at 16 bits take 64.0 GB of the GPU's 42.9 GB; "
+            "take a smaller MODEL, a larger GPU, or TRAIN_ARGS='--quantization_bit 4'",
+        ),
+        (
+            32_000_000_000,
+            ["--quantization_bit", "4"],
+            False,
+            "ok",
+            "32.0 billion parameters at 4 bits take 16.0 GB of the GPU's 42.9 GB",
+        ),
+        (
+            16_000_000_000,
+            [],
+            True,
+            "problem",
+            "vLLM gets 70% of the GPU's 42.9 GB, the weights take 32.0 GB; "
+            "give it more: SERVER_ARGS='--vllm_gpu_util 0.9'",
+        ),
+    ],
+)
+def test_gpu_memory(folder, parameters, words, vllm, result, text):
+    hardware = folder / "hardware.json"
+    hardware.write_text('{"gpus": [{"name": "x", "memory_gib": 40.0}], "bf16": true}')
+    found = machine.gpu_memory(Size(parameters=parameters), "bf16", words, vllm, hardware)
+    assert (found.result, found.text) == (result, f"GPU memory: {text}")
+
+
+def test_gpu_memory_is_not_judged_where_it_is_not_known(folder):
+    assert machine.gpu_memory(Size(parameters=10**12), "bf16", [], True, folder / "none.json") is None
+
+
+def test_port(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        monkeypatch.setattr(machine, "PORTS", 1)
+        assert machine.port(number).text == (
+            f"port: none from {number} to {number} is free on 127.0.0.1; "
+            "set API_PORT to another range, or see who listens: ss -ltnp"
+        )
+    assert machine.port(number).result == "ok"
+
+
+def test_packages(folder, monkeypatch):
+    lock = folder / "requirements.lock"
+    lock.write_text("torch==2.11.0 \\\n    --hash=sha256:0\npeft==0.18.1 ; python_version > '3'\nvllm==0.26.0\n")
+    monkeypatch.setattr(machine, "versions", lambda _: {"torch": "2.11.0+cu130", "peft": "0.18.1", "vllm": "0.26.0"})
+    assert machine.packages(lock, ["torch", "peft", "vllm"], "")[0].result == "ok"
+    monkeypatch.setattr(machine, "versions", lambda _: {"torch": "2.10.0", "peft": "0.18.1"})
+    (found,) = machine.packages(lock, ["torch", "peft", "vllm"], " gpu")
+    assert found.message == "torch 2.10.0 is installed, 2.11.0 is pinned; vllm is missing, 0.26.0 is pinned"
+    assert found.mend.startswith("install them again: rm -f '")
+    assert found.mend.endswith(".few-shot-sft' && bin/setup.sh gpu")
+
+
+# Template and lengths
+
+
+def test_template():
+    known = templates.registered(templates.source())
+    assert templates.check("qwen", known).result == "ok"
+    found = templates.check("qwenn", known)
+    assert (found.result, found.message) == ("problem", "LLaMA-Factory has no template 'qwenn'")
+    assert "qwen" in found.mend
+    assert templates.check("zzzzzz", known).mend.endswith("near it are glm4, qwen, llama3")
+    assert templates.check("glm4", None).result == "warning"
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "result", "text"),
+    [
+        (512, "ok", "none of 2 examples of {} is longer than 512 tokens, the longest has 28 tokens"),
+        (26, "warning", "1 of 2 examples of {} will be cut at 26 tokens, the longest has 28 tokens" + REMEDY),
+        (5, "problem", "2 of 2 examples of {} will be cut at 5 tokens, the longest has 28 tokens" + REMEDY),
+    ],
+)  # fmt: skip
+def test_lengths(folder, base, cutoff, result, text):
+    rows = folder / "rows.json"
+    rows.write_text(json.dumps([{"instruction": "a", "input": "b " * n, "output": "c d"} for n in (1, 10)]))
+    found = lengths.check(rows, base / "tokenizer.json", GLM4, cutoff)
+    assert (found.result, found.text) == (result, f"lengths: {text.format(rows)}")
+
+
+def test_lengths_that_cannot_be_counted_stop_nothing(folder, base):
+    rows = folder / "rows.json"
+    rows.write_text('[{"text": "x"}]')
+    said = "not counted before the training: "
+    assert lengths.check(rows, None, GLM4, 9).message == f"{said}the model has no tokenizer.json here"
+    assert lengths.check(rows, base / "tokenizer.json", None, 9).message == f"{said}the template is not known"
+    assert lengths.check(rows, base / "tokenizer.json", GLM4, 9).message == f"{said}{rows}: not Alpaca rows"
+    assert lengths.check(folder / "no.json", base / "tokenizer.json", GLM4, 9).result == "ok"
+    rows.write_text('[{"instruction": "a", "input": "b", "output": "c"}]')
+    (base / "tokenizer.json").write_text("{}")
+    assert lengths.check(rows, base / "tokenizer.json", GLM4, 9).message.startswith(f"{said}{base}/tokenizer.json: ")
+
+
+# The model
+
+
+def test_a_whole_folder_and_its_size(base):
+    found, size = model.check_folder(base, "all")
+    assert (found.result, found.message) == ("ok", f"{base} is complete")
+    assert (size.parameters, size.lora) == (6 + 20 + 2, 2 + 3)
+    assert model.check_folder(base, "v_proj")[1].lora == 0
+    assert model.check_folder(base, "v_proj,q_proj")[1].lora == 5
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda base: (base / "config.json").unlink(), "{}: incomplete, it lacks config.json"),
+        (lambda base: (base / "tokenizer.json").unlink(), "{}: incomplete, it lacks a tokenizer (tokenizer.json)"),
+        (lambda base: (base / "model.safetensors").unlink(), "{}: incomplete, it lacks weights (*.safetensors)"),
+        (
+            lambda base: (base / "model.safetensors.index.json").write_text(
+                '{"weight_map": {"a": "model-1.safetensors", "b": "model.safetensors", "c": "model-1.safetensors"}}'
+            ),
+            "{}: incomplete, it lacks model-1.safetensors",
+        ),
+        (
+            lambda base: (base / "model.safetensors.index.json").write_text("[]"),
+            "{}/model.safetensors.index.json: damaged, it lists no weights",
+        ),
+        (
+            lambda base: (base / "model.safetensors").write_bytes(b"weights"),
+            "{}/model.safetensors: damaged, not a safetensors file",
+        ),
+    ],
+)
+def test_a_folder_that_is_not_whole(base, damage, message):
+    damage(base)
+    found, _ = model.check_folder(base, "all")
+    assert (found.result, found.message) == ("problem", message.format(base))
+    assert found.mend == f"fetch it again: hf download OWNER/NAME --local-dir {base}"
+
+
+def test_weights_that_a_download_left_short(base):
+    path = base / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    found, _ = model.check_folder(base, "all")
+    assert found.message == f"{path}: cut short, it has {len(whole) - 1:,} of {len(whole):,} bytes"
+
+
+def test_weights_of_the_old_format_are_judged_by_their_size(base):
+    (base / "model.safetensors").unlink()
+    (base / "pytorch_model.bin").write_bytes(bytes(16_000))
+    found, size = model.check_folder(base, "all")
+    assert (found.result, size.parameters, size.lora) == ("ok", 8000, pytest.approx(8000 * 0.003 / 8))
+
+
+def test_a_model_that_is_neither_folder_nor_name(folder, capsys):
+    assert preflight.main(flags(folder, "./nowhere")) == 2
+    said = "error: model: ./nowhere: no such folder, nor a name on a hub, which is OWNER/NAME; set MODEL to either\n"
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_the_tiny_base_model_that_is_to_be_made(folder, capsys):
+    assert preflight.main(flags(folder, folder / "saves/tiny/base")) == 0
+    assert {"check": "model", "result": "ok", "message": f"{folder}/saves/tiny/base is to be made"} in record(folder)[
+        "checks"
+    ]
+
+
+def test_a_tiny_base_model_that_is_not_whole_is_made_again(folder, base, capsys):
+    (folder / "saves/tiny").mkdir(parents=True)
+    (base / "config.json").unlink()
+    moved = base.rename(folder / "saves/tiny/base")
+    assert preflight.main(flags(folder, moved)) == 2
+    said = f"{moved}: incomplete, it lacks config.json; make it again: bin/base_model.sh --force"
+    assert capsys.readouterr().err.startswith(f"error: model: {said}\n")
+
+
+def test_a_name_on_the_hub_that_can_be_fetched_and_how_large_it_is(folder, hub, monkeypatch):
+    address, answers = hub
+    answers["/api/models/own/er"] = (
+        200,
+        {
+            "id": "own/er",
+            "siblings": [{"rfilename": "model.safetensors", "size": 4_000_000}, {"rfilename": "x.bin", "size": 7}],
+            "safetensors": {"parameters": {"BF16": 2_000_000}, "total": 2_000_000},
+        },
+    )
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert preflight.main(flags(folder, "own/er")) == 0
+    found = {each["check"]: each for each in record(folder)["checks"]}
+    assert found["model"]["message"] == f"own/er can be fetched from {address}"
+    assert "the download of the model 4 MB" in found["disk"]["message"]
+    assert found["disk"]["basis"] == (
+        f"what {address} says of its files, the adapter taken as 0.3% of the parameters at rank 8"
+    )
+
+
+def test_a_gated_model_without_a_token(hub):
+    address, answers = hub
+    answers["/api/models/own/er"] = (200, {"id": "own/er", "siblings": [], "gated": "manual"})
+    found, _ = model.check_hugging_face("own/er", "all", address, {})
+    assert found.text == (
+        "model: own/er is given only to those who accept its terms; "
+        f"accept them on {address}/own/er, then set HF_TOKEN to a token of yours"
+    )
+
+
+def test_a_name_that_the_hub_does_not_know_and_a_hub_that_fails(hub):
+    address, answers = hub
+    found, _ = model.check_hugging_face("own/er", "all", address, {})
+    assert found.text == (
+        f"model: {address} has no model own/er, or not for you (HTTP 404); "
+        "check MODEL; for a private or gated model set HF_TOKEN"
+    )
+    answers["/api/models/own/er"] = (503, {})
+    found, _ = model.check_hugging_face("own/er", "all", address, {})
+    assert found.message == f"own/er is not in the cache and {address} does not answer (HTTP 503)"
+
+
+def test_a_hub_that_cannot_be_reached():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    found, _ = model.check_hugging_face("own/er", "all", address, {})
+    assert found.message.startswith(f"own/er is not in the cache and {address} does not answer (")
+    assert "Connection refused" in found.message
+    assert found.mend == (
+        "check the network and HTTPS_PROXY, set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, or MODEL to a folder"
+    )
+
+
+def test_offline_a_cached_model_is_enough_and_another_is_not(folder, base):
+    offline = {"HF_HUB_OFFLINE": "1"}
+    found, _ = model.check_hugging_face("own/er", "all", "http://127.0.0.1:9", offline)
+    assert found.text == (
+        "model: own/er is not in the cache and HF_HUB_OFFLINE=1 forbids to fetch it; "
+        "fetch it where there is a network (hf download OWNER/NAME --local-dir FOLDER) and set MODEL=FOLDER"
+    )
+    cache = folder / "cache/models--own--er"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs/main").write_text("abc")
+    (cache / "snapshots").mkdir()
+    base.rename(cache / "snapshots/abc")
+    found, size = model.check_hugging_face("own/er", "all", "http://127.0.0.1:9", offline)
+    assert (found.result, size.lora, size.download) == ("ok", 5, 0)
+    (cache / "snapshots/abc/model.safetensors").unlink()
+    found, _ = model.check_hugging_face("own/er", "all", "http://127.0.0.1:9", offline)
+    assert found.message == "own/er is not whole in the cache and HF_HUB_OFFLINE=1 forbids to fetch it"
+
+
+def test_modelscope(folder, base, hub):
+    address, answers = hub
+    cache = folder / "modelscope"
+    found, _ = model.check_modelscope("own/er-1.5", address, cache, "all")
+    assert found.message == f"{address} has no model own/er-1.5, or not for you (HTTP 404)"
+    answers["/api/v1/models/own/er-1.5"] = (200, {})
+    found, _ = model.check_modelscope("own/er-1.5", address, cache, "all")
+    assert found.message == f"own/er-1.5 can be fetched from {address}"
+    (cache / "hub/models/own").mkdir(parents=True)
+    base.rename(cache / "hub/models/own/er-1___5")
+    found, size = model.check_modelscope("own/er-1.5", address, cache, "all")
+    assert (found.message, size.lora) == (f"own/er-1.5 is in the cache, {cache}/hub/models/own/er-1___5", 5)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1500, "2 KB"), (999_600, "1 MB"), (1.25e12, "1250.0 GB")]
+)
+def test_amount(size, text):
+    assert amount(size) == text
