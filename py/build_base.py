@@ -19,11 +19,11 @@ from typing import Any
 
 from fewshot_sft.dataset_info import COLUMNS
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.evaluation_files import set_aside
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_json, write_json
 from fewshot_sft.prompts import render_instruction
 from fewshot_sft.provenance import git_revision, now, versions
+from fewshot_sft.replaced import set_aside
 from fewshot_sft.tiny_corpus import LABELS, unlabelled
 from fewshot_sft.trainer_output import broken_loss, losses
 

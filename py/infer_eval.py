@@ -22,7 +22,7 @@ from typing import Any
 from fewshot_sft import endpoint, evaluation_set, notebook_pickle, predictions
 from fewshot_sft.client import Answer, ChatClient, Refused, Retry
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one, set_aside
+from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one
 from fewshot_sft.evaluation_record import findings, summary
 from fewshot_sft.evaluation_set import EvaluationSet, Item
 from fewshot_sft.identity import changes, read_record
@@ -31,6 +31,7 @@ from fewshot_sft.jsonio import sha256_json, write_json
 from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
+from fewshot_sft.replaced import set_aside
 from fewshot_sft.weights import adapter_identity, model_identity
 
 EXIT_INCOMPLETE = 1

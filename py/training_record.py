@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from fewshot_sft import trainer_output
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.evaluation_files import set_aside
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
 from fewshot_sft.provenance import git_revision, now, versions
+from fewshot_sft.replaced import set_aside
 from fewshot_sft.weights import model_identity
 
 EXIT_DONE = 3
