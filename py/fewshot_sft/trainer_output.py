@@ -1,4 +1,4 @@
-"""What LLaMA-Factory leaves in a run's folder: examples, losses, checkpoints, and whether they can be believed."""
+"""What LLaMA-Factory leaves in a run's folder: examples, results, checkpoints, and whether they can be believed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import UserError
 from .jsonio import read_json, write_bytes
+from .training_log import TRAINER_LOG, broken_loss, losses
 
 TOKENIZED = "tokenized"
 LOG_TAIL = 40_000
@@ -43,28 +44,6 @@ def failure_of_process(exit_code: int, log: Path) -> str | None:
         )
     errors = [line.strip() for line in tail.splitlines() if re.match(r"\s*[\w.]*(Error|Exception)\b.*:", line)]
     return f"the trainer ended with status {exit_code}" + (f": {errors[-1][:300]}" if errors else "")
-
-
-def losses(folder: Path) -> list[tuple[int, float]]:
-    """Return (optimizer step, loss) of each entry of ``trainer_log.jsonl``; a step logged twice counts as last logged.
-
-    Raises:
-        UserError: the file is missing or a line is no log entry.
-    """
-    path = folder / "trainer_log.jsonl"
-    found: dict[int, float] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the trainer logged nothing") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            if entry.get("loss") is not None:
-                found[entry["current_steps"]] = float(entry["loss"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: line {number}: not an entry of LLaMA-Factory's training log") from None
-    return sorted(found.items())
 
 
 def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, Any], str | None]:
@@ -129,21 +108,6 @@ def _count_differs(results: dict[str, Any], state: dict[str, Any], size: int, se
     return None
 
 
-def broken_loss(logged: list[tuple[int, float]], mean: float | None) -> str | None:
-    """Return why a training's losses cannot be right (nan, infinite, exactly 0, none at all), or None."""
-    remedy = "GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE"
-    for step, loss in logged:
-        if not math.isfinite(loss):
-            return f"the loss is {loss} at step {step}; {remedy}"
-        if loss == 0:
-            return f"the loss is exactly 0 at step {step}, the mark of an overflow; {remedy}"
-    if not logged or mean is None:
-        return "the trainer logged no loss; lower LOGGING_STEPS"
-    if not math.isfinite(mean) or mean == 0:
-        return f"the mean loss is {mean}; {remedy}"
-    return None
-
-
 def _broken_adapter(folder: Path) -> str | None:
     """Return why the adapter's weights cannot be right: none there, not finite, or as untouched as at the start."""
     import numpy as np
@@ -190,7 +154,7 @@ def prepare_resume(folder: Path) -> int:
         if path not in whole:
             shutil.rmtree(path)
     last = max(whole.values(), default=0)
-    log = folder / "trainer_log.jsonl"
+    log = folder / TRAINER_LOG
     if log.is_file():
         write_bytes(log, b"".join(line + b"\n" for line in log.read_bytes().splitlines() if _step_of(line) <= last))
     return last
