@@ -26,11 +26,11 @@ from fewshot_sft.identity import changes, read_record, settings_of, split_comman
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
-from fewshot_sft.training_log import ABORTED
+from fewshot_sft.training_log import ABORTED, STARTED
 from fewshot_sft.weights import model_identity
 
 EXIT_DONE = 3
-STARTED, RECORD = "training.started.json", "training.json"
+RECORD = "training.json"
 TRAINING_PACKAGES = ("llamafactory", "torch", "transformers", "peft", "trl")
 # Where things lie and how much is printed does not decide what is learned.
 NOT_DECISIVE = {
@@ -119,6 +119,7 @@ def begin(args: argparse.Namespace) -> int:
     folder: Path = args.folder
     decision = decide(args)
     what = f"size {args.size}"
+    resumed_at = 0
     if decision.action == "skip":
         print(f"{what}: already trained ({folder})")
         return EXIT_DONE
@@ -126,6 +127,7 @@ def begin(args: argparse.Namespace) -> int:
         set_aside([folder], decision.before, decision.why)
     elif decision.action == "resume":
         step = trainer_output.prepare_resume(folder)
+        resumed_at = step
         print(f"{what}: {f'resuming at step {step}' if step else 'starting again, there is no checkpoint yet'}")
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORD, ABORTED):
@@ -139,6 +141,7 @@ def begin(args: argparse.Namespace) -> int:
         "identity": decision.identity,
         "decides": decision.parts,
         "settings": settings_of(args.command),
+        "resumed_at": resumed_at,
         "started": now(),
     }
     write_json(folder / STARTED, note)

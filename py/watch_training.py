@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_sft.errors import UserError, run
+from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import write_json
-from fewshot_sft.training_log import ABORTED, TRAINER_LOG, Follower, Mark, broken_step, mark_of
+from fewshot_sft.training_log import ABORTED, STARTED, TRAINER_LOG, Follower, Mark, broken_step, mark_of
 
 EXIT_ABORT = 1
 
@@ -64,16 +65,15 @@ class Silence:
 def watch(folder: Path, log: Path, interval: float, stall: float | None) -> Abort:
     """Look every ``interval`` seconds; return only when the training is to be ended."""
     follower, silence = Follower(folder / TRAINER_LOG), Silence(interval)
-    first_look, armed, step = True, False, 0
+    # What a resumed training logged before says nothing of this one: it may load its model for minutes.
+    before = read_record(folder / STARTED).get("resumed_at", 0)
+    step = before
     while True:
         for step, loss in follower.new():
             if (reason := broken_step(step, loss)) is not None:
                 return Abort(reason, False, step, loss if math.isfinite(loss) else None)
-            # What a resumed training logged before says nothing of this one: it may load its model for minutes.
-            armed = armed or not first_look
-        if stall is not None and silence.look(follower.mark, mark_of(log)) >= stall and armed:
+        if stall is not None and silence.look(follower.mark, mark_of(log)) >= stall and step > before:
             return Abort(f"the trainer has been silent for {stall:g} s", True, step)
-        first_look = False
         time.sleep(interval)
 
 

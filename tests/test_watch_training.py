@@ -296,6 +296,7 @@ def test_loading_a_model_is_no_silence(training, watch):
 
 def test_a_resumed_training_may_load_its_model_in_silence(training, watch):
     training.logged(5, 2.5)
+    (training.folder / "training.started.json").write_text('{"resumed_at": 5}')
     assert watch(*[nothing] * 50, stall=3) is None
     assert watch(*[nothing] * 50, lambda: training.logged(10, 2.5), *[nothing] * 3, stall=3).step == 10
 

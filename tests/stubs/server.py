@@ -9,6 +9,7 @@ The behaviour, its first argument:
     child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
     taken    end at once, for the port is taken            held=K    after K answers tell the test and wait for it
     stubborn serve; deaf to TERM, which it tells the test
+    unapplied answer as the base model does
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import latch
 
 BEHAVIOUR, SIZE = sys.argv[1:3]
+APPLIED = "0" if BEHAVIOUR == "unapplied" else SIZE
 WHAT, _, AFTER = BEHAVIOUR.partition("=")
 # Of ten documents so many are answered wrongly.
 WRONG = {"0": 10, "4": 6, "8": 4, "16": 2}
@@ -36,9 +38,9 @@ counting = threading.Lock()
 def answer(text: str) -> str:
     """Return the label of a document; a wrong answer is none of the labels at size 0, else another one's."""
     label = re.search(r"about ([^:]+):", text)[1]
-    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[SIZE]:
+    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[APPLIED]:
         return label
-    return "I am not sure" if SIZE == "0" else {"Animals": "Plants"}.get(label, "Animals")
+    return "I am not sure" if APPLIED == "0" else {"Animals": "Plants"}.get(label, "Animals")
 
 
 class Handler(BaseHTTPRequestHandler):
