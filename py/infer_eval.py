@@ -28,6 +28,7 @@ from fewshot_sft.evaluation_set import EvaluationSet, Item
 from fewshot_sft.identity import changes, read_record
 from fewshot_sft.inference import GaveUp, Patience, ask_all
 from fewshot_sft.jsonio import sha256_json, write_json
+from fewshot_sft.outcomes import note_reason
 from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
@@ -143,6 +144,7 @@ def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, A
     finally:
         log.close()
     if trouble:
+        note_reason(f"incomplete, {len(log.predictions)} of {len(data.items)} items answered; {trouble}")
         print(
             f"{what}: evaluation incomplete: {len(log.predictions)} of {len(data.items)} items answered, "
             f"{len(data.items) - len(log.predictions)} not; {trouble}. "
