@@ -23,6 +23,7 @@ from typing import Any
 from fewshot_sft import endpoint
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import read_json, write_json
+from fewshot_sft.outcomes import note_reason
 
 READY, NOT_YET, NEVER, DIED, TIME_OUT = range(5)
 
@@ -105,19 +106,16 @@ def main(argv: list[str]) -> int:
         try:
             answer = server.complete(args.served_model, item)
         except Never as error:
-            print(f"not the server that was expected at {args.base_url}: {error}")
-            return NEVER
+            return failed(NEVER, f"not the server that was expected at {args.base_url}: {error}")
         except NotYet as error:
             seconds = time.monotonic() - begin
             if args.pid is not None and not is_alive(args.pid):
-                print(f"the server's process {args.pid} ended after {seconds:.0f} s; last: {error}")
-                return DIED
+                return failed(DIED, f"the server's process {args.pid} ended after {seconds:.0f} s; last: {error}")
             if args.wait is None:
                 print(f"not ready: {error}")
                 return NOT_YET
             if seconds + args.interval > args.wait:
-                print(f"not ready after {seconds:.0f} s; last: {error}")
-                return TIME_OUT
+                return failed(TIME_OUT, f"not ready after {seconds:.0f} s; last: {error}")
             time.sleep(args.interval)
         else:
             seconds = time.monotonic() - begin
@@ -125,6 +123,13 @@ def main(argv: list[str]) -> int:
                 write_json(args.out, {"seconds": round(seconds, 2), "models": server.models(), "answer": answer})
             print(f"ready after {seconds:.1f} s")
             return READY
+
+
+def failed(status: int, why: str) -> int:
+    """Say why the server will not answer, note it in the step's outcome, and return the exit status."""
+    print(why)
+    note_reason(why)
+    return status
 
 
 def first_item(folder: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from fewshot_sft import trainer_output
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.outcomes import note_reason
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
 from fewshot_sft.training_log import ABORTED, STARTED
@@ -182,6 +183,7 @@ def finish(args: argparse.Namespace) -> int:
     }
     write_json(folder / RECORD, {key: value for key, value in record.items() if value is not None})
     if reason is not None:
+        note_reason(reason)
         print(f"size {size}: training failed: {reason} (log: {args.log})", file=sys.stderr)
         return 1
     trainer_output.remove_tokenized(folder)

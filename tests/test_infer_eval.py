@@ -20,12 +20,13 @@ from openai_server import OpenAIServer
 
 import infer_eval
 import probe_server
-from fewshot_sft import endpoint, inference, predictions, weights
+from fewshot_sft import endpoint, inference, predictions, serving, weights
 from fewshot_sft.client import Answer, ChatClient, Refused, Retry, Unanswered
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import sha256_file
 from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
+from fewshot_sft.provenance import versions
 
 PY = Path(__file__).resolve().parents[1] / "py"
 LABELS = ["Physics", "Electricity", "Textiles; Paper"]
@@ -545,7 +546,11 @@ def change_data(sweep: Sweep) -> None:
         (None, ["--backend", "vllm", "--template", "qwen"], "template, backend"),
     ],
 )
-def test_what_decides_the_answers_makes_the_evaluation_anew(finished, server, capsys, change, flags, what):
+def test_what_decides_the_answers_makes_the_evaluation_anew(
+    finished, server, capsys, monkeypatch, change, flags, what
+):
+    # Whether vLLM is installed here is no matter.
+    monkeypatch.setattr(serving, "versions", lambda names: versions([name for name in names if name != "vllm"]))
     mark, record_mark = finished.lines[0]["identity"][:8], finished.record["identity"][:8]
     old = (finished.objs / f"{RUN}.predictions.jsonl").read_bytes()
     if change:
