@@ -91,7 +91,7 @@ _base_is_asked() {
   ((status == TO_BE_ASKED)) || return "$status"
   say "size $1: first the base model is asked, to tell an adapter that is not applied"
   if ! serve 0 "$LOGS_DIR/$(run_name 0).probe.log" --probe "$(probe_file 0)"; then
-    say "size $1: not evaluated, the base model could not be asked; --adapter-check 0 goes without"
+    say_why "size $1: not evaluated, the base model could not be asked; --adapter-check 0 goes without"
     return 1
   fi
   stop_server 0
@@ -109,7 +109,7 @@ serve_and_ask() {
   # Whichever ends first: a server that has died is known at once, not when the evaluator's retries are used up.
   wait -n -p first "$GROUP" "$SERVER" || status=$?
   if [[ $first == "$SERVER" ]]; then
-    say "size $size: the server ended in the middle, with status $status"
+    say_why "size $size: the server ended in the middle, with status $status"
     status=1
   fi
   stop_group "$GROUP" || true

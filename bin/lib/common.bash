@@ -26,7 +26,13 @@ warn() { printf '%s warning: %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 # note_reason TEXT: why the step under way cannot be done, for the summary (outcomes.bash). FEWSHOT_OUTCOME is its file.
 note_reason() {
   [[ -n ${FEWSHOT_OUTCOME-} && $DRY_RUN == 0 ]] || return 0
-  python py/outcome.py --file "$FEWSHOT_OUTCOME" --reason "$1" 2>/dev/null || true
+  python py/outcome.py --note "$1" 2>/dev/null || true
+}
+
+# say_why MESSAGE: say it, and keep it as the reason.
+say_why() {
+  say "$1"
+  note_reason "$1"
 }
 
 # die MESSAGE...: an error that the user can mend; exit 2.

@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 # outcome_file STEP [SIZE]
-outcome_file() { printf '%s/%s%s.json' "$FEWSHOT_OUTCOMES" "${1// /_}" "${2:+-$2}"; }
+outcome_file() { printf '%s/%s%s.json' "$FEWSHOT_OUTCOMES" "${1// /-}" "${2:+-$2}"; }
 
 # outcome STATE STEP [SIZE [ARGUMENT...]]: note it (running, done, skipped, failed). SIZE is '' for a step of all sizes.
 outcome() {

@@ -48,7 +48,7 @@ hold_lock() {
   flock -n 7 && return
   say "$2: another process is at it ($1 is locked); waiting up to $((STOP_TIMEOUT + 30)) s"
   run_child "the wait for $1" flock -w $((STOP_TIMEOUT + 30)) 7 && return
-  say "$2: another process is still at it ($1 is locked); wait for that one, or end it, and run the same command again"
+  say_why "$2: another process is still at it ($1 is locked); wait for that one, or end it, and run the same command again"
   exec 7>&-
   return 1
 }
