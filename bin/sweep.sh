@@ -93,6 +93,8 @@ note_this_night() {
   export FEWSHOT_OUTCOMES=$LOGS_DIR/$SWEEP_NAME.outcomes
   BEGUN=$(date +%s)
   rm -rf -- "$FEWSHOT_OUTCOMES"
+  # After KILL nothing would tell that an earlier night's are not of this one.
+  rm -f -- "$OBJS_DIR/$SWEEP_NAME"/summary.{json,txt}
   mkdir -p -- "$FEWSHOT_OUTCOMES"
   # shellcheck disable=SC2034 # for process.bash
   AT_EXIT=in_the_morning
