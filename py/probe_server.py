@@ -5,7 +5,8 @@
 
 With --probe FILE it then asks the probe set (py/fewshot_sft/probe_set.py says what that is, and how far it can be
 trusted) and keeps the answers in FILE; with --differs-from BASEFILE, which is such a FILE of the base model, an adapter
-that is not applied is caught. --probe-done FILE needs no server: is FILE there, for this model and data?
+that is not applied is caught. --probe-done FILE needs no server: does FILE hold the answers of this base model to this
+data's probe set?
 
 Exit status: 0 it answered; 1 not yet (without --wait); 2 it never will (400, 401, 404, ...: another server, a wrong
 name or key), or wrong arguments; 3 the process --pid has ended; 4 --wait seconds are over, once for the first answer
@@ -199,7 +200,7 @@ def main(argv: list[str]) -> int:
 def probe_answers(
     args: argparse.Namespace, rows: list[dict[str, str]], path: Path, complain: Callable[[str], object] = lambda _: None
 ) -> list[str] | None:
-    """Return the probe set's answers that a file holds, None when they are none of this model and data."""
+    """Return the base model's answers that a file holds, None when they are none of this model and data."""
     identity = probe_set.identity([row["input"] for row in rows], args.model, args.template, args.backend)
     try:
         return probe_set.read_answers(path, identity, len(rows))
@@ -297,7 +298,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         "--probe-done",
         type=Path,
         metavar="FILE",
-        help="no server: exit 0 when FILE has the probe set's answers, else 4",
+        help="no server: exit 0 when FILE is a BASEFILE that can be used, else 4",
     )
     add("--model", help="of the probe set: folder or hub name of the base model that is served")
     add("--template", help="of the probe set: chat template")

@@ -1125,11 +1125,17 @@ def lose_an_answer(sweep: Sweep) -> None:
     path.write_text(json.dumps(record | {"answers": record["answers"][1:]}))
 
 
+def take_an_adapters(sweep: Sweep) -> None:
+    path = sweep.folder / "base.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"differing": 3}))
+
+
 OTHER = "answers of another model, template, backend, version or data"
 NO_BASE = [
     (forget, [], "no such file"),
     (tear, [], "line 14: not valid JSON ("),
     (take_another_file, [], "no answers to a probe set in it"),
+    (take_an_adapters, [], "answers of an adapter, not of the base model"),
     (lose_an_answer, [], OTHER),
     (change_model, [], OTHER),
     (change_data, [], OTHER),

@@ -43,15 +43,17 @@ def identity(questions: list[str], model: str, template: str, backend: str) -> s
 
 
 def read_answers(path: Path, expected: str, count: int) -> list[str]:
-    """Return the ``count`` answers in a file of the identity ``expected``.
+    """Return the base model's ``count`` answers in a file of the identity ``expected``.
 
     Raises:
-        UserError: it is missing, damaged, or of another identity; the message names it.
+        UserError: it is missing, damaged, of an adapter or of another identity; the message names it.
     """
     record = read_json(path)
     answers = record.get("answers") if isinstance(record, dict) and record.get("kind") == KIND else None
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"{path}: no answers to a probe set in it")
+    if "differing" in record:
+        raise UserError(f"{path}: answers of an adapter, not of the base model")
     if record.get("identity") != expected or len(answers) != count:
         raise UserError(f"{path}: answers of another model, template, backend, version or data")
     return answers
