@@ -20,23 +20,25 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fewshot_sft import endpoint, probe_set
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.outcomes import note_reason
+from fewshot_sft.processes import is_alive
+from fewshot_sft.served_prompt import SERVERS, stop_token_ids
 
 READY, NOT_YET, NEVER, DIED, TIME_OUT = range(5)
 NOT_APPLIED, NO_BASE = 6, 7
 NOT_DONE = 4
 
+T = TypeVar("T")
 Messages = list[dict[str, str]]
 
 
@@ -63,8 +65,9 @@ class GaveUp(Exception):
 class Server:
     """An OpenAI-compatible server, asked with the standard library only."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, stop: Sequence[int] = ()) -> None:
         self._base_url = base_url
+        self._stop = {"stop_token_ids": list(stop)} if stop else {}
         self._key = endpoint.api_key()
         # Without proxies for this machine, whatever the environment says.
         proxies = [urllib.request.ProxyHandler({})] if endpoint.is_loopback(base_url) else []
@@ -77,12 +80,21 @@ class Server:
             NotYet: no connection, no reply in time (Late), 408, 429, 5xx, or something that is no completion.
             Never: any other HTTP status.
         """
-        request = {"model": model, "messages": messages, "temperature": 0, "max_tokens": max_tokens}
+        request = {"model": model, "messages": messages, "temperature": 0, "max_tokens": max_tokens, **self._stop}
         found = self._call("chat/completions", timeout, request)
         try:
             return found["choices"][0]["message"]["content"] or ""
         except (TypeError, LookupError):
             raise NotYet(f"the answer is no chat completion: {self._clean(json.dumps(found))}") from None
+
+    def load_adapter(self, name: str, folder: Path, timeout: float) -> None:
+        """Have `vllm serve` load an adapter, to be asked for as model ``name``.
+
+        Raises:
+            NotYet, Never: it could not.
+        """
+        body = {"lora_name": name, "lora_path": str(folder.resolve())}
+        self._call("load_lora_adapter", timeout, body, parse=lambda response: response.read())
 
     def models(self, timeout: float) -> list[str]:
         """Return the names that the server says it serves; none when it does not say."""
@@ -91,13 +103,19 @@ class Server:
         except (NotYet, Never, TypeError, LookupError):
             return []
 
-    def _call(self, path: str, timeout: float, body: dict[str, Any] | None = None) -> Any:
+    def _call(
+        self,
+        path: str,
+        timeout: float,
+        body: dict[str, Any] | None = None,
+        parse: Callable[[Any], Any] = json.load,
+    ) -> Any:
         content = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self._base_url}/{path}", content, headers)
         try:
             with self._opener.open(request, timeout=timeout) as response:
-                return json.load(response)
+                return parse(response)
         except urllib.error.HTTPError as error:
             said = f"HTTP {error.code}: {self._clean(_body(error))}"
             passing = error.code in (408, 429) or error.code >= 500
@@ -124,7 +142,7 @@ class Asker:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
-        self._server = Server(args.base_url)
+        self._server = Server(args.base_url, stop_token_ids(args.chat_template) if args.chat_template else ())
         self._timeout: float = args.timeout
         self.begin()
 
@@ -141,18 +159,31 @@ class Asker:
         """Return the names that the server says it serves; none when it does not say."""
         return self._server.models(self._args.timeout)
 
+    def load_adapter(self, folder: Path) -> None:
+        """Have the server load the adapter under the name that is asked.
+
+        Raises:
+            GaveUp: it does not.
+        """
+        name, server = self._args.served_model, self._server
+        self._until(lambda timeout: server.load_adapter(name, folder, timeout), "not loaded", f"{folder} is refused")
+
     def ask(self, messages: Messages, max_tokens: int, missing: str, refused: str) -> str:
         """Return the answer; ``missing`` and ``refused`` begin the line that says why there is none.
 
         Raises:
             GaveUp: there is none.
         """
+        name, server = self._args.served_model, self._server
+        return self._until(lambda timeout: server.complete(name, messages, max_tokens, timeout), missing, refused)
+
+    def _until(self, call: Callable[[float], T], missing: str, refused: str) -> T:
         args = self._args
         while True:
             left = (args.wait or 0) - self.seconds
             try:
                 timeout = min(self._timeout, max(left, args.timeout))
-                return self._server.complete(args.served_model, messages, max_tokens, timeout)
+                return call(timeout)
             except Never as error:
                 raise GaveUp(NEVER, f"{refused}: {error}") from None
             except NotYet as error:
@@ -179,6 +210,8 @@ def main(argv: list[str]) -> int:
         return NO_BASE
     asker = Asker(args)
     try:
+        if args.load_adapter:
+            asker.load_adapter(args.load_adapter)
         answer = asker.ask(
             [{"role": "system", "content": rows[0]["instruction"]}, {"role": "user", "content": rows[0]["input"]}],
             8,
@@ -201,7 +234,7 @@ def probe_answers(
     args: argparse.Namespace, rows: list[dict[str, str]], path: Path, complain: Callable[[str], object] = lambda _: None
 ) -> list[str] | None:
     """Return the base model's answers that a file holds, None when they are none of this model and data."""
-    identity = probe_set.identity([row["input"] for row in rows], args.model, args.template, args.backend)
+    identity = probe_set.identity([row["input"] for row in rows], args.model, args.template, args.backend, args.server)
     try:
         return probe_set.read_answers(path, identity, len(rows))
     except UserError as error:
@@ -223,7 +256,7 @@ def ask_probe_set(args: argparse.Namespace, asker: Asker, rows: list[dict[str, s
         messages = [{"role": "user", "content": question}]
         answers.append(asker.ask(messages, probe_set.MAX_TOKENS, f"{what} has no answer", f"{what} is refused"))
     count, seconds = len(answers), asker.seconds
-    identity = probe_set.identity(questions, args.model, args.template, args.backend)
+    identity = probe_set.identity(questions, args.model, args.template, args.backend, args.server)
     record = probe_set.record_of(identity, args.served_model, answers, seconds)
     if base is None:
         write_json(args.probe, record)
@@ -252,21 +285,6 @@ def first_items(folder: Path, count: int = probe_set.ITEMS) -> list[dict[str, st
     if not first or not all(isinstance(row, dict) and {"instruction", "input"} <= row.keys() for row in first):
         raise UserError(f"{path}: no items in it; build the data again with bin/build_data.sh")
     return first
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether the process runs; one that has ended and was not waited for (a zombie) does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):  # ended just now, or a system without /proc
-        return not Path("/proc/self/stat").exists()
-    return state not in ("Z", "X")
 
 
 def _body(error: urllib.error.HTTPError) -> str:
@@ -303,6 +321,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--model", help="of the probe set: folder or hub name of the base model that is served")
     add("--template", help="of the probe set: chat template")
     add("--backend", choices=("huggingface", "vllm"), help="of the probe set: inference engine")
+    add("--server", choices=SERVERS, default="llamafactory", help="of the probe set: whose server it is")
+    add("--load-adapter", type=Path, metavar="FOLDER", help="first have `vllm serve` load it as --served-model")
+    add("--chat-template", type=Path, metavar="FILE", help="of py/chat_template.py: what ends an answer")
     args = parser.parse_args(argv)
     if args.differs_from and not args.probe:
         raise UserError("--differs-from: --probe FILE is missing, where the answers that are compared go")

@@ -14,6 +14,8 @@ source "$_lib/process.bash"
 source "$_lib/device.bash"
 # shellcheck source=server.bash
 source "$_lib/server.bash"
+# shellcheck source=one_server.bash
+source "$_lib/one_server.bash"
 # shellcheck source=outcomes.bash
 source "$_lib/outcomes.bash"
 # shellcheck source=sizes.bash

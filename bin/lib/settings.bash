@@ -44,10 +44,12 @@ SETTINGS=(
   'TRAIN_JOBS|int|1|sizes that are trained at the same time'
   'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
   'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
+  'SERVER|choice:llamafactory,vllm|llamafactory|llamafactory: one `llamafactory-cli api` a size; vllm: one `vllm serve` for all (GPU)'
   'BACKEND|choice:vllm,huggingface|vllm|inference engine behind llamafactory-cli api'
   'API_PORT|port|8000|first port to try on 127.0.0.1'
-  'SERVER_ARGS|words||further arguments of llamafactory-cli api'
-  'CONCURRENCY|int|16|requests in flight'
+  'SERVER_ARGS|words||further arguments of the server'
+  'CONCURRENCY|auto_int|auto|requests in flight; auto: as many as make it faster'
+  'CONSTRAIN|bool|0|1: with SERVER=vllm ask again with only the labels as possible answers; a second score beside the free one'
   'MAX_TOKENS|int|64|longest answer, in tokens'
   'REQUEST_TIMEOUT|int|120|seconds to wait for one answer'
   'READY_TIMEOUT|int|900|seconds to wait for the server'
@@ -210,6 +212,7 @@ _set() {
     ;;
   int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
   int0) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number" ;;
+  auto_int) [[ $value == auto || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be auto, or a whole number above 0" ;;
   port) [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] || die "$where is '$value'; it must be a port, 1 to 65535" ;;
   count) [[ -z $value || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
   number) [[ $value =~ ^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$ ]] || die "$where is '$value'; it must be a number" ;;
@@ -258,6 +261,8 @@ _derive() {
   MODEL=${MODEL/#@saves/$SAVES_DIR}
   stem=${MODEL%/}
   stem=${stem##*/}
+  [[ $SERVER != vllm || $BACKEND == vllm ]] || die "SERVER=vllm and BACKEND=$BACKEND contradict each other; vllm serve has one engine"
+  ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   : "${MODEL_NAME:=${stem//[[:space:]]/_}}"
   if [[ -n $TRAIN_FILE ]]; then
     data=${TRAIN_FILE##*/}

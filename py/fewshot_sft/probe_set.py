@@ -30,7 +30,7 @@ MAX_TOKENS = 48
 KIND = "probe answers"
 
 
-def identity(questions: list[str], model: str, template: str, backend: str) -> str:
+def identity(questions: list[str], model: str, template: str, backend: str, server: str) -> str:
     """Return what the base model's answers depend on; an adapter's have the same, to be compared with them.
 
     Raises:
@@ -39,7 +39,7 @@ def identity(questions: list[str], model: str, template: str, backend: str) -> s
     from .serving import what_serves  # imports that a probe of the server alone does not need
 
     asked = {"questions": questions, "max_tokens": MAX_TOKENS, "temperature": 0}
-    return sha256_json(asked | what_serves(model, template, backend))
+    return sha256_json(asked | what_serves(model, template, backend, server))
 
 
 def read_answers(path: Path, expected: str, count: int) -> list[str]:

@@ -10,8 +10,8 @@ from .weights import model_identity
 SERVING_PACKAGES = ("llamafactory", "transformers", "peft", "torch")
 
 
-def what_serves(model: str, template: str, backend: str) -> dict[str, Any]:
-    """Return the parts of an identity that the server stands for: model, template, backend and their versions.
+def what_serves(model: str, template: str, backend: str, server: str = "llamafactory") -> dict[str, Any]:
+    """Return the parts of an identity that the server stands for: model, template, backend, server and their versions.
 
     Raises:
         UserError: there is no such model.
@@ -22,5 +22,6 @@ def what_serves(model: str, template: str, backend: str) -> dict[str, Any]:
         "model": model_identity(model),
         "template": template,
         "backend": backend,
+        "server": server,
         "versions": {package: installed[package] for package in packages if package in installed},
     }
