@@ -5,7 +5,9 @@
         --model saves/tiny/base --adapter saves/tiny/lora/tiny-llm_train_100
 
 Answers are kept in objs/<run>.predictions.jsonl as they arrive; run the same command again to go on after an
-interruption. objs/<run>.json is written last, and only when every item has an answer.
+interruption. objs/<run>.json is written last, and only when every item has an answer. With --constrain every item
+is asked a second time, for one of the labels and nothing else; those answers are kept in
+objs/<run>.constrained.predictions.jsonl, and their score is added to the record beside the free one.
 Exit status: 0 done (or done before), 1 incomplete because of the server, 2 something for the user to mend,
 4 (only with --only-check or --plan, which need no server) there is something to evaluate.
 """
@@ -19,8 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft import endpoint, evaluation_set, notebook_pickle, predictions
-from fewshot_sft.client import Answer, ChatClient, Refused, Retry
+from fewshot_sft import endpoint, evaluation_set, metrics, notebook_pickle, predictions
+from fewshot_sft.askers import Askers
+from fewshot_sft.client import Answer, ClientSettings, Refused, Retry
+from fewshot_sft.concurrency import Adaptive, Fixed, Pace
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one
 from fewshot_sft.evaluation_record import findings, summary
@@ -33,6 +37,7 @@ from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
 from fewshot_sft.replaced import set_aside
+from fewshot_sft.served_prompt import SERVERS, stop_token_ids
 from fewshot_sft.serving import what_serves
 from fewshot_sft.weights import adapter_identity
 
@@ -85,10 +90,15 @@ def what_decides(args: argparse.Namespace, data: EvaluationSet) -> dict[str, Any
     return {
         "items": data.identity,
         "adapter": adapter_identity(args.adapter) if args.adapter else None,
-        **what_serves(args.model, args.template, args.backend),
+        **what_serves(args.model, args.template, args.backend, args.server),
         "max_tokens": args.max_tokens,
         "temperature": 0,
     }
+
+
+def what_decides_constrained(data: EvaluationSet, decides: dict[str, Any]) -> dict[str, Any]:
+    """Return what the answers of --constrain depend on."""
+    return decides | {"choice": data.labels}
 
 
 def identity_of_result(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any]) -> str:
@@ -110,34 +120,92 @@ def why_asked(
     args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles
 ) -> str | None:
     """Return None when this evaluation is there, whole, else why it is made ("" when there is nothing yet)."""
-    stored = predictions.read(files.predictions)
-    if args.force:
-        return "--force" if files.record.exists() or files.predictions.exists() else ""
-    if not stored.is_of(sha256_json(decides)):
-        return changes((stored.header or {}).get("decides"), decides) if files.predictions.exists() else ""
-    if stored.damaged or len(stored.predictions) < len(data.items):
-        return f"{len(stored.predictions)} of {len(data.items)} items have an answer"
+    why = why_free_asked(args, data, decides, files)
+    if why is not None or not args.constrain:
+        return why
+    decides = what_decides_constrained(data, decides)
+    why = why_answers_asked(args, data, decides, files.constrained)
+    if why is None:
+        found = read_record(files.record).get("constrained")
+        done = isinstance(found, dict) and found.get("identity") == identity_of_result(args, data, decides)
+        why = None if done else "all items have an answer, to be scored"
+    if why is None:
+        return None
+    return f"constrained: {why}" if why else "constrained answers"
+
+
+def why_free_asked(
+    args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles
+) -> str | None:
+    """Return the same of the evaluation without --constrain."""
+    if args.force and files.record.exists():
+        return "--force"
+    why = why_answers_asked(args, data, decides, files.predictions)
+    if why is not None:
+        return why
     if not files.pickle.exists() or identity_of(files.record) != identity_of_result(args, data, decides):
         return "all items have an answer, to be scored"
+    return None
+
+
+def why_answers_asked(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], path: Path) -> str | None:
+    """Return None when a predictions file is whole and of these questions, else why they are asked."""
+    if args.force:
+        return "--force" if path.exists() else ""
+    stored = predictions.read(path)
+    if not stored.is_of(sha256_json(decides)):
+        return changes((stored.header or {}).get("decides"), decides) if path.exists() else ""
+    if stored.damaged or len(stored.predictions) < len(data.items):
+        return f"{len(stored.predictions)} of {len(data.items)} items have an answer"
     return None
 
 
 def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, Any], files: EvaluationFiles) -> int:
     """Ask what has no answer yet, then score and write the results; the caller holds the lock."""
     what = f"size {args.size}"
+    if why_free_asked(args, data, decides, files) is not None:
+        if files.record.exists():  # beside an evaluation under way it would pass for its result
+            set_aside([files.record, files.pickle], identity_of(files.record), "to be made anew")
+        found = answers_to(args, data, decides, files.predictions, what)
+        if found is None:
+            return EXIT_INCOMPLETE
+        log, timings = found
+        rest = {"timings": timings, "identity": identity_of_result(args, data, decides)}
+        write_results(args, data, log, files, rest)
+    if args.constrain:
+        decides = what_decides_constrained(data, decides)
+        found = answers_to(args, data, decides, files.constrained, f"{what}, constrained", data.labels)
+        if found is None:
+            return EXIT_INCOMPLETE
+        log, timings = found
+        rest = {"timings": timings, "identity": identity_of_result(args, data, decides)}
+        add_constrained(args, data, log, files, rest)
+    return 0
+
+
+def answers_to(
+    args: argparse.Namespace,
+    data: EvaluationSet,
+    decides: dict[str, Any],
+    path: Path,
+    what: str,
+    choices: list[str] | None = None,
+) -> tuple[PredictionLog, dict[str, Any]] | None:
+    """Ask what has no answer in a predictions file yet.
+
+    Returns the file and how long it took; None when there are items left without an answer, after saying so.
+    """
     asked = sha256_json(decides)
-    stored = predictions.read(files.predictions)
-    if files.record.exists():  # beside an evaluation under way it would pass for its result
-        set_aside([files.record, files.pickle], identity_of(files.record), "to be made anew")
+    stored = predictions.read(path)
     if args.force or not stored.is_of(asked):
         before = stored.header or {}
-        set_aside([files.predictions], before.get("identity"), _why(args.force, before.get("decides"), decides))
-    log = PredictionLog(files.predictions, {"schema": 1, "identity": asked, "run": args.run, "decides": decides})
+        set_aside([path], before.get("identity"), _why(args.force, before.get("decides"), decides))
+    log = PredictionLog(path, {"schema": 1, "identity": asked, "run": args.run, "decides": decides})
     if log.damaged:
-        print(f"{what}: dropped {log.damaged} damaged line(s) of {files.predictions}", file=sys.stderr)
+        print(f"{what}: dropped {log.damaged} damaged line(s) of {path}", file=sys.stderr)
     started, resumed = now(), len(log.predictions)
     try:
-        seconds, trouble = ask_missing(args, data, log, what)
+        measured, trouble = ask_missing(args, data, log, what, choices)
     finally:
         log.close()
     if trouble:
@@ -145,41 +213,41 @@ def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, A
         print(
             f"{what}: evaluation incomplete: {len(log.predictions)} of {len(data.items)} items answered, "
             f"{len(data.items) - len(log.predictions)} not; {trouble}. "
-            f"The answers are kept in {files.predictions}; run the same command again to go on",
+            f"The answers are kept in {path}; run the same command again to go on",
             file=sys.stderr,
         )
-        return EXIT_INCOMPLETE
+        return None
     answered = len(log.predictions) - resumed
-    timings: dict[str, Any] = {"started": started, "finished": now(), "answered": answered, "resumed": resumed}
-    if answered:
-        timings |= {"seconds": round(seconds, 3), "items_per_second": round(answered / seconds, 2)}
-    write_results(args, data, log, files, {"timings": timings, "identity": identity_of_result(args, data, decides)})
-    return 0
+    return log, {"started": started, "finished": now(), "answered": answered, "resumed": resumed, **measured}
 
 
-def ask_missing(args: argparse.Namespace, data: EvaluationSet, log: PredictionLog, what: str) -> tuple[float, str]:
+def ask_missing(
+    args: argparse.Namespace, data: EvaluationSet, log: PredictionLog, what: str, choices: list[str] | None
+) -> tuple[dict[str, Any], str]:
     """Ask the items that ``log`` has no answer to.
 
-    Returns the seconds that it took, and what went wrong with the server ("" when all items have an answer).
+    Returns what was measured, and what went wrong with the server ("" when all items have an answer).
 
     Raises:
         UserError: the server refuses for good.
     """
     missing = [(index, item) for index, item in enumerate(data.items) if index not in log.predictions]
     if not missing:
-        return 0.0, ""
-    client = ChatClient(
+        return {}, ""
+    settings = ClientSettings(
         args.base_url,
         args.served_model,
-        endpoint.api_key(),
-        max_tokens=args.max_tokens,
-        timeout=args.request_timeout,
-        retry=Retry(args.max_retries, args.retry_wait),
+        args.max_tokens,
+        args.request_timeout,
+        Retry(args.max_retries, args.retry_wait),
+        tuple(choices) if choices is not None else None,
+        tuple(stop_token_ids(args.chat_template)) if args.chat_template else (),
     )
+    adaptive = args.concurrency == "auto"
+    pace: Pace = Adaptive(args.request_timeout) if adaptive else Fixed(args.concurrency)
+    processes = None if args.processes == "auto" else args.processes
     progress = Progress(what, len(data.items), len(log.predictions), args.progress_seconds)
-
-    async def ask(item: Item) -> Answer:
-        return await client.ask(item.instruction, item.input)
+    measured: dict[str, Any] = {}
 
     def keep(index: int, answer: Answer) -> None:
         log.append(Prediction(index, answer.text, data.items[index].output, answer.seconds, answer.cut))
@@ -187,10 +255,21 @@ def ask_missing(args: argparse.Namespace, data: EvaluationSet, log: PredictionLo
 
     async def ask_them() -> list[tuple[int, str]]:
         patience = Patience(stall=args.stall_seconds)
-        try:
-            return await ask_all(missing, ask, keep, args.concurrency, patience, progress.tick)
-        finally:
-            await client.close()
+        askers = Askers(
+            settings, endpoint.api_key(), pace, items=len(missing), processes=processes, idle=metrics.prepare
+        )
+
+        async def ask(item: Item) -> Answer:
+            return await askers.ask(item.instruction, item.input)
+
+        def tick() -> None:
+            progress.tick()
+            askers.tick()
+
+        async with askers:
+            failures = await ask_all(missing, ask, keep, pace, patience, tick)
+        measured["processes"] = askers.processes
+        return failures
 
     begin = time.monotonic()
     trouble = ""
@@ -207,7 +286,11 @@ def ask_missing(args: argparse.Namespace, data: EvaluationSet, log: PredictionLo
         ) from None
     finally:
         progress.close()
-    return time.monotonic() - begin, trouble
+    seconds = time.monotonic() - begin
+    measured |= {"seconds": round(seconds, 3), "items_per_second": round(len(missing) / seconds, 2)}
+    if adaptive:
+        measured["highest_concurrency"] = pace.highest
+    return measured, trouble
 
 
 def write_results(
@@ -227,6 +310,7 @@ def write_results(
         "temperature": 0,
         "max_tokens": args.max_tokens,
         "concurrency": args.concurrency,
+        "processes": args.processes,
         "request_timeout": args.request_timeout,
         "max_retries": args.max_retries,
     }
@@ -240,6 +324,7 @@ def write_results(
         "model": args.model,
         "adapter": str(args.adapter) if args.adapter else None,
         "template": args.template,
+        "server": args.server,
         "backend": args.backend,
         **result,
         "predictions": str(files.predictions),
@@ -251,6 +336,20 @@ def write_results(
     write_json(files.record, _measured(record))
     for line in summary(result):
         print(f"size {args.size}: {line}")
+
+
+def add_constrained(
+    args: argparse.Namespace, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]
+) -> None:
+    """Score the answers of --constrain and add them to the record, which is there."""
+    found = [log.predictions[index] for index in range(len(data.items))]
+    answers, truth = [each.pred for each in found], [item.output for item in data.items]
+    result = findings(answers, truth, data.labels, sum(each.cut for each in found), args.seed)
+    constrained = {key: result[key] for key in ("metrics", "counts", "confusion")}
+    record = read_record(files.record) | {"constrained": constrained | {"predictions": str(files.constrained)} | rest}
+    write_json(files.record, record)
+    for line in summary(result):
+        print(f"size {args.size}, constrained to the labels: {line}")
 
 
 def _measured(fields: dict[str, Any]) -> dict[str, Any]:
@@ -284,9 +383,23 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--model", required=True, help="folder (or hub name) of the base model that is served")
     add("--adapter", type=Path, help="folder of the LoRA adapter that is served; none for size 0")
     add("--template", required=True)
-    add("--backend", choices=("huggingface", "vllm"), default="huggingface")
+    add("--server", choices=SERVERS, default="llamafactory", help="the program that serves (default: llamafactory)")
+    add("--backend", choices=("huggingface", "vllm"), default="huggingface", help="its engine; of --server vllm: vllm")
+    add("--chat-template", type=Path, help="that --server vllm was given; its record tells what ends an answer")
+    add("--constrain", action="store_true", help="ask everything a second time, for a label and nothing else")
     add("--objs", type=Path, default=PROJECT / "objs")
-    add("--concurrency", type=int, default=16, help="requests under way at once (default: 16)")
+    add(
+        "--concurrency",
+        type=_number_or_auto,
+        default=16,
+        help="requests under way at once; auto: as many as make the server answer faster (default: 16)",
+    )
+    add(
+        "--processes",
+        type=_number_or_auto,
+        default="auto",
+        help="that ask; auto: this one, and when it is the bottleneck up to 4 others (default: auto)",
+    )
     add("--max-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
     add("--request-timeout", type=float, default=120, help="seconds for one request (default: 120)")
     add("--max-retries", type=int, default=5, help="for each item (default: 5)")
@@ -299,14 +412,26 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--only-check", action="store_true", help="ask nothing: exit 0 when all is evaluated, 4 when there is work")
     add("--plan", action="store_true", help="as --only-check; print what would be done and why")
     args = parser.parse_args(argv)
-    least = {"size": 0, "concurrency": 1, "max_tokens": 1, "max_retries": 0, "limit": 1, "retry_wait": 0}
+    least = {
+        "size": 0,
+        "concurrency": 1,
+        "processes": 1,
+        "max_tokens": 1,
+        "max_retries": 0,
+        "limit": 1,
+        "retry_wait": 0,
+    }
     for name, minimum in least.items():
         value = getattr(args, name)
-        if value is not None and value < minimum:
+        if isinstance(value, int | float) and value < minimum:
             raise UserError(f"--{name.replace('_', '-')} {value}: {minimum} is the least")
     for name in ("request_timeout", "stall_seconds", "progress_seconds"):
         if not getattr(args, name) > 0:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name):g}: more than 0 seconds is needed")
+    if args.server == "vllm":
+        args.backend = "vllm"
+    elif args.constrain:
+        raise UserError("--constrain: only vLLM's own server can constrain answers; use it with SERVER=vllm")
     if args.base_url:
         args.base_url = endpoint.check_url(args.base_url)
     elif not (args.only_check or args.plan):
@@ -318,6 +443,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     if args.size and not args.adapter:
         raise UserError(f"--adapter is missing: size {args.size} is a trained one (only size 0 has none)")
     return args
+
+
+def _number_or_auto(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import infer_eval
 import probe_server
 from fewshot_sft import endpoint, inference, predictions, serving, weights
 from fewshot_sft.client import Answer, ChatClient, Refused, Retry, Unanswered
+from fewshot_sft.concurrency import Fixed
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import sha256_file
 from fewshot_sft.predictions import Prediction, PredictionLog
@@ -797,7 +798,7 @@ def test_a_failing_item_among_good_ones_does_not_end_the_evaluation():
         return Answer(str(item), False, 0.0)
 
     failures = asyncio.run(
-        inference.ask_all(enumerate(range(40)), ask, lambda index, answer: answers.append(index), concurrency=1)
+        inference.ask_all(enumerate(range(40)), ask, lambda index, answer: answers.append(index), Fixed(1))
     )
 
     assert [index for index, _ in failures] == list(range(1, 40, 2))
@@ -819,7 +820,7 @@ def test_an_error_ends_all_requests_and_comes_out_as_it_is(error):
         raise AssertionError("unreachable")
 
     with pytest.raises(type(error)):
-        asyncio.run(inference.ask_all(enumerate(range(9)), ask, lambda *_: None, concurrency=4))
+        asyncio.run(inference.ask_all(enumerate(range(9)), ask, lambda *_: None, Fixed(4)))
 
     assert sorted(ended) == [0, 1, 2]
 

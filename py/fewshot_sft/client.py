@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .endpoint import hide_key, is_loopback
 
 # Besides 5xx: the server says itself that a later try may succeed.
 PASSING_STATUS = (408, 429)
+# With these a server says that it has too much to do.
+OVERLOADED_STATUS = (429, 503)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,41 @@ class Answer:
     text: str
     cut: bool
     seconds: float
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """What a :class:`ChatClient` is made of, but for the key; its meaning is told there."""
+
+    base_url: str
+    model: str
+    max_tokens: int
+    timeout: float
+    retry: Retry
+    choices: tuple[str, ...] | None = None
+    stop_token_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> ClientSettings:
+        """Make settings of what ``dataclasses.asdict`` made of some, by way of JSON."""
+        choices = fields["choices"]
+        retry, choices = Retry(**fields["retry"]), tuple(choices) if choices is not None else None
+        stop = tuple(fields["stop_token_ids"])
+        return cls(**(fields | {"retry": retry, "choices": choices, "stop_token_ids": stop}))
+
+    def client(self, api_key: str, overloaded: Callable[[float], None]) -> ChatClient:
+        """Return a client."""
+        return ChatClient(
+            self.base_url,
+            self.model,
+            api_key,
+            max_tokens=self.max_tokens,
+            timeout=self.timeout,
+            retry=self.retry,
+            choices=self.choices,
+            stop_token_ids=self.stop_token_ids,
+            overloaded=overloaded,
+        )
 
 
 class Refused(Exception):
@@ -50,7 +89,24 @@ class ChatClient:
         max_tokens: int,
         timeout: float,
         retry: Retry | None = None,
+        choices: Sequence[str] | None = None,
+        stop_token_ids: Sequence[int] = (),
+        overloaded: Callable[[float], None] = lambda began: None,
     ) -> None:
+        """Make the client.
+
+        Args:
+            base_url: for example ``http://127.0.0.1:8000/v1``.
+            model: the name that the server knows the model by.
+            api_key: sent with every request.
+            max_tokens: of an answer.
+            timeout: seconds for one try.
+            retry: how often and when to ask again.
+            choices: the only answers that the server lets the model give (vLLM's structured outputs).
+            stop_token_ids: that end an answer, besides the tokenizer's own end.
+            overloaded: called with the ``time.monotonic()`` at which a try began, when it ended with 429, 503 or in
+                no time.
+        """
         # 2 s of imports, which a command that only skips finished work does not need.
         import openai
         from langchain_openai import ChatOpenAI
@@ -58,17 +114,25 @@ class ChatClient:
         self._key = api_key
         self._timeout = timeout
         self._retry = retry or Retry()
+        self._overloaded = overloaded
         # An http client of our own decides about proxies: `trust_env` reads HTTP_PROXY and the like, which a local
         # server must not be asked through, whatever NO_PROXY says.
         environment = not is_loopback(base_url)
-        self._http = openai.DefaultAsyncHttpxClient(trust_env=environment)
+        # On aiohttp: httpx's own pool looks at all its connections for every request, which at 64 of them took a
+        # third of the client's CPU time, and more with each further one.
+        self._http = openai.DefaultAioHttpClient(trust_env=environment)
+        # ChatOpenAI sends its own max_tokens as max_completion_tokens, which LLaMA-Factory's server ignores.
+        extra: dict[str, Any] = {"max_tokens": max_tokens}
+        if choices is not None:
+            extra["structured_outputs"] = {"choice": list(choices)}
+        if stop_token_ids:
+            extra["stop_token_ids"] = list(stop_token_ids)
         self._chat = ChatOpenAI(
             base_url=base_url,
             model=model,
             api_key=api_key,
             temperature=0,
-            # ChatOpenAI sends its own max_tokens as max_completion_tokens, which LLaMA-Factory's server ignores.
-            extra_body={"max_tokens": max_tokens},
+            extra_body=extra,
             timeout=timeout,
             max_retries=0,
             use_responses_api=False,
@@ -105,8 +169,13 @@ class ChatClient:
     async def _ask_once(self, system: str, human: str) -> Answer:
         begin = time.monotonic()
         # ChatOpenAI's timeout is per read: a server that sends a byte now and then would never reach it.
-        async with asyncio.timeout(self._timeout):
-            message = await self._chat.ainvoke([("system", system), ("human", human)])
+        try:
+            async with asyncio.timeout(self._timeout):
+                message = await self._chat.ainvoke([("system", system), ("human", human)])
+        except Exception as error:
+            if _status(error) in OVERLOADED_STATUS or _is_timeout(error):
+                self._overloaded(begin)
+            raise
         if not isinstance(message.content, str):
             raise TypeError(f"the answer is no text: {message.content!r}")
         cut = message.response_metadata.get("finish_reason") == "length"
@@ -117,7 +186,7 @@ class ChatClient:
 
         if (status := _status(error)) is not None:
             return f"HTTP {status}: {_excerpt(error) or 'no text'}"
-        if isinstance(error, (TimeoutError, openai.APITimeoutError)):
+        if _is_timeout(error):
             return f"no answer within {self._timeout:g} s"
         if isinstance(error, openai.APIConnectionError):
             return f"no connection, or it broke: {_root(error)}"
@@ -146,6 +215,14 @@ def _excerpt(error: Exception) -> str:
         return error.response.text[:200]  # type: ignore[attr-defined]
     except Exception:  # no response, or one whose body never came
         return ""
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether there was no answer in time; openai's APITimeoutError may be any broken connection below aiohttp."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TimeoutError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _root(error: BaseException) -> str:

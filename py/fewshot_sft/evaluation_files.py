@@ -19,14 +19,15 @@ class EvaluationFiles:
     record: Path  # the mark of a complete evaluation
     pickle: Path  # for the seed's notebook
     predictions: Path  # the answers, kept as they arrive
+    constrained: Path  # the same of --constrain
     lock: Path  # held by the process that evaluates; stays, empty
 
     @classmethod
     def of(cls, folder: Path, run: str, split: str) -> EvaluationFiles:
         """Return the files of a run's evaluation on a split; those of the test split have the run's bare name."""
         stem = run if split == "test" else f"{run}.{split}"
-        record, pickle, predictions = (folder / f"{stem}.{end}" for end in ("json", "pkl", "predictions.jsonl"))
-        return cls(record, pickle, predictions, folder / f".{stem}.lock")
+        ends = ("json", "pkl", "predictions.jsonl", "constrained.predictions.jsonl")
+        return cls(*(folder / f"{stem}.{end}" for end in ends), folder / f".{stem}.lock")
 
 
 @contextmanager

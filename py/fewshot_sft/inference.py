@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from .client import Answer, Refused, Unanswered
+from .concurrency import Pace
 
 Item = TypeVar("Item")
 
@@ -33,11 +35,11 @@ async def ask_all(
     items: Iterable[tuple[int, Item]],
     ask: Callable[[Item], Awaitable[Answer]],
     answered: Callable[[int, Answer], None],
-    concurrency: int,
+    pace: Pace,
     patience: Patience | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> list[tuple[int, str]]:
-    """Ask every item, ``concurrency`` at a time, and call ``answered`` as each answer comes.
+    """Ask every item, as many at a time as ``pace`` says, and call ``answered`` as each answer comes.
 
     ``tick`` is called about once a second, whether answers come or not. Returns the ``(index, reason)`` of the items
     that got no answer.
@@ -48,27 +50,37 @@ async def ask_all(
         Whatever ``answered`` raises. In every case no request is left under way.
     """
     patience = patience or Patience()
-    queue = iter(items)
+    queue = deque(items)
     failures: list[tuple[int, str]] = []
     in_a_row = 0
     last = time.monotonic()
+    running = 0  # workers; each has one request under way
 
     async def worker() -> None:
+        nonlocal running
+        try:
+            while queue and running <= pace.limit:
+                await one(*queue.popleft())
+        finally:
+            running -= 1
+
+    async def one(index: int, item: Item) -> None:
         nonlocal in_a_row, last
-        for index, item in queue:
-            try:
-                answer = await ask(item)
-            except Refused as error:
-                raise Refused(f"item {index}: {error}") from error
-            except Unanswered as error:
-                failures.append((index, str(error)))
-                in_a_row += 1
-                if in_a_row >= patience.in_a_row:
-                    raise GaveUp(f"{in_a_row} items in a row got no answer; the last: item {index}: {error}") from error
-            else:
-                in_a_row = 0
-                last = time.monotonic()
-                answered(index, answer)
+        try:
+            answer = await ask(item)
+        except Refused as error:
+            raise Refused(f"item {index}: {error}") from error
+        except Unanswered as error:
+            failures.append((index, str(error)))
+            in_a_row += 1
+            if in_a_row >= patience.in_a_row:
+                raise GaveUp(f"{in_a_row} items in a row got no answer; the last: item {index}: {error}") from error
+        else:
+            in_a_row = 0
+            last = time.monotonic()
+            answered(index, answer)
+            pace.answered(last, running - 1)
+            employ()
 
     async def watch() -> None:
         while True:
@@ -77,15 +89,17 @@ async def ask_all(
             if time.monotonic() - last >= patience.stall:
                 raise GaveUp(f"no answer to anything for {patience.stall:g} s: the server hangs")
 
-    async def work() -> None:
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(concurrency):
-                workers.create_task(worker())
+    def employ() -> None:
+        nonlocal running
+        while queue and running < pace.limit:
+            running += 1
+            workers.create_task(worker())
 
     try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(watch())
-            await work()
+            async with asyncio.TaskGroup() as workers:
+                employ()
             watching.cancel()
     except BaseExceptionGroup as group_error:
         raise _first(group_error) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,7 @@ from typing import Any
 METRICS = ("accuracy", "precision", "recall", "f1")
 # Not `evaluate.load("f1")`: that fetches code from a hub. These compute with scikit-learn as the hub's own do.
 MODULES = Path(__file__).resolve().parents[1] / "metrics"
+_LOADING = threading.Lock()
 
 
 def compute(predictions: Sequence[int], references: Sequence[int], classes: Sequence[int] | None = None) -> dict:
@@ -22,11 +25,19 @@ def compute(predictions: Sequence[int], references: Sequence[int], classes: Sequ
     that occur in either list). A class never predicted has precision 0, one without references recall 0.
     """
     found: dict[str, float] = {}
-    for name, module in _load().items():
+    with _LOADING:
+        modules = _load()
+    for name, module in modules.items():
         # 0 is scikit-learn's own value for such a class; saying it only leaves out the warning.
         options = {} if name == "accuracy" else {"average": "macro", "labels": classes, "zero_division": 0}
         found |= module.compute(predictions=predictions, references=references, **options)
     return found
+
+
+def prepare() -> None:
+    """Load what :func:`compute` needs, 2 s of imports; for a thread, while the process waits for something else."""
+    with contextlib.suppress(Exception), _LOADING:  # compute() will say it
+        _load()
 
 
 @functools.cache
