@@ -5,11 +5,11 @@
 ARG BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
 FROM ${BASE_IMAGE}
 
-# gcc and the Python headers: Triton compiles its launchers at run time. The font: labels may be Chinese.
+# curl: for ON_FINISH. gcc and the Python headers: Triton compiles its launchers at run time. The font: labels may be Chinese.
 RUN set -eux; \
     apt-get update; \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        ca-certificates fonts-wqy-microhei g++ gcc git libc6-dev python3 python3-dev python3-venv; \
+        ca-certificates curl fonts-wqy-microhei g++ gcc git libc6-dev python3 python3-dev python3-venv; \
     rm -rf /var/lib/apt/lists/*; \
     gcc --version; python3 -c 'import sysconfig, os; assert os.path.exists(sysconfig.get_path("include") + "/Python.h")'
 

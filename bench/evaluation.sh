@@ -19,8 +19,7 @@ main() {
   for each in "${SIZES[@]}"; do ((each <= size)) || size=$each; done
   run=$(run_name "$size")
   work=$(mktemp -d)
-  FEWSHOT_API_KEY=$(new_api_key)
-  export FEWSHOT_API_KEY
+  new_api_key
   start_server "$size" "$work/server.log"
   url=http://127.0.0.1:$PORT/v1
   python py/probe_server.py --base-url "$url" --served-model "$run" --data "$DATA_DIR" --wait "$READY_TIMEOUT" \

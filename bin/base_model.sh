@@ -17,7 +17,7 @@ SCRIPT_FLAGS=(--dry-run)
 
 main() {
   begin_script "$0" "$@"
-  local base=$SAVES_DIR/tiny/base log=$LOGS_DIR/tiny.base.log status=0 begun=$SECONDS
+  local base=$SAVES_DIR/tiny/base log=$LOGS_DIR/tiny.base.log status=0 begun
   ensure_folder "$LOGS_DIR"
   ensure_folder "$SAVES_DIR"
   DEVICE=cpu choose_device
@@ -48,7 +48,12 @@ main() {
   ((FORCE == 0)) || force=(--force)
   local do=prepare
   ((DRY_RUN == 0)) || do=plan
-  python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" "${force[@]}" -- "${command[@]}" || status=$?
+  if ((DRY_RUN == 0)); then
+    mkdir -p -- "$SAVES_DIR/tiny"
+    hold_lock "$SAVES_DIR/tiny/.base.lock" "base model" || exit 1
+  fi
+  begun=$SECONDS
+  run_child "the look at the base model" python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" "${force[@]}" -- "${command[@]}" || status=$?
   ((status != 3)) || return 0
   ((status == 0)) || exit "$status"
   if ((DRY_RUN)); then
@@ -62,7 +67,7 @@ main() {
     show_tail "$log"
     exit 1
   }
-  python py/build_base.py finish --base "$base" --seconds $((SECONDS - begun)) --log "$log"
+  run_child "the check of the base model" python py/build_base.py finish --base "$base" --seconds $((SECONDS - begun)) --log "$log"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -7,6 +7,9 @@
 # completion, asks it every example of the split through LangChain (py/infer_eval.py), ends it, and verifies that
 # nothing is left. With --with-base the base model is evaluated too, as size 0.
 #
+# The base model and each adapter are asked a few texts without the instruction first: an adapter whose answers equal the
+# base model's is not applied, and its size fails (--adapter-check 0: without).
+#
 # Results go to objs/<run>.json and objs/<run>.pkl, answers as they arrive to objs/<run>.predictions.jsonl, logs to
 # logs/<run>.server.log and logs/<run>.eval.log. A size that is evaluated already is skipped; an interrupted one goes
 # on with the examples that have no answer yet. A size that fails does not stop the others.
@@ -19,7 +22,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
 AGAIN=5 # serve_and_ask: a new server may do better
 
-SCRIPT_FLAGS=(--dry-run)
+SCRIPT_FLAGS=(--dry-run --worker)
 
 # plan_evaluation SIZE: what evaluate_size would do. The server and the evaluator share a random key, new for each
 # server, by way of the environment (API_KEY, FEWSHOT_API_KEY).
@@ -38,15 +41,25 @@ plan_evaluation() {
 
 # evaluate_size SIZE: returns 0 when the size is evaluated, now or before.
 evaluate_size() {
-  local size=$1 status=0 restarts=0 FORCE=$FORCE
+  local size=$1 status=0
   if ((DRY_RUN)); then
     plan_evaluation "$size"
     return
   fi
+  begin_outcome evaluation "$size" --log "$LOGS_DIR/$(run_name "$size").server.log"
+  _evaluate_size "$size" || status=$?
+  end_outcome "$status" evaluation "$size"
+  return $((status == DONE_BEFORE ? 0 : status))
+}
+DONE_BEFORE=3
+
+_evaluate_size() {
+  local size=$1 status=0 restarts=0 FORCE=$FORCE
   evaluator_command "$size"
-  "${EVALUATOR[@]}" --only-check || status=$?
-  ((status != 0)) || return 0
+  run_child "the look at size $size" "${EVALUATOR[@]}" --only-check || status=$?
+  ((status != 0)) || return "$DONE_BEFORE"
   ((status == NOT_EVALUATED)) || return 1
+  if ((size > 0 && ADAPTER_CHECK)); then base_is_asked "$size" || return 1; fi
   while :; do
     status=0
     serve_and_ask "$size" || status=$?
@@ -61,31 +74,42 @@ evaluate_size() {
 }
 NOT_EVALUATED=4 # infer_eval.py --only-check: there is something to ask
 
+# base_is_asked SIZE: the base model's answers to the probe set are there, now or before: an adapter whose answers are
+# the same has not been applied. They are asked for once, by whichever size comes first.
+base_is_asked() {
+  local status=0
+  hold_lock "$OBJS_DIR/.$(run_name 0).probe.lock" "size $1" || return
+  _base_is_asked "$1" || status=$?
+  let_go
+  return "$status"
+}
+
+_base_is_asked() {
+  local status=0
+  probe_command 0
+  run_child "the look at the base model's answers" "${PROBE[@]}" --probe-done "$(probe_file 0)" || status=$?
+  ((status == TO_BE_ASKED)) || return "$status"
+  say "size $1: first the base model is asked, to tell an adapter that is not applied"
+  if ! serve 0 "$LOGS_DIR/$(run_name 0).probe.log" --probe "$(probe_file 0)"; then
+    say_why "size $1: not evaluated, the base model could not be asked; --adapter-check 0 goes without"
+    return 1
+  fi
+  stop_server 0
+}
+TO_BE_ASKED=4 # probe_server.py --probe-done
+
 # serve_and_ask SIZE: one server from start to end, and the evaluation as far as it gets with it.
 serve_and_ask() {
-  local size=$1 run log url server first='' status=0
-  run=$(run_name "$size")
-  log=$LOGS_DIR/$run.server.log
-  FEWSHOT_API_KEY=$(new_api_key)
-  export FEWSHOT_API_KEY
-  say "size $size: starting the server (log: $log)"
-  start_server "$size" "$log" || return 1
-  server=$SERVER url=http://127.0.0.1:$PORT/v1
-  start_group "the readiness probe of size $size" - python py/probe_server.py --base-url "$url" --served-model "$run" \
-    --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$server" --out "$LOGS_DIR/$run.server.json"
-  if ! wait_group "$GROUP"; then
-    show_tail "$log"
-    # Another program may have taken the port between our look and the server's start.
-    ! port_was_taken "$log" || status=$AGAIN
-    stop_group "$server" || true
-    return $((status == 0 ? 1 : status))
-  fi
-  say "size $size: evaluating on $url"
-  start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$url"
+  local size=$1 log first='' status=0 probe=()
+  log=$LOGS_DIR/$(run_name "$size").server.log
+  ((size == 0 || ADAPTER_CHECK == 0)) || probe=(--probe "$(probe_file "$size")" --differs-from "$(probe_file 0)")
+  serve "$size" "$log" "${probe[@]}" || return
+  say "size $size: evaluating on $URL"
+  start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$URL"
   # Whichever ends first: a server that has died is known at once, not when the evaluator's retries are used up.
-  wait -n -p first "$GROUP" "$server" || status=$?
-  if [[ $first == "$server" ]]; then
-    say "size $size: the server ended in the middle, with status $status"
+  wait -n -p first "$GROUP" "$SERVER" || status=$?
+  if [[ $first == "$SERVER" ]]; then
+    say_why "size $size: the server ended in the middle, with status $status"
     status=1
   fi
   stop_group "$GROUP" || true
@@ -94,15 +118,49 @@ serve_and_ask() {
     FORCE=0 # what this evaluator did is kept by the next one
     evaluator_command "$size"
   fi
-  stop_group "$server" || {
-    warn "size $size: its server may still hold the GPU; see nvidia-smi"
-    return 1
-  }
+  stop_server "$size" || return 1
   case $status in
   0 | 2) return "$status" ;; # 2: nothing that a new server would mend
   *) return "$AGAIN" ;;
   esac
 }
+
+# serve SIZE LOG [ARGUMENT...]: start the server of a size and wait until it is ready; the arguments go to the probe.
+# Sets SERVER and URL, and the key in the environment. When it returns another status than 0, the server has ended.
+serve() {
+  local size=$1 log=$2 status=0
+  shift 2
+  new_api_key
+  say "size $size: starting the server (log: $log)"
+  start_server "$size" "$log" || return 1
+  URL=http://127.0.0.1:$PORT/v1
+  probe_command "$size"
+  start_group "the readiness probe of size $size" - "${PROBE[@]}" --base-url "$URL" --wait "$READY_TIMEOUT" \
+    --pid "$SERVER" --out "${log%.log}.json" "$@"
+  wait_group "$GROUP" || status=$?
+  ((status != 0)) || return 0
+  show_tail "$log"
+  # Another program may have taken the port between our look and the server's start.
+  if port_was_taken "$log"; then status=$AGAIN; else status=1; fi
+  stop_server "$size" || status=1
+  return "$status"
+}
+
+# stop_server SIZE: end it, with proof.
+stop_server() {
+  stop_group "$SERVER" && return
+  warn "size $1: its server may still hold the GPU; see nvidia-smi"
+  return 1
+}
+
+# probe_command SIZE: fill PROBE.
+probe_command() {
+  PROBE=(python py/probe_server.py --served-model "$(run_name "$1")" --data "$DATA_DIR" --model "$MODEL"
+  --template "$TEMPLATE" --backend "$BACKEND")
+}
+
+# probe_file SIZE: its answers to the probe set.
+probe_file() { printf '%s/%s.probe.json' "$OBJS_DIR" "$(run_name "$1")"; }
 
 # evaluator_command SIZE: fill EVALUATOR.
 evaluator_command() {
@@ -120,16 +178,12 @@ main() {
   begin_script "$0" "$@"
   ensure_folder "$LOGS_DIR"
   ensure_folder "$OBJS_DIR"
+  inputs_are_there
   choose_device
   own_children
   local sizes=("${SIZES[@]}")
   ((WITH_BASE == 0)) || sizes=(0 "${sizes[@]}")
-  each_size "$EVAL_JOBS" evaluate_size "${sizes[@]}"
-  ((${#FAILED_SIZES[@]} == 0)) || {
-    ((DRY_RUN == 0)) || exit 2
-    say "evaluation failed for size(s) ${FAILED_SIZES[*]}"
-    exit 1
-  }
+  each_size evaluation "$EVAL_JOBS" evaluate_size "${sizes[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

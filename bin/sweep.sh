@@ -12,6 +12,9 @@
 # stop the others. With --dry-run it only prints the plan: what is done, what would run and why, and the exact
 # commands; nothing on the disk changes.
 #
+# However it ends, it says last what became of each size, and writes that to objs/<sweep>/summary.json and summary.txt.
+# ON_FINISH, a command of yours, then gets the text as its input: ON_FINISH='curl -d @- https://ntfy.sh/my-topic'.
+#
 # Before the first step it checks what would go wrong later (free disk, GPU memory, model, template, packages, ports,
 # examples longer than the cutoff), says all of it at once, and keeps it in logs/<sweep>.preflight.json.
 #
@@ -25,11 +28,10 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 # folder nor an edit of settings.sh in the middle of the night changes them. Returns its exit status.
 step() {
   local name=$1 begun=$SECONDS status=0
-  start_group "the step '$name'" - "$2" "${FLAGS[@]}"
-  # It ends its own children, each within STOP_TIMEOUT, before it ends; killed earlier it would leave them behind.
-  # shellcheck disable=SC2034 # for process.bash
-  PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
+  begin_outcome "$name" ''
+  start_script "the step '$name'" "$2" "${FLAGS[@]}"
   wait_group "$GROUP" || status=$?
+  end_outcome "$status" "$name"
   if ((status == 0)); then
     say "$name: done in $((SECONDS - begun)) s"
   else
@@ -46,8 +48,9 @@ preflight() {
   if [[ ${1-} != --after-data ]]; then
     problem=$( (choose_device) 2>&1 >/dev/null) || found+=("--problem=${problem##*error: }")
   fi
-  start_group "the preflight" - python py/preflight.py "${FLAGS[@]}" "${found[@]}" "$@"
-  wait_group "$GROUP" || status=$?
+  begin_outcome preflight ''
+  run_child "the preflight" python py/preflight.py "${FLAGS[@]}" "${found[@]}" "$@" || status=$?
+  end_outcome "$status" preflight
   ((status == 0)) || exit "$status"
 }
 
@@ -70,18 +73,50 @@ plan() {
 
 SCRIPT_FLAGS=(--dry-run)
 
+# in_the_morning STATUS: on every exit, what became of each size, and word to the user.
+in_the_morning() {
+  local summary=$OBJS_DIR/$SWEEP_NAME/summary.txt base=()
+  ((WITH_BASE == 0)) || base=(--with-base)
+  python py/summarize.py --outcomes "$FEWSHOT_OUTCOMES" --name "$SWEEP_NAME" --split "$SPLIT" --sizes "${SIZES[@]}" \
+    "${base[@]}" --objs "$OBJS_DIR" --status "$1" --started "$BEGUN" || return
+  [[ -n $ON_FINISH ]] || return 0
+  # By way of a descriptor: the process list would show what may be secret in it. A minute, for the container's end
+  # waits for it.
+  env -u FEWSHOT_API_KEY -u API_KEY -u HF_TOKEN -u HUGGING_FACE_HUB_TOKEN -u MODELSCOPE_API_TOKEN \
+    FEWSHOT_STATUS="$1" FEWSHOT_SUMMARY="${summary%.txt}.json" timeout --kill-after 5 60 bash /dev/fd/3 \
+    <"$summary" >"$LOGS_DIR/$SWEEP_NAME.on_finish.log" 2>&1 3<<<"$ON_FINISH" 9>&- ||
+    warn "ON_FINISH ended with status $? (log: $LOGS_DIR/$SWEEP_NAME.on_finish.log)"
+}
+
+# note_this_night: from here on this sweep has its own account of what becomes of each step.
+note_this_night() {
+  export FEWSHOT_OUTCOMES=$LOGS_DIR/$SWEEP_NAME.outcomes
+  BEGUN=$(date +%s)
+  rm -rf -- "$FEWSHOT_OUTCOMES"
+  # After KILL nothing would tell that an earlier night's are not of this one.
+  rm -f -- "$OBJS_DIR/$SWEEP_NAME"/summary.{json,txt}
+  mkdir -p -- "$FEWSHOT_OUTCOMES"
+  # shellcheck disable=SC2034 # for process.bash
+  AT_EXIT=in_the_morning
+}
+
 main() {
   local failed=0
   begin_script "$0" "$@"
   own_children
   settings_as_flags
-  preflight
   if ((DRY_RUN)); then
+    preflight
     plan
     exit
   fi
+  # The preflight names everything that is in the way, all folders at once; it is under the lock where that can be had.
+  (ensure_folder "$OBJS_DIR" && ensure_folder "$LOGS_DIR") 2>/dev/null || preflight
   ensure_folder "$OBJS_DIR"
+  ensure_folder "$LOGS_DIR"
   lock_outputs
+  note_this_night
+  preflight
   say "sweep $SWEEP_NAME: sizes ${SIZES[*]}, model $MODEL, on the ${DEVICE^^}"
   step data bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
@@ -92,7 +127,7 @@ main() {
   ((failed <= 1)) || exit "$failed"
   # When sizes have failed, that is what this ends with, even if there is no result to show.
   step results bin/results.sh || failed=$((failed > 0 ? failed : $?))
-  say "sweep $SWEEP_NAME: ended after $SECONDS s; results in $OBJS_DIR/$SWEEP_NAME/"
+  say "sweep $SWEEP_NAME: ended after $SECONDS s"
   exit "$failed"
 }
 

@@ -65,7 +65,7 @@ train_command() {
   TRAIN_COMMAND+=("${extra[@]}")
 }
 
-SCRIPT_FLAGS=(--dry-run)
+SCRIPT_FLAGS=(--dry-run --worker)
 
 # plan_training SIZE: what train_size would do.
 plan_training() {
@@ -83,42 +83,75 @@ plan_training() {
 
 # train_size SIZE: returns 0 when the size is trained, now or before.
 train_size() {
-  local size=$1 folder log status=0 begun=$SECONDS
+  local size=$1 log status=0
   if ((DRY_RUN)); then
     plan_training "$size"
     return
   fi
-  folder=$(adapter_folder "$size")
   log=$LOGS_DIR/$(run_name "$size").train.log
+  begin_outcome training "$size" --log "$log"
+  mkdir -p -- "$SAVES_DIR/$MODEL_NAME/lora"
+  if hold_lock "$SAVES_DIR/$MODEL_NAME/lora/.$(run_name "$size").lock" "size $size"; then
+    _train_size "$size" "$log" || status=$?
+    let_go
+  else
+    status=1
+  fi
+  end_outcome "$status" training "$size"
+  return $((status == DONE_BEFORE ? 0 : status))
+}
+DONE_BEFORE=3 # training_record.py begin: there is nothing to train
+
+_train_size() {
+  local size=$1 log=$2 folder status=0 begun=$SECONDS force=()
+  folder=$(adapter_folder "$size")
   train_command "$size"
-  local force=()
   ((FORCE == 0)) || force=(--force)
-  python py/training_record.py begin --folder "$folder" --data "$DATA_DIR" --size "$size" --name "$SWEEP_NAME" \
-    "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
-  ((status != 3)) || return 0
+  run_child "the look at size $size" python py/training_record.py begin --folder "$folder" --data "$DATA_DIR" \
+    --size "$size" --name "$SWEEP_NAME" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
+  ((status != DONE_BEFORE)) || return "$status"
   ((status == 0)) || return 1
   start_log "$log" "${TRAIN_COMMAND[@]}"
   say "size $size: training (log: $log)"
-  start_group "the training of size $size" "$log" "${TRAIN_COMMAND[@]}"
-  wait_group "$GROUP" || status=$?
-  python py/training_record.py finish --folder "$folder" --exit-code "$status" --seconds $((SECONDS - begun)) \
-    --log "$log" && return 0
+  run_trainer "$size" "$folder" "$log" || status=$?
+  run_child "the check of size $size" python py/training_record.py finish --folder "$folder" --exit-code "$status" \
+    --seconds $((SECONDS - begun)) --log "$log" && return 0
   ((status == 0)) || show_tail "$log"
   return 1
+}
+
+# run_trainer SIZE FOLDER LOG: run TRAIN_COMMAND to its end, or until its loss is broken or it has gone silent; returns
+# its exit status.
+run_trainer() {
+  local size=$1 trainer watcher first='' status=0 seen=0 stall=()
+  ((TRAIN_STALL == 0)) || stall=(--stall "$TRAIN_STALL")
+  start_group "the training of size $size" "$3" "${TRAIN_COMMAND[@]}"
+  trainer=$GROUP
+  start_group "the watch over size $size" - python py/watch_training.py --folder "$2" --log "$3" "${stall[@]}"
+  watcher=$GROUP
+  wait -n -p first "$trainer" "$watcher" || seen=$?
+  if [[ $first == "$trainer" ]]; then
+    status=$seen
+  elif ((seen == 1)); then # it has said why, and left word for the record
+    stop_group "$trainer" || true
+    status=143
+  else
+    warn "size $size: the watch over its loss ended with status $seen; the training goes on without"
+    wait "$trainer" || status=$?
+  fi
+  stop_group "$trainer" || true
+  stop_group "$watcher" || true
+  return "$status"
 }
 
 main() {
   begin_script "$0" "$@"
   ensure_folder "$LOGS_DIR"
   ensure_folder "$SAVES_DIR"
+  inputs_are_there
   choose_device
   own_children
-  each_size "$TRAIN_JOBS" train_size "${SIZES[@]}"
-  ((${#FAILED_SIZES[@]} == 0)) || {
-    ((DRY_RUN == 0)) || exit 2
-    say "training failed for size(s) ${FAILED_SIZES[*]}"
-    exit 1
-  }
+  each_size training "$TRAIN_JOBS" train_size "${SIZES[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -22,16 +22,19 @@ from typing import Any
 from fewshot_sft import endpoint, evaluation_set, notebook_pickle, predictions
 from fewshot_sft.client import Answer, ChatClient, Refused, Retry
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one, set_aside
+from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one
 from fewshot_sft.evaluation_record import findings, summary
 from fewshot_sft.evaluation_set import EvaluationSet, Item
 from fewshot_sft.identity import changes, read_record
 from fewshot_sft.inference import GaveUp, Patience, ask_all
 from fewshot_sft.jsonio import sha256_json, write_json
+from fewshot_sft.outcomes import note_reason
 from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
-from fewshot_sft.weights import adapter_identity, model_identity
+from fewshot_sft.replaced import set_aside
+from fewshot_sft.serving import what_serves
+from fewshot_sft.weights import adapter_identity
 
 EXIT_INCOMPLETE = 1
 EXIT_TO_DO = 4
@@ -79,17 +82,12 @@ def check_trained(adapter: Path, size: int) -> None:
 
 def what_decides(args: argparse.Namespace, data: EvaluationSet) -> dict[str, Any]:
     """Return what the answers depend on: with any of it changed, earlier predictions do not count."""
-    serving = ["llamafactory", "transformers", "peft", "torch", *(["vllm"] if args.backend == "vllm" else [])]
-    installed = versions(serving)
     return {
         "items": data.identity,
-        "model": model_identity(args.model),
         "adapter": adapter_identity(args.adapter) if args.adapter else None,
-        "template": args.template,
-        "backend": args.backend,
+        **what_serves(args.model, args.template, args.backend),
         "max_tokens": args.max_tokens,
         "temperature": 0,
-        "versions": {package: installed[package] for package in serving if package in installed},
     }
 
 
@@ -143,6 +141,7 @@ def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, A
     finally:
         log.close()
     if trouble:
+        note_reason(f"incomplete, {len(log.predictions)} of {len(data.items)} items answered; {trouble}")
         print(
             f"{what}: evaluation incomplete: {len(log.predictions)} of {len(data.items)} items answered, "
             f"{len(data.items) - len(log.predictions)} not; {trouble}. "

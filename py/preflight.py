@@ -21,6 +21,7 @@ from pathlib import Path
 from fewshot_sft.errors import run
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import write_json
+from fewshot_sft.outcomes import note_reason
 from fewshot_sft.preflight import Finding, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
@@ -46,6 +47,7 @@ def main(argv: list[str]) -> int:
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         print(f"preflight: {count}; nothing was trained (SKIP_PREFLIGHT=1 goes on all the same)", file=sys.stderr)
+        note_reason("; ".join(finding.text for finding in problems))
     if args.out:
         record(args, findings)
     return EXIT_PROBLEM if problems else 0

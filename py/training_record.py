@@ -8,7 +8,8 @@
 ``plan``, with the same arguments, only says what ``begin`` would do, and why. ``begin`` prepares the folder so that
 LLaMA-Factory, which resumes whatever checkpoint it finds, can only find a whole one of the same identity; anything
 else is moved aside. ``finish`` writes ``training.json``, last and whole, and exits with 0 only when the trainer ended
-well, trained on exactly SIZE examples and its loss was finite and not zero.
+well, trained on exactly SIZE examples and its loss was finite and not zero. When watch_training.py had the trainer
+ended, the reason is the one that it left in ``training.aborted.json``.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from typing import Any, Literal
 
 from fewshot_sft import trainer_output
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.evaluation_files import set_aside
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.outcomes import note_reason
 from fewshot_sft.provenance import git_revision, now, versions
+from fewshot_sft.replaced import set_aside
+from fewshot_sft.training_log import ABORTED, STARTED
 from fewshot_sft.weights import model_identity
 
 EXIT_DONE = 3
-STARTED, RECORD = "training.started.json", "training.json"
+RECORD = "training.json"
 TRAINING_PACKAGES = ("llamafactory", "torch", "transformers", "peft", "trl")
 # Where things lie and how much is printed does not decide what is learned.
 NOT_DECISIVE = {
@@ -87,10 +90,12 @@ def decide(args: argparse.Namespace) -> Decision:
     if not folder.is_dir() or not any(folder.iterdir()):
         return Decision("train", parts, identity)
     # A failure that the trainer reported by its own end (a crash, no memory) can go on from its last checkpoint;
-    # one that our checks found (a wrong count, a broken loss) cannot.
-    if not args.force and started.get("identity") == identity and record.get("resumable", not record):
+    # one that our checks found (a wrong count, a broken loss) cannot. The watcher's word counts where `finish` did not
+    # come to write the record.
+    ended = record or read_record(folder / ABORTED)
+    if not args.force and started.get("identity") == identity and ended.get("resumable", not record):
         return Decision("resume", parts, identity)
-    why = "--force" if args.force else _why(record, started, parts)
+    why = "--force" if args.force else _why(ended, started, parts)
     return Decision("replace", parts, identity, record.get("identity") or started.get("identity"), why)
 
 
@@ -115,6 +120,7 @@ def begin(args: argparse.Namespace) -> int:
     folder: Path = args.folder
     decision = decide(args)
     what = f"size {args.size}"
+    resumed_at = 0
     if decision.action == "skip":
         print(f"{what}: already trained ({folder})")
         return EXIT_DONE
@@ -122,9 +128,11 @@ def begin(args: argparse.Namespace) -> int:
         set_aside([folder], decision.before, decision.why)
     elif decision.action == "resume":
         step = trainer_output.prepare_resume(folder)
+        resumed_at = step
         print(f"{what}: {f'resuming at step {step}' if step else 'starting again, there is no checkpoint yet'}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)
+    for name in (RECORD, ABORTED):
+        (folder / name).unlink(missing_ok=True)
     note = {
         "schema": 1,
         "kind": "training started",
@@ -134,16 +142,17 @@ def begin(args: argparse.Namespace) -> int:
         "identity": decision.identity,
         "decides": decision.parts,
         "settings": settings_of(args.command),
+        "resumed_at": resumed_at,
         "started": now(),
     }
     write_json(folder / STARTED, note)
     return 0
 
 
-def _why(record: dict[str, Any], started: dict[str, Any], parts: dict[str, Any]) -> str:
-    before = record.get("decides") or started.get("decides")
+def _why(ended: dict[str, Any], started: dict[str, Any], parts: dict[str, Any]) -> str:
+    before = ended.get("decides") or started.get("decides")
     if before == parts:
-        return f"it had failed ({record.get('reason', 'no reason noted')})"
+        return f"it had failed ({ended.get('reason', 'no reason noted')})"
     return changes(before, parts)
 
 
@@ -155,6 +164,9 @@ def finish(args: argparse.Namespace) -> int:
     record = {key: value for key, value in started.items() if key != "kind"} | {"kind": "training"}
     reason = trainer_output.failure_of_process(args.exit_code, args.log)
     resumable = True
+    # A trainer that ended well before it could be ended is judged by what it left, like any other.
+    if reason is not None and (aborted := read_record(folder / ABORTED)):
+        reason, resumable = aborted.get("reason", reason), aborted.get("resumable", True)
     if reason is None:
         findings, reason = trainer_output.check(folder, size, started["settings"])
         record |= findings
@@ -171,9 +183,11 @@ def finish(args: argparse.Namespace) -> int:
     }
     write_json(folder / RECORD, {key: value for key, value in record.items() if value is not None})
     if reason is not None:
+        note_reason(reason)
         print(f"size {size}: training failed: {reason} (log: {args.log})", file=sys.stderr)
         return 1
     trainer_output.remove_tokenized(folder)
+    (folder / ABORTED).unlink(missing_ok=True)
     tokens = record["tokens"]
     if tokens["truncated"]:
         print(

@@ -230,6 +230,65 @@ no_key_in() {
   equal 'train 8, api 16' "$(calls)"
   rm -r "$WORK/data"
   script eval.sh --sizes 16
+  status_is 2
+  equal "error: $WORK/data: there is no data; make it with bin/build_data.sh" "$output"
+}
+
+@test "an adapter that is not applied: its answers equal the base model's, the size has failed, the others are evaluated" {
+  with_adapters
+  setting ADAPTER_CHECK=1
+  plan api-4 unapplied
+  script eval.sh --sizes 4 8
   status_is 1
-  said "error: $WORK/data/manifest.json: no such file"
+  equal 'api 0, api 4, api 8' "$(calls)"
+  said 'size 4: first the base model is asked, to tell an adapter that is not applied' \
+    "all 8 answers of the probe set equal the base model's: the adapter is not applied" 'evaluation failed for size(s) 4'
+  [[ ! -e $OBJS/demo-llm_train_4.json && ! -e $OBJS/demo-llm_train_4.predictions.jsonl ]]
+  evaluated 8
+  # The base model's answers are kept; what is evaluated needs none.
+  : >"$STUB/calls"
+  script eval.sh --sizes 4 8
+  status_is 0
+  equal 'api 4' "$(calls)"
+  evaluated 4
+  nothing_left
+}
+
+@test "the base model's answers are asked once, however many sizes need them at once" {
+  with_adapters
+  setting ADAPTER_CHECK=1
+  script eval.sh --eval-jobs 3
+  status_is 0
+  equal 'api 0, api 16, api 4, api 8' "$(calls | sed 's/, /\n/g' | sort | paste -sd, | sed 's/,/, /g')"
+  nothing_left
+  rm "$OBJS"/*
+  plan api-0 die
+  script eval.sh --sizes 4
+  status_is 1
+  said 'size 4: not evaluated, the base model could not be asked; --adapter-check 0 goes without'
+  nothing_left
+}
+
+@test "KILL of the script ends the servers and evaluators of all its workers" {
+  with_adapters
+  plan api-16 held=3
+  plan api-8 wait
+  start eval.sh --eval-jobs 2
+  reached_both 'api 16' 'api 8'
+  disown "$STARTED"
+  kill -KILL "$STARTED"
+  patiently nothing_runs
+  script eval.sh --eval-jobs 2
+  status_is 0
+  for size in 4 8 16; do evaluated $size; done
+}
+
+@test "DEBUG=1 traces no key, and what is written is not for everyone to change" {
+  with_adapters
+  umask 0
+  DEBUG=1 script eval.sh --sizes 4
+  status_is 0
+  said 'new_api_key'
+  no_key_in "$LOGS" "$OBJS" "$WORK/output"
+  equal '' "$(find "$LOGS" "$OBJS" -perm -o+w)"
 }

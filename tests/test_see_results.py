@@ -23,7 +23,7 @@ from fewshot_sft.errors import UserError
 from fewshot_sft.interval import largest_class, wilson
 from fewshot_sft.plots import confusion, curve, fonts, labels, losses, radar, style
 from fewshot_sft.sweeps import read_sweep
-from fewshot_sft.table import display_width
+from fewshot_sft.words import display_width
 
 PATENTS = (
     *("Human Necessities", "Performing Operations; Transporting", "Chemistry; Metallurgy", "Textiles; Paper"),

@@ -184,6 +184,76 @@ def test_a_crash_is_told_apart_and_goes_on_from_its_last_whole_checkpoint(run, c
     assert not (run.folder / "training.json").exists()
 
 
+def aborted(run: Run, reason: str, *, resumable: bool) -> Path:
+    """What watch_training.py leaves when the trainer is to be ended."""
+    path = run.folder / "training.aborted.json"
+    path.write_text(json.dumps({"schema": 1, "reason": reason, "resumable": resumable, "step": 5}))
+    return path
+
+
+@pytest.mark.parametrize("code", [143, 137, 1])
+def test_a_training_that_was_ended_for_its_loss_has_that_reason_and_is_not_resumed(run, capsys, code):
+    run.begin()
+    run.checkpoint(2)
+    run.log.write_text("torch.OutOfMemoryError: CUDA out of memory. Tried")
+    path = aborted(run, "the loss is nan at step 5", resumable=False)
+    capsys.readouterr()
+    assert run.finish(code) == 1
+    assert (run.record["reason"], run.record["resumable"]) == ("the loss is nan at step 5", False)
+    assert capsys.readouterr().err == f"size 10: training failed: the loss is nan at step 5 (log: {run.log})\n"
+    assert path.is_file()
+    assert run.begin() == 0
+    assert "it had failed (the loss is nan at step 5)" in capsys.readouterr().err
+    assert not list(run.folder.glob("checkpoint-*"))
+    assert not path.exists()
+
+
+def test_a_training_that_was_ended_for_its_silence_is_resumed(run, capsys):
+    run.begin()
+    run.checkpoint(2)
+    path = aborted(run, "the trainer has been silent for 9 s", resumable=True)
+    assert run.finish(137) == 1
+    assert (run.record["reason"], run.record["resumable"]) == ("the trainer has been silent for 9 s", True)
+    capsys.readouterr()
+    assert run.begin() == 0
+    assert capsys.readouterr().out == "size 10: resuming at step 2\n"
+    assert not path.exists()
+    assert run.finish(143) == 1
+    assert run.record["reason"] == "the trainer was ended by signal 15"
+
+
+@pytest.mark.parametrize(("resumable", "left"), [(True, ["checkpoint-2"]), (False, [])])
+def test_the_watchers_word_counts_when_the_record_was_not_written_any_more(run, capsys, resumable, left):
+    run.begin()
+    run.checkpoint(2)
+    aborted(run, "it is broken", resumable=resumable)
+    assert run.begin() == 0
+    assert [path.name for path in run.folder.glob("checkpoint-*")] == left
+    assert ("it had failed (it is broken)" in capsys.readouterr().err) != resumable
+
+
+def test_a_trainer_that_ended_well_before_it_could_be_ended_is_judged_by_what_it_left(run):
+    run.begin()
+    run.train()
+    path = aborted(run, "the trainer has been silent for 9 s", resumable=True)
+    assert run.finish() == 0
+    assert run.record["status"] == "done"
+    assert not path.exists()
+    run.begin(force=True)
+    run.train(losses=(2.0, 0.0))
+    path = aborted(run, "the trainer has been silent for 9 s", resumable=True)
+    assert run.finish() == 1
+    assert run.record["reason"].startswith("the loss is exactly 0 at step 10")
+    assert path.is_file()
+
+
+def test_a_damaged_word_of_the_watcher_does_not_hide_how_the_trainer_ended(run):
+    run.begin()
+    aborted(run, "", resumable=True).write_text('{"reason": "the lo')
+    assert run.finish(143) == 1
+    assert (run.record["reason"], run.record["resumable"]) == ("the trainer was ended by signal 15", True)
+
+
 @pytest.mark.parametrize("damage", ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"])
 def test_a_truncated_checkpoint_is_not_resumed(run, capsys, damage):
     run.begin()

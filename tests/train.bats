@@ -271,14 +271,82 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   equal '' "$(calls)"
 }
 
-@test "no data, no model: said for each size, nothing is trained" {
+@test "no data, no model: said once, with what mends it; a size without its file fails alone" {
+  script train.sh --sizes 4 8
+  status_is 2
+  equal "error: $WORK/data: there is no data; make it with bin/build_data.sh" "$output"
+  with_data
+  script train.sh --sizes 4 8 --model "$WORK/none"
+  status_is 2
+  equal "error: MODEL=$WORK/none: no such folder" "$output"
+  rm "$WORK/data/llm_train_4.json"
+  plan train-8 exit
+  script train.sh --sizes 4 8
+  status_is 1
+  said "error: size 4: $WORK/data/llm_train_4.json is missing; make it with bin/build_data.sh" 'training failed for size(s) 4 8'
+  equal 'train 8' "$(calls)"
+}
+
+@test "a loss that breaks in the middle ends the training at once, and the record says why" {
+  with_data
+  plan train-4 breaks
   script train.sh --sizes 4
   status_is 1
-  said "error: size 4: $WORK/data/llm_train_4.json is missing; make it with bin/build_data.sh"
+  equal 'the loss is nan at step 2; GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE' "$(reason 4)"
+  said "size 4: training failed: $(reason 4)"
+  equal false "$(value "$ADAPTERS/demo-llm_train_4/training.json" resumable)"
+  nothing_left
+}
+
+@test "a trainer that falls silent after TRAIN_STALL seconds counts as hung, and the next run goes on from its checkpoint" {
   with_data
-  script train.sh --sizes 4 --model ./none
-  said 'none: no such folder'
-  equal '' "$(calls)"
+  plan train-4 midway
+  script train.sh --sizes 4 --train-stall 1
+  status_is 1
+  said 'size 4: training failed: the trainer has been silent for 1 s'
+  nothing_left
+  script train.sh --sizes 4
+  status_is 0
+  said 'size 4: resuming at step 2'
+}
+
+@test "two at the same size at once: the second waits, and finds it trained; one that was killed is waited for" {
+  with_data
+  plan train-4 wait
+  start train.sh --sizes 4
+  reached 'train 4'
+  local first=$STARTED lock=$ADAPTERS/.demo-llm_train_4.lock
+  script train.sh --sizes 4 --stop-timeout 0 & # 30 s more
+  patiently grep -q 'another process is at it' "$WORK/output"
+  grep -qF "size 4: another process is at it ($lock is locked); waiting up to 30 s" "$WORK/output"
+  release
+  wait "$first"
+  patiently grep -q 'size 4: already trained' "$WORK/output"
+  equal 'train 4' "$(calls)"
+
+  plan train-8 wait
+  start train.sh --sizes 8
+  reached 'train 8'
+  disown "$STARTED"
+  kill -KILL "$STARTED"
+  script train.sh --sizes 8
+  status_is 0
+  said 'size 8: trained on 8 examples'
+  patiently nothing_runs
+}
+
+@test "KILL of the script ends the trainers of all its workers" {
+  with_data
+  plan train-16 wait
+  plan train-8 wait
+  start train.sh --train-jobs 2
+  reached_both 'train 16' 'train 8'
+  disown "$STARTED"
+  kill -KILL "$STARTED"
+  patiently nothing_runs
+  script train.sh --train-jobs 2
+  status_is 0
+  equal 'done done done' "$(for size in 4 8 16; do value "$ADAPTERS/demo-llm_train_$size/training.json" status; done | paste -sd' ')"
 }
 
 @test "a folder that cannot be written is named before anything starts" {

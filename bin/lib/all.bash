@@ -14,6 +14,8 @@ source "$_lib/process.bash"
 source "$_lib/device.bash"
 # shellcheck source=server.bash
 source "$_lib/server.bash"
+# shellcheck source=outcomes.bash
+source "$_lib/outcomes.bash"
 # shellcheck source=sizes.bash
 source "$_lib/sizes.bash"
 # shellcheck source=plan.bash
@@ -34,7 +36,8 @@ begin_script() {
   done
   load_settings "$@"
   for argument in "${EXTRA_ARGS[@]}"; do
-    [[ " ${SCRIPT_FLAGS[*]-} " == *" $argument "* ]] || die "unknown argument '$argument'; see bin/${script##*/} --help"
+    if [[ $argument =~ ^--worker=(0|[1-9][0-9]*)$ ]]; then WORKER=${BASH_REMATCH[1]}; fi
+    [[ " ${SCRIPT_FLAGS[*]-} " == *" ${argument/#--worker=*/--worker} "* ]] || die "unknown argument '$argument'; see bin/${script##*/} --help"
   done
   [[ " ${EXTRA_ARGS[*]-} " != *' --dry-run '* ]] || DRY_RUN=1
   cd -- "$ROOT" || die "$ROOT: cannot be entered"

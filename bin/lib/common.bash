@@ -6,6 +6,11 @@ ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 CALLER_DIR=$PWD
 
 DRY_RUN=0 # begin_script: say what would be done, and change nothing on the disk
+# shellcheck disable=SC2034 # for sizes.bash
+WORKER='' # begin_script: the one size that this process is for, where several run at once (sizes.bash)
+
+# Whatever the caller's mask is: what a sweep writes is not for every user of the machine to change.
+umask o-w
 
 if [[ ${DEBUG:-} == 1 ]]; then
   PS4='+ ${BASH_SOURCE[0]##*/}:${LINENO}: '
@@ -18,8 +23,21 @@ say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 # warn MESSAGE...
 warn() { printf '%s warning: %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
+# note_reason TEXT: why the step under way cannot be done, for the summary (outcomes.bash). FEWSHOT_OUTCOME is its file.
+note_reason() {
+  [[ -n ${FEWSHOT_OUTCOME-} && $DRY_RUN == 0 ]] || return 0
+  python py/outcome.py --note "$1" 2>/dev/null || true
+}
+
+# say_why MESSAGE: say it, and keep it as the reason.
+say_why() {
+  say "$1"
+  note_reason "$1"
+}
+
 # die MESSAGE...: an error that the user can mend; exit 2.
 die() {
+  note_reason "$*"
   printf 'error: %s\n' "$*" >&2
   exit 2
 }

@@ -17,6 +17,7 @@ choose_device() {
   # One GPU, the first, unless the user chose: on several, llamafactory-cli would start one trainer a GPU and
   # multiply the global batch, and with it change the result.
   export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
+  [[ -z $WORKER ]] || return 0 # who started it has looked, and chosen the precision
   local bf16=0 out=(--out "$LOGS_DIR/hardware.json")
   ((DRY_RUN == 0)) || out=()
   python py/hardware.py "${out[@]}" || bf16=$?

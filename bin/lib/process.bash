@@ -2,10 +2,10 @@
 # shellcheck shell=bash
 
 declare -A CHILDREN=() # process group -> what it is, for messages
-WORKERS=()             # subshells that end their own children when they are told to
 declare -A PATIENCE=() # process group -> seconds between TERM and KILL, where that is not STOP_TIMEOUT
-STARTING=0             # a child runs that is not in CHILDREN or WORKERS yet
+STARTING=0             # a child runs that is not in CHILDREN yet
 ENDED_BY=''            # the exit status of a signal that came meanwhile
+AT_EXIT=''             # a function that end_children calls last, with the exit status
 
 # start_group WHAT LOG COMMAND...: run COMMAND in its own process group (a session, so that a terminal's Ctrl-C
 # reaches this script alone, which then ends its children in order). Output goes to LOG; - keeps this script's own.
@@ -22,14 +22,38 @@ start_group() {
   fi
   GROUP=$!
   CHILDREN[$GROUP]=$what
-  child_is_noted
-}
-
-# child_is_noted: from here on end_children knows it; a signal that came in between is obeyed now.
-child_is_noted() {
+  # From here on end_children knows it; a signal that came in between is obeyed now.
   STARTING=0
   [[ -z $ENDED_BY ]] || exit "$ENDED_BY"
 }
+
+# start_script WHAT COMMAND...: start_group for a script of ours. It ends its own children, each within STOP_TIMEOUT,
+# before it ends; killed earlier it would leave them behind.
+start_script() {
+  start_group "$1" - "${@:2}"
+  PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
+}
+
+# run_child WHAT COMMAND...: run it to its end and return its status. Unlike a command in the foreground it ends at once
+# when this script is told to end.
+run_child() {
+  start_group "$1" - "${@:2}"
+  wait_group "$GROUP"
+}
+
+# hold_lock FILE WHAT: hold FILE locked (descriptor 7) until let_go, or until this script and what it started from now
+# on have ended, however they end: what a killed script leaves to the kernel to end is waited for.
+hold_lock() {
+  exec 7>>"$1"
+  flock -n 7 && return
+  say "$2: another process is at it ($1 is locked); waiting up to $((STOP_TIMEOUT + 30)) s"
+  run_child "the wait for $1" flock -w $((STOP_TIMEOUT + 30)) 7 && return
+  say_why "$2: another process is still at it ($1 is locked); wait for that one, or end it, and run the same command again"
+  exec 7>&-
+  return 1
+}
+
+let_go() { exec 7>&-; }
 
 # group_members GROUP: the live (not zombie) processes of a group. Reads /proc: `ps` is not in every container.
 group_members() {
@@ -95,11 +119,10 @@ _leave() {
 }
 
 end_children() {
-  local status=$? group worker
+  local status=$? group
   trap '' INT TERM HUP # cleaning up is not interrupted by an impatient second Ctrl-C
-  for worker in "${!WORKERS[@]}"; do kill -TERM "$worker" 2>/dev/null || true; done
-  for worker in "${!WORKERS[@]}"; do wait "$worker" 2>/dev/null || true; done
   for group in "${!CHILDREN[@]}"; do _signal_group TERM "$group"; done
   for group in "${!CHILDREN[@]}"; do stop_group "$group" || true; done
+  [[ -z $AT_EXIT ]] || "$AT_EXIT" "$status" || true
   exit "$status"
 }

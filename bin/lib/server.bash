@@ -12,9 +12,14 @@ free_port() {
   die "no free port from $1 to $((PORT - 1)) on 127.0.0.1; set API_PORT to another range, or see who listens: ss -ltnp"
 }
 
-# new_api_key: 128 random bits. It goes to server and client through the environment only, so that neither a log
-# nor the process list shows it.
-new_api_key() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+# new_api_key: 128 random bits. They go to server and client through the environment only, so that neither a log nor
+# the process list shows them, nor the trace of DEBUG=1.
+new_api_key() {
+  local -
+  set +x
+  FEWSHOT_API_KEY=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  export FEWSHOT_API_KEY
+}
 
 # server_command SIZE: fill SERVER_COMMAND, the seed's eval.sh flag by flag; size 0 is the base model.
 server_command() {
@@ -41,13 +46,20 @@ server_command() {
 start_server() {
   free_port "$API_PORT"
   server_command "$1" || return
-  export API_HOST=127.0.0.1 API_PORT=$PORT API_KEY=$FEWSHOT_API_KEY API_MODEL_NAME API_VERBOSE=0
+  export API_HOST=127.0.0.1 API_PORT=$PORT API_MODEL_NAME API_VERBOSE=0
   API_MODEL_NAME=$(run_name "$1")
+  _export_key
   start_log "$2" "${SERVER_COMMAND[@]}"
   start_group "the server of size $1" "$2" "${SERVER_COMMAND[@]}"
   # shellcheck disable=SC2034 # for the caller
   SERVER=$GROUP
   unset API_KEY
+}
+
+_export_key() {
+  local -
+  set +x
+  export API_KEY=$FEWSHOT_API_KEY
 }
 
 # port_was_taken LOG: the server ended because something else listens on its port.

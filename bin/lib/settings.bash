@@ -40,6 +40,7 @@ SETTINGS=(
   'PRECISION|choice:auto,bf16,fp16,fp32|auto|auto: bf16 where the GPU has it (GLM-4 overflows in fp16), else fp16; fp32 on a CPU'
   'PREPROCESSING_WORKERS|int|16|processes that tokenize'
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
+  'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
   'TRAIN_JOBS|int|1|sizes that are trained at the same time'
   'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
   'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
@@ -54,8 +55,10 @@ SETTINGS=(
   'STOP_TIMEOUT|int0|30|seconds between TERM and KILL when a process is ended'
   'EVAL_LIMIT|count||evaluate the first so many examples only'
   'EVAL_JOBS|int|1|sizes that are evaluated at the same time'
+  'ADAPTER_CHECK|bool|1|0: do not compare the answers of adapter and base model, which tells one that is not applied'
   'SKIP_PREFLIGHT|bool|0|1: start without the checks of disk, GPU, model, template, packages and lengths'
   'FORCE|bool|0|1: do it again even when it is done; the earlier result is kept under replaced/'
+  'ON_FINISH|text||command to run when the sweep has ended, with its summary as input: curl -d @- https://ntfy.sh/...'
   'DATA_DIR|path||folder of the data; data/SWEEP_NAME when empty'
   'SAVES_DIR|path|saves|folder of models and adapters'
   'LOGS_DIR|path|logs|folder of the logs'
@@ -273,12 +276,14 @@ _derive() {
   DATA_DIR=$(short "${DATA_DIR:-$ROOT/data/$SWEEP_NAME}")
 }
 
-# settings_as_flags: fill FLAGS with every setting as it is now, for another script of ours.
+# settings_as_flags: fill FLAGS with every setting as it is now, for another script of ours. Not ON_FINISH: no step needs
+# it, and the process list would show what may be secret in it.
 settings_as_flags() {
   local flag name
   FLAGS=()
   for flag in "${!SETTING_FLAG[@]}"; do
     name=${SETTING_FLAG[$flag]}
+    [[ $name != ON_FINISH ]] || continue
     if [[ $name == SIZES ]]; then FLAGS+=("$flag=${SIZES[*]}"); else FLAGS+=("$flag=${!name}"); fi
   done
 }

@@ -1,48 +1,60 @@
 # The loop over sizes: one after the other or several at once; one that fails does not stop the others.
 # shellcheck shell=bash
 
-# each_size JOBS FUNCTION SIZE...: call FUNCTION SIZE for each. Sets FAILED_SIZES.
+# inputs_are_there: said once here, not for every size.
+inputs_are_there() {
+  ((DRY_RUN == 0)) || return 0
+  [[ -f $DATA_DIR/manifest.json ]] || die "$DATA_DIR: there is no data; make it with bin/build_data.sh"
+  [[ $MODEL != [./~]* && $MODEL != "$SAVES_DIR"/* || -d $MODEL ]] ||
+    die "MODEL=$MODEL: no such folder$([[ $MODEL != "$SAVES_DIR/tiny/base" ]] || printf '; make it with bin/base_model.sh')"
+}
+
+# each_size WHAT JOBS FUNCTION SIZE...: call FUNCTION SIZE for each, and exit: 0 when all went well, 1 when WHAT failed
+# for some, 2 when a dry run could not tell.
 each_size() {
-  local jobs=$1 function=$2 size
-  shift 2
-  FAILED_SIZES=()
+  local what=$1 jobs=$2 function=$3 size failed=()
+  shift 3
+  if [[ -n $WORKER ]]; then
+    "$function" "$WORKER" || exit 1
+    exit 0
+  fi
   if ((jobs <= 1 || $# == 1)); then
     for size; do
-      "$function" "$size" || FAILED_SIZES+=("$size")
+      "$function" "$size" || failed+=("$size")
     done
-    return
+  else
+    _at_once "$jobs" "$@"
   fi
-  local -A running=() failed=()
-  local pid index=0
+  ((${#failed[@]} > 0)) || exit 0
+  ((DRY_RUN == 0)) || exit 2
+  say "$what failed for size(s) ${failed[*]}"
+  exit 1
+}
+
+# _at_once JOBS SIZE...: each size by a process of its own: this script again, as the worker of that size. Fills failed.
+_at_once() {
+  local -A running=() ended_badly=()
+  local jobs=$1 size index=0
+  shift
+  settings_as_flags
   # The longest first: started last, it would run alone at the end.
   while IFS= read -r size; do
     ((${#running[@]} < jobs)) || _reap_size
-    # A subshell ends its own children; this script ends the subshell (end_children).
-    # shellcheck disable=SC2034 # for process.bash
-    STARTING=1
-    (
-      # shellcheck disable=SC2034 # process.bash: what this subshell ends is its own
-      CHILDREN=() WORKERS=() STARTING=0
-      API_PORT=$((API_PORT + 20 * index)) # each looks for a free port in a range of its own
-      own_children
-      "$function" "$size"
-    ) &
-    pid=$!
-    running[$pid]=$size
-    # shellcheck disable=SC2034 # process.bash ends them
-    WORKERS[pid]="size $size"
-    child_is_noted
+    # Each looks for a free port in a range of its own.
+    start_script "size $size" "bin/${0##*/}" "${FLAGS[@]}" "--api-port=$((API_PORT + 20 * (index % 50)))" "--worker=$size"
+    running[$GROUP]=$size
     index=$((index + 1))
   done < <(printf '%s\n' "$@" | sort -rn)
   while ((${#running[@]} > 0)); do _reap_size; done
   for size; do
-    [[ ! -v failed[$size] ]] || FAILED_SIZES+=("$size")
+    [[ ! -v ended_badly[$size] ]] || failed+=("$size")
   done
 }
 
 _reap_size() {
-  local pid='' status=0
-  wait -n -p pid "${!running[@]}" || status=$?
-  ((status == 0)) || failed[${running[$pid]}]=$status
-  unset "running[$pid]" "WORKERS[$pid]"
+  local group='' status=0
+  wait -n -p group "${!running[@]}" || status=$?
+  stop_group "$group" || true
+  ((status == 0)) || ended_badly[${running[$group]}]=$status
+  unset "running[$group]"
 }

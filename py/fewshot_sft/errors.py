@@ -19,24 +19,41 @@ def run(main: Callable[[list[str]], int]) -> None:
 
     ``UserError`` becomes ``error: <message>`` on stderr and exit 2. A full disk or an unwritable folder is
     the user's to mend as well, so an ``OSError`` of that kind is told the same way. Ctrl-C exits 130.
-    ``DEBUG=1`` shows the traceback instead.
+    ``DEBUG=1`` shows the traceback instead. Whatever it fails of is noted in the step's outcome, if it has one.
     """
     try:
         status = main(sys.argv[1:])
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
     except UserError as error:
+        _note(str(error))
         if os.environ.get("DEBUG") == "1":
             raise
         print(f"error: {error}", file=sys.stderr)
         status = EXIT_USER_ERROR
     except OSError as error:
-        if os.environ.get("DEBUG") == "1" or error.errno not in _MENDABLE:
+        mendable = error.errno in _MENDABLE
+        _note(describe_os_error(error) if mendable else _name_of(error))
+        if os.environ.get("DEBUG") == "1" or not mendable:
             raise
         print(f"error: {describe_os_error(error)}", file=sys.stderr)
         status = EXIT_USER_ERROR
     except KeyboardInterrupt:
         status = 130
+    except Exception as error:
+        _note(_name_of(error))
+        raise
     sys.exit(status)
+
+
+def _note(reason: str) -> None:
+    from .outcomes import note_reason  # which imports this module
+
+    note_reason(reason)
+
+
+def _name_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 _MENDABLE = {
@@ -46,6 +63,7 @@ _MENDABLE = {
     errno.EPERM: "operation not permitted; check who owns it (`ls -ld`), or choose another folder",
     errno.EROFS: "the file system is read-only; choose a folder that can be written",
     errno.ENOENT: "no such file or folder",
+    errno.EEXIST: "is in the way; move it away and run again",
     errno.EISDIR: "is a folder, a file was expected",
     errno.ENOTDIR: "is a file, a folder was expected",
 }

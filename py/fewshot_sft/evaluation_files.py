@@ -1,10 +1,8 @@
-"""Where an evaluation's results are, who may write them, and what happens to those of another evaluation."""
+"""Where an evaluation's results are, and who may write them."""
 
 from __future__ import annotations
 
 import fcntl
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,19 +51,3 @@ def identity_of(record: Path) -> str | None:
     except UserError:  # missing, or damaged
         return None
     return found.get("identity") if isinstance(found, dict) else None
-
-
-def set_aside(paths: list[Path], identity: object, why: str) -> None:
-    """Move those files that exist to ``replaced/`` beside them, under names with the identity's beginning; say so."""
-    for path in paths:
-        if not path.exists():
-            continue
-        mark = identity[:8] if isinstance(identity, str) else "damaged"
-        target = path.parent / "replaced" / f"{path.name}-{mark}"
-        target.parent.mkdir(exist_ok=True)
-        count = 1
-        while target.exists():
-            count += 1
-            target = target.with_name(f"{path.name}-{mark}-{count}")
-        os.replace(path, target)
-        print(f"{path}: {why}; the old one is {target}", file=sys.stderr)

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TextIO
 
+from .words import duration
+
 
 class Progress:
     """Count ``done`` up to ``total``; write to ``stream`` (default: stderr) nothing that spoils a log file."""
@@ -50,11 +52,5 @@ class Progress:
         if done:
             line += f", {rate:.1f} items/s"
             if self._done < self._total:
-                line += f", {_duration((self._total - self._done) / rate)} left"
+                line += f", {duration((self._total - self._done) / rate)} left"
         print(line, file=self._stream, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from .interval import largest_class, wilson
 from .results import METRICS, Run
 from .sweeps import Sweep
+from .words import display_width
 
 Row = dict[str, Any]
 
@@ -129,10 +129,3 @@ def _line(cells: Sequence[str], widths: Sequence[int], *, left: bool) -> str:
         space = " " * (width - display_width(cell))
         padded.append(cell + space if left and index == 0 else space + cell)
     return "  ".join(padded).rstrip()
-
-
-def display_width(text: str) -> int:
-    """Return the terminal columns that a text takes: East Asian wide characters two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )

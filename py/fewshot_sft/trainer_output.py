@@ -1,4 +1,4 @@
-"""What LLaMA-Factory leaves in a run's folder: examples, losses, checkpoints, and whether they can be believed."""
+"""What LLaMA-Factory leaves in a run's folder: examples, results, checkpoints, and whether they can be believed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import UserError
 from .jsonio import read_json, write_bytes
+from .training_log import TRAINER_LOG, broken_loss, losses
 
 TOKENIZED = "tokenized"
 LOG_TAIL = 40_000
@@ -43,28 +44,6 @@ def failure_of_process(exit_code: int, log: Path) -> str | None:
         )
     errors = [line.strip() for line in tail.splitlines() if re.match(r"\s*[\w.]*(Error|Exception)\b.*:", line)]
     return f"the trainer ended with status {exit_code}" + (f": {errors[-1][:300]}" if errors else "")
-
-
-def losses(folder: Path) -> list[tuple[int, float]]:
-    """Return (optimizer step, loss) of each entry of ``trainer_log.jsonl``; a step logged twice counts as last logged.
-
-    Raises:
-        UserError: the file is missing or a line is no log entry.
-    """
-    path = folder / "trainer_log.jsonl"
-    found: dict[int, float] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the trainer logged nothing") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            if entry.get("loss") is not None:
-                found[entry["current_steps"]] = float(entry["loss"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: line {number}: not an entry of LLaMA-Factory's training log") from None
-    return sorted(found.items())
 
 
 def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, Any], str | None]:
@@ -105,14 +84,21 @@ def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, 
 
 
 def _token_lengths(folder: Path) -> list[int]:
-    """Return the length in tokens of each example that the trainer trained on (its own tokenized data set)."""
-    from datasets import load_from_disk  # a second of imports that `begin` does not need
+    """Return the length in tokens of each example that the trainer trained on (its own tokenized data set).
+
+    Read with pyarrow: the package `datasets`, which wrote it, takes a second to import, for every size.
+    """
+    import pyarrow
 
     try:
-        data = load_from_disk(str(folder))
-    except (FileNotFoundError, ValueError) as error:
+        files = [folder / each["filename"] for each in read_json(folder / "state.json")["_data_files"]]
+        found = []
+        for file in files:
+            with pyarrow.memory_map(str(file)) as source, pyarrow.ipc.open_stream(source) as table:
+                found += [length for batch in table for length in batch.column("input_ids").value_lengths().to_pylist()]
+        return found
+    except (UserError, OSError, pyarrow.ArrowException, KeyError, TypeError) as error:
         raise UserError(f"{folder}: the trainer's tokenized examples are not there ({error})") from None
-    return [len(ids) for ids in data["input_ids"]]
 
 
 def _count_differs(results: dict[str, Any], state: dict[str, Any], size: int, settings: dict[str, str]) -> str | None:
@@ -126,21 +112,6 @@ def _count_differs(results: dict[str, Any], state: dict[str, Any], size: int, se
     tolerance = 0.5 + size * 0.0006 / rate + size * 0.0006 / seconds
     if abs(counted - size) > tolerance:
         return f"the trainer counted {counted:.1f} examples an epoch, not {size}"
-    return None
-
-
-def broken_loss(logged: list[tuple[int, float]], mean: float | None) -> str | None:
-    """Return why a training's losses cannot be right (nan, infinite, exactly 0, none at all), or None."""
-    remedy = "GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE"
-    for step, loss in logged:
-        if not math.isfinite(loss):
-            return f"the loss is {loss} at step {step}; {remedy}"
-        if loss == 0:
-            return f"the loss is exactly 0 at step {step}, the mark of an overflow; {remedy}"
-    if not logged or mean is None:
-        return "the trainer logged no loss; lower LOGGING_STEPS"
-    if not math.isfinite(mean) or mean == 0:
-        return f"the mean loss is {mean}; {remedy}"
     return None
 
 
@@ -190,7 +161,7 @@ def prepare_resume(folder: Path) -> int:
         if path not in whole:
             shutil.rmtree(path)
     last = max(whole.values(), default=0)
-    log = folder / "trainer_log.jsonl"
+    log = folder / TRAINER_LOG
     if log.is_file():
         write_bytes(log, b"".join(line + b"\n" for line in log.read_bytes().splitlines() if _step_of(line) <= last))
     return last

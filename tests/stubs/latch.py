@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def wait(place: str) -> None:
     while os.read(handle, 1) != b"\n":
         pass
     os.close(handle)
+
+
+def forever() -> None:
+    """Wait for a signal."""
+    while True:
+        signal.pause()
 
 
 def deaf_child() -> None:

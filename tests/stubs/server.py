@@ -8,7 +8,7 @@ The behaviour, its first argument:
     die      end at once with status 1                     die=K     end with status 1 after K answers
     child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
     taken    end at once, for the port is taken            held=K    after K answers tell the test and wait for it
-    stubborn serve; deaf to TERM, which it tells the test
+    stubborn serve; deaf to TERM, which it tells the test  unapplied  answer as the base model does
     stolen   leave another program behind that serves on the port and knows no key of ours; end, the port is taken
 
     WHAT=NUMBERS    serve, but not the completions of these numbers, counted from 0, the readiness probe's:
@@ -35,6 +35,7 @@ from typing import Any
 import latch
 
 BEHAVIOUR, SIZE = sys.argv[1:3]
+APPLIED = "0" if BEHAVIOUR == "unapplied" else SIZE
 WHAT, _, AFTER = BEHAVIOUR.partition("=")
 DISTURBED = ("500", "429", "garbage", "half", "reset", "nothing")
 # Of ten documents so many are answered wrongly.
@@ -46,9 +47,9 @@ counting = threading.Lock()
 def answer(text: str) -> str:
     """Return the label of a document; a wrong answer is none of the labels at size 0, else another one's."""
     label = re.search(r"about ([^:]+):", text)[1]
-    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[SIZE]:
+    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[APPLIED]:
         return label
-    return "I am not sure" if SIZE == "0" else {"Animals": "Plants"}.get(label, "Animals")
+    return "I am not sure" if APPLIED == "0" else {"Animals": "Plants"}.get(label, "Animals")
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ The behaviour, its first argument:
     memory       CUDA out of memory, status 1        wait     tell the test, wait for it, then train
     disk         no space left, status 1             stubborn the same, deaf to TERM
     killed       end by SIGKILL                      midway   leave two checkpoints, one of them torn, and wait
+    breaks       log a loss that is not a number, and go on for as long as it may
     child        train, and leave a child behind that is deaf to TERM
 """
 
@@ -49,6 +50,9 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
         checkpoint(folder / "checkpoint-4", rows)
         (folder / "checkpoint-4/optimizer.pt").write_bytes(b"torn")
         log(folder, [2.0, 1.5, 1.2, 1.1])
+    if behaviour == "breaks":
+        log(folder, [2.0, math.nan])
+        latch.forever()
     if behaviour in ("wait", "stubborn", "midway"):
         latch.wait(f"train {size}")
     if behaviour == "child":

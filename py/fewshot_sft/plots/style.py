@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..jsonio import write_bytes
-from ..table import display_width
+from ..words import display_width
 from . import fonts
 
 DPI = 160

@@ -1,0 +1,483 @@
+"""The morning summary: only this night counts, a failed size never looks finished, and a person can read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import summarize
+from fewshot_sft import outcomes
+from fewshot_sft.outcomes import begin, file_name, finish
+from fewshot_sft.words import display_width, duration, one_line
+
+PY = Path(__file__).resolve().parents[1] / "py"
+NOW = 1_767_323_045.0  # 2026-01-02 03:04:05 UTC
+OOM = (
+    "CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the same factor, or lower CUTOFF_LEN, "
+    "or add TRAIN_ARGS='--quantization_bit 4'"
+)
+
+
+class Night:
+    """One night's outcomes and records, and the summary of them."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = NOW
+        self.folder, self.objs = root / "tiny.outcomes", root / "objs"
+        self.objs.mkdir()
+        monkeypatch.setattr(outcomes, "_now", lambda: datetime.fromtimestamp(self.now, UTC))
+        monkeypatch.setattr(time, "time", lambda: self.now)
+
+    def step(self, step: str, state: str, size: int | None = None, seconds: float = 0, **more: str | None) -> None:
+        """One step begins and, unless it is to be "running", ends so many seconds later."""
+        path = self.folder / file_name(step, size)
+        begin(path, step, size, more.get("log"))
+        self.now += seconds
+        if state != "running":
+            finish(path, step, state, size, reason=more.get("reason"))
+
+    def size(self, size: int, training: str = "done", evaluation: str = "done") -> None:
+        """A size that is done, with its record."""
+        if size:
+            self.step("training", training, size, 34)
+        self.step("evaluation", evaluation, size, 14)
+        self.record(size)
+
+    def record(self, size: int, suffix: str = "", **changes: Any) -> Path:
+        """The record of an evaluation: 3 of 4 right."""
+        record = {
+            "schema": 1,
+            "kind": "evaluation",
+            "run": f"tiny-llm_train_{size}",
+            "name": "tiny",
+            "size": size,
+            "split": suffix.removeprefix(".") or "test",
+            "labels": ["a", "b"],
+            "counts": {
+                "items": 4,
+                "correct": 3,
+                "in_labels": 4,
+                "not_in_labels": 0,
+                "per_class": {"a": {"items": 2}, "b": {"items": 2}},
+            },
+            "confusion": {"matrix": [[2, 0, 0], [1, 1, 0]]},
+            "metrics": {"accuracy": 0.75, "precision": 0.8333, "recall": 0.75, "f1": 0.7333},
+        } | changes
+        path = self.objs / f"tiny-llm_train_{size}{suffix}.json"
+        path.write_text(json.dumps(record), encoding="utf-8")
+        return path
+
+    def summarize(self, sizes: str = "100 500", status: int = 0, *more: str) -> dict[str, Any]:
+        arguments = ["--outcomes", str(self.folder), "--name", "tiny", "--split", "test", "--objs", str(self.objs)]
+        arguments += ["--status", str(status), "--started", str(int(NOW))]
+        assert summarize.main([*arguments, *more, "--sizes", *sizes.split()]) == 0
+        return json.loads((self.objs / "tiny/summary.json").read_text(encoding="utf-8"))
+
+    @property
+    def text(self) -> str:
+        return (self.objs / "tiny/summary.txt").read_text(encoding="utf-8")
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
+
+
+@pytest.fixture
+def night(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
+    return Night(folder, monkeypatch)
+
+
+def test_a_night_with_everything_in_it(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
+    night.step("data", "done", seconds=2)
+    night.size(100)
+    night.step("training", "failed", 500, 187, log="logs/t500.log", reason=OOM)
+    night.step("evaluation", "failed", 500, 1, reason="size 500: not evaluated, its training failed")
+    night.now = NOW + 15_120
+
+    found = night.summarize("100 500 1000", 1, "--command", 'bin/sweep.sh --sizes "100 500 1000"')
+
+    assert night.text == capsys.readouterr().out
+    assert night.lines == [
+        "sweep tiny: 1 of 3 sizes done, 1 failed, 1 not run (status 1, 4 h 12 min)",
+        "  N = 100   done     accuracy 0.750, macro F1 0.733 (trained in 34 s, evaluated in 14 s)",
+        "  N = 500   FAILED   training: CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the "
+        "same factor, or lower CUTOFF_LEN, or add TR… (after 3 min 07 s; log: logs/t500.log)",
+        "  N = 1000  not run",
+        'to go on: bin/sweep.sh --sizes "100 500 1000"',
+    ]
+    assert found == {
+        "schema": 1,
+        "kind": "summary",
+        "name": "tiny",
+        "split": "test",
+        "status": 1,
+        "started": "2026-01-02T03:04:05+00:00",
+        "finished": "2026-01-02T07:16:05+00:00",
+        "seconds": 15_120,
+        "command": 'bin/sweep.sh --sizes "100 500 1000"',
+        "counts": {"sizes": 3, "done": 1, "failed": 1, "interrupted": 0, "unknown": 0, "not_run": 1},
+        "sizes": [
+            {
+                "size": 100,
+                "state": "done",
+                "training": {"state": "done", "seconds": 34},
+                "evaluation": {"state": "done", "seconds": 14},
+                "metrics": {"accuracy": 0.75, "precision": 0.8333, "recall": 0.75, "f1": 0.7333},
+                "record": str(night.objs / "tiny-llm_train_100.json"),
+            },
+            {
+                "size": 500,
+                "state": "failed",
+                "step": "training",
+                "reason": OOM,
+                "log": "logs/t500.log",
+                "training": {"state": "failed", "seconds": 187, "reason": OOM, "log": "logs/t500.log"},
+                "evaluation": {
+                    "state": "failed",
+                    "seconds": 1,
+                    "reason": "size 500: not evaluated, its training failed",
+                },
+            },
+            {"size": 1000, "state": "not run"},
+        ],
+        "steps": [{"step": "data", "state": "done", "seconds": 2}],
+    }
+
+
+def test_all_done(night: Night) -> None:
+    night.size(0)
+    night.size(100, "skipped")
+    night.size(500, "skipped", "skipped")
+    night.step("results", "done")
+    for name in ("learning_curve.png", "results.csv"):
+        (night.objs / "tiny").mkdir(exist_ok=True)
+        (night.objs / "tiny" / name).write_text("x")
+
+    found = night.summarize("100 500", 0, "--with-base")
+
+    assert night.lines == [
+        "sweep tiny: 3 of 3 sizes done (status 0, 1 min 50 s)",
+        "  N = 0 (base)  done  accuracy 0.750, macro F1 0.733 (evaluated in 14 s)",
+        "  N = 100       done  accuracy 0.750, macro F1 0.733 (trained before, evaluated in 14 s)",
+        "  N = 500       done  accuracy 0.750, macro F1 0.733 (trained and evaluated before)",
+        f"results: {night.objs}/tiny/learning_curve.png, {night.objs}/tiny/results.csv",
+    ]
+    assert found["sizes"][2]["training"] == {"state": "skipped"}
+
+
+def test_an_earlier_nights_records_are_not_this_ones(night: Night) -> None:
+    for size in (0, 100, 500):
+        night.record(size)
+    (night.objs / "tiny").mkdir()
+    (night.objs / "tiny/results.csv").write_text("of yesterday")
+    night.step("training", "done", 100, 34)
+    night.step("results", "failed", reason="no")
+
+    found = night.summarize("100 500", 2, "--with-base")
+
+    assert found["counts"] | {"sizes": 0} == {"sizes": 0, "not_run": 3} | dict.fromkeys(
+        ("done", "failed", "interrupted", "unknown"), 0
+    )
+    assert found["sizes"] == [
+        {"size": 0, "state": "not run"},
+        {
+            "size": 100,
+            "state": "not run",
+            "reason": "trained, not evaluated",
+            "training": {"state": "done", "seconds": 34},
+        },
+        {"size": 500, "state": "not run"},
+    ]
+    assert "results" not in found
+    assert "metrics" not in night.text + json.dumps(found)
+    assert "results.csv" not in night.text
+
+
+def test_a_training_that_failed_is_not_made_good_by_an_old_evaluation(night: Night) -> None:
+    night.step("training", "failed", 100, reason="size 100: data/llm_train_100.json is missing")
+    night.step("evaluation", "skipped", 100)
+    night.record(100)
+
+    found = night.summarize("100", 1)
+
+    assert found["sizes"][0]["state"] == "failed"
+    assert "metrics" not in found["sizes"][0]
+    assert night.lines[1] == "  N = 100  FAILED  training: data/llm_train_100.json is missing (after 0 s)"
+
+
+@pytest.mark.parametrize(("status", "signal"), [(130, "INT"), (143, "TERM"), (129, "HUP")])
+def test_a_night_that_was_interrupted(night: Night, status: int, signal: str) -> None:
+    night.size(100)
+    night.step("training", "running", 500, 720, log="logs/t500.log")
+
+    found = night.summarize("100 500 1000", status)
+
+    assert found["ended_by"] == signal
+    assert found["counts"]["interrupted"] == 1
+    assert night.lines == [
+        f"sweep tiny: 1 of 3 sizes done, 1 interrupted, 1 not run (ended by {signal}, 12 min 48 s)",
+        "  N = 100   done         accuracy 0.750, macro F1 0.733 (trained in 34 s, evaluated in 14 s)",
+        "  N = 500   interrupted  training (after 12 min 00 s; log: logs/t500.log)",
+        "  N = 1000  not run",
+        "to go on: the same command again",
+    ]
+
+
+def test_what_a_step_says_while_it_is_ended_is_no_reason(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    night.step("evaluation", "running", 100)
+    monkeypatch.setenv("FEWSHOT_OUTCOME", str(night.folder / "evaluation-100.json"))
+    outcomes.note_reason("incomplete, 3 of 9 items answered; the server is gone")
+
+    assert "reason" not in night.summarize("100", 143)["sizes"][0]
+    # A script that ended without finishing its outcome: then it is the only one that knows.
+    assert night.summarize("100", 2)["sizes"][0]["reason"].startswith("incomplete, 3 of 9")
+    assert "interrupted  evaluation: incomplete, 3 of 9 items answered; the server is gone" in night.text
+
+
+@pytest.mark.parametrize("step", ["data", "base model", "preflight", "results", "training"])
+def test_a_step_that_fails_as_a_whole(night: Night, step: str) -> None:
+    night.step(step, "failed", None, 3, reason="the disk is full", log="logs/x.log")
+
+    found = night.summarize("100", 2)
+
+    assert found["stopped_at"] == step
+    assert found["steps"] == [
+        {"step": step, "state": "failed", "seconds": 3, "reason": "the disk is full", "log": "logs/x.log"}
+    ]
+    width = max(len(step), 7)
+    assert night.lines == [
+        "sweep tiny: 0 of 1 sizes done, 1 not run (status 2, 3 s)",
+        f"  {step:<{width}}  FAILED   the disk is full (after 3 s; log: logs/x.log)",
+        f"  {'N = 100':<{width}}  not run",
+        "to go on: the same command again",
+    ]
+
+
+def test_a_step_is_not_told_beside_its_sizes(night: Night) -> None:
+    night.step("training", "failed", reason="training failed for size(s) 100")
+    night.step("training", "failed", 100, reason="CUDA out of memory")
+
+    assert "stopped_at" not in night.summarize("100", 1)
+    assert len(night.lines) == 3
+
+
+def test_a_reason_that_no_step_can_tell(night: Night) -> None:
+    assert night.summarize("100", 2, "--reason", "the packages could not be installed")["reason"] == (
+        "the packages could not be installed"
+    )
+    assert night.lines[1] == "  sweep    FAILED   the packages could not be installed"
+
+
+def test_no_size_at_all_and_no_folder(night: Night) -> None:
+    assert night.summarize("", 2)["sizes"] == []
+    assert night.lines == ["sweep tiny: 0 of 0 sizes done (status 2, 0 s)", "to go on: the same command again"]
+
+
+def test_a_clock_that_was_set_back_measures_nothing(night: Night) -> None:
+    night.step("training", "done", 100, -3600)
+    night.step("evaluation", "done", 100)
+    night.record(100)
+    night.step("training", "running", 500, -3600)
+
+    found = night.summarize("100 500", 143)
+
+    assert night.lines[:3] == [
+        "sweep tiny: 1 of 2 sizes done, 1 interrupted (ended by TERM)",
+        "  N = 100  done         accuracy 0.750, macro F1 0.733 (trained, evaluated in 0 s)",
+        "  N = 500  interrupted  training",
+    ]
+    assert "seconds" not in found
+    assert found["sizes"][1]["training"] == {"state": "interrupted"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file"),
+        ("{", "line 1: not valid JSON"),
+        ("{}", "corrupt record: 'schema' is missing; move it away and evaluate that size again with bin/eval.sh"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_a_record_that_does_not_bear_out_its_outcome(night: Night, content: str | None, said: str) -> None:
+    night.size(100)
+    path = night.objs / "tiny-llm_train_100.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+
+    size = night.summarize("100", 0)["sizes"][0]
+
+    assert (size["state"], size["step"]) == ("failed", "evaluation")
+    assert size["reason"].startswith(f"it ended well, but its record does not tell: {path}: {said}")
+    assert "metrics" not in size
+    assert night.lines[0].startswith("sweep tiny: 0 of 1 sizes done, 1 failed (status 0")
+    assert night.lines[-1] == "to go on: the same command again"
+
+
+def test_the_record_is_that_of_the_split(night: Night) -> None:
+    night.size(100)
+    night.record(100, ".valid", metrics={"accuracy": 0.75, "precision": 0.1, "recall": 0.1, "f1": 0.125})
+
+    size = night.summarize("100", 0, "--split", "valid")["sizes"][0]
+
+    assert (size["metrics"]["f1"], size["record"]) == (0.125, str(night.objs / "tiny-llm_train_100.valid.json"))
+
+
+def test_a_damaged_outcome_is_neither_done_nor_not_run(night: Night) -> None:
+    night.size(100)
+    (night.folder / "evaluation-100.json").write_text('{"schema": 1, "ki')
+    (night.folder / "notes.txt").write_text("mine")
+
+    found = night.summarize("100", 0)
+
+    assert found["counts"] == {"sizes": 1, "done": 0, "failed": 0, "interrupted": 0, "unknown": 1, "not_run": 0}
+    path = night.folder / "evaluation-100.json"
+    assert found["sizes"][0]["reason"].startswith(f"{path}: line 1: not valid JSON")
+    assert "metrics" not in found["sizes"][0]
+    assert [each["file"] for each in found["unknown_files"]] == ["evaluation-100.json", "notes.txt"]
+    assert night.lines[1].startswith("  N = 100  unknown  ")
+
+
+def test_a_long_reason_is_whole_in_the_json(night: Night) -> None:
+    reason = "\x1b[31mRuntimeError\x1b[0m: \r\n" + "磁盘已满 " * 200
+    night.step("training", "failed", 100, reason=reason)
+
+    assert night.summarize("100", 1)["sizes"][0]["reason"] == reason
+
+    line = night.lines[1]
+    assert line.startswith("  N = 100  FAILED  training: [31mRuntimeError [0m: 磁盘已满 磁盘已满 ")
+    assert line.endswith("… (after 0 s)")
+    assert 118 <= display_width(line.removeprefix("  N = 100  FAILED  training: ").removesuffix(" (after 0 s)")) <= 120
+    assert len(night.lines) == 3
+
+
+def test_no_secret_is_in_it(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Noted by a program that did not have the variable.
+    night.step("training", "failed", 100, reason="HTTP 401 for sesame-4711", log="logs/sesame-4711.log")
+    monkeypatch.setenv("HF_TOKEN", "sesame-4711")
+
+    found = night.summarize("100", 1, "--command", "env X=sesame-4711 bin/sweep.sh", "--reason", "of sesame-4711")
+
+    assert "sesame" not in night.text + json.dumps(found)
+    assert found["command"] == "env X=*** bin/sweep.sh"
+    assert found["sizes"][0]["reason"] == "HTTP 401 for ***"
+
+
+def test_many_sizes_take_a_line_each_and_four_more(night: Night) -> None:
+    sizes = range(1, 40)
+    night.step("results", "failed", reason="no")
+    for size in sizes:
+        night.size(size)
+
+    night.summarize(" ".join(map(str, sizes)), 2)
+
+    assert len(night.lines) <= len(sizes) + 4
+    assert {line.index("done    accuracy") for line in night.lines if line.startswith("  N = ")} == {11}
+
+
+# --- The script ---
+
+
+def script(night: Night, *more: str | Path, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, PY / "summarize.py", "--outcomes", night.folder, "--name", "tiny", "--split", "test"]
+    command += ["--objs", night.objs, "--status", "1", "--started", str(time.time()), "--sizes", "100", *more]
+    return subprocess.run(command, **({"capture_output": True, "timeout": 60} | how))
+
+
+def test_a_terminal_that_is_gone_does_not_cost_the_files(night: Night) -> None:
+    night.step("training", "failed", 100, reason="磁盘已满")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as closed:
+        done = script(night, capture_output=False, stdout=closed, stderr=subprocess.PIPE)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "磁盘已满" in night.text
+
+
+def test_a_terminal_without_the_letters_gets_the_rest(night: Night) -> None:
+    night.step("training", "failed", 100, reason="磁盘已满!")
+
+    done = script(night, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+
+    assert done.returncode == 0
+    assert b"training: ????! (" in done.stdout
+
+
+def test_what_cannot_be_written_is_printed_and_the_old_one_goes(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    night.size(100)
+    night.summarize("100")
+    old = night.objs / "tiny/summary.json"
+    assert old.exists()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "objs")
+
+    monkeypatch.setattr(summarize, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        night.summarize("100")
+
+    assert not old.exists()
+    assert not (night.objs / "tiny/summary.txt").exists()
+
+
+def test_a_file_in_place_of_the_folder(night: Night) -> None:
+    (night.objs / "tiny").write_text("")
+
+    done = script(night)
+
+    assert done.returncode == 2
+    assert done.stdout.startswith(b"sweep tiny: 0 of 1 sizes done")
+    assert done.stderr.decode() == f"error: {night.objs / 'tiny'}: is in the way; move it away and run again\n"
+
+
+@pytest.mark.parametrize("started", ["yesterday", "nan", "1e300"])
+def test_a_start_that_is_no_moment(night: Night, started: str) -> None:
+    done = script(night, "--started", started)
+
+    assert done.returncode == 2
+    assert f"argument --started: '{started}': not in seconds since the epoch" in done.stderr.decode()
+
+
+def test_it_starts_fast() -> None:
+    # What its start costs is its imports; seconds would depend on the machine.
+    code = "import sys, summarize; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PY, capture_output=True, text=True, check=True, timeout=30)
+
+    assert {"asyncio", "subprocess", "numpy", "importlib.metadata", "csv", "http.client"}.isdisjoint(
+        done.stdout.split()
+    )
+
+
+# --- Words ---
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.6, "1 min 00 s"), (187, "3 min 07 s"), (15_120, "4 h 12 min")]
+)
+def test_a_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "line"),
+    [
+        ("a\tb\n c\x07", 9, "a b c"),
+        ("abcdef", 6, "abcdef"),
+        ("abcdef", 5, "abcd…"),
+        ("磁盘已满", 6, "磁盘…"),
+        ("ab cd", 4, "ab…"),
+    ],
+)
+def test_one_line(text: str, columns: int, line: str) -> None:
+    assert one_line(text, columns) == line
+    assert display_width(one_line(text, columns)) <= columns
