@@ -8,8 +8,13 @@ The behaviour, its first argument:
     die      end at once with status 1                     die=K     end with status 1 after K answers
     child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
     taken    end at once, for the port is taken            held=K    after K answers tell the test and wait for it
-    stubborn serve; deaf to TERM, which it tells the test
-    unapplied answer as the base model does
+    stubborn serve; deaf to TERM, which it tells the test  unapplied  answer as the base model does
+    stolen   leave another program behind that serves on the port and knows no key of ours; end, the port is taken
+
+    WHAT=NUMBERS    serve, but not the completions of these numbers, counted from 0, the readiness probe's:
+                    500=0-1 the first two, 429=3-4,7- the fourth, the fifth, and all from the eighth on. WHAT is
+                    500 or 429, garbage (no JSON), half (a part of the body), reset (of the connection), or
+                    nothing (no answer, ever)
 """
 
 from __future__ import annotations
@@ -19,6 +24,9 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +37,7 @@ import latch
 BEHAVIOUR, SIZE = sys.argv[1:3]
 APPLIED = "0" if BEHAVIOUR == "unapplied" else SIZE
 WHAT, _, AFTER = BEHAVIOUR.partition("=")
+DISTURBED = ("500", "429", "garbage", "half", "reset", "nothing")
 # Of ten documents so many are answered wrongly.
 WRONG = {"0": 10, "4": 6, "8": 4, "16": 2}
 answered = 0
@@ -62,7 +71,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(500, {"error": "the adapter does not fit"})
         if self.headers["Authorization"] != f"Bearer {os.environ['API_KEY']}" or (BEHAVIOUR == "refuse" and others):
             return self.reply(401, {"error": "no such key"})
-        if AFTER and others >= int(AFTER):
+        if WHAT in DISTURBED:
+            if is_among(others, AFTER):
+                return self.disturb()
+        elif AFTER and others >= int(AFTER):
             self.misbehave(others == int(AFTER))
         message = {"role": "assistant", "content": answer(body["messages"][-1]["content"])}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
@@ -78,6 +90,25 @@ class Handler(BaseHTTPRequestHandler):
         if first:
             latch.wait(f"api {SIZE}")
 
+    def disturb(self) -> None:
+        """Answer as no completion server should; the connection is of no use afterwards."""
+        self.close_connection = True
+        if WHAT in ("500", "429"):
+            return self.reply(int(WHAT), {"error": "come back later"})
+        if WHAT == "nothing":
+            threading.Event().wait()
+        if WHAT in ("garbage", "half"):
+            text = b"<html>It works!</html>" if WHAT == "garbage" else b'{"id": "1", "choices": [{"ind'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text) * (1 + (WHAT == "half"))))
+            self.end_headers()
+            self.wfile.write(text)
+            return None
+        # With linger 0 the kernel sends RST; by way of the descriptor, for a socket's own close sends FIN before it.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
+        return None
+
     def reply(self, status: int, content: dict[str, Any]) -> None:
         """Send JSON."""
         text = json.dumps(content).encode()
@@ -90,20 +121,43 @@ class Handler(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
+def is_among(number: int, ranges: str) -> bool:
+    """Return whether a number is in ranges like ``0-1,5,7-``, whose last may have no end."""
+    for each in ranges.split(","):
+        first, dash, last = each.partition("-")
+        if int(first) <= number and (number <= int(last or first) or (dash and not last)):
+            return True
+    return False
+
+
 def main() -> None:
     """Behave."""
     if BEHAVIOUR == "child":
         latch.deaf_child()
     if BEHAVIOUR in ("die", "child"):
         sys.exit("ValueError: the weights are not there")
-    if BEHAVIOUR == "taken":
+    if BEHAVIOUR == "stolen":
+        steal()
+    if BEHAVIOUR in ("taken", "stolen"):
         sys.exit("OSError: [Errno 98] error while attempting to bind: address already in use")
     if BEHAVIOUR == "stubborn":
         signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"api {SIZE} was told to end"))
     if BEHAVIOUR == "wait":
         latch.wait(f"api {SIZE}")
     ThreadingHTTPServer.daemon_threads = True
-    ThreadingHTTPServer((os.environ["API_HOST"], int(os.environ["API_PORT"])), Handler).serve_forever()
+    server = ThreadingHTTPServer((os.environ["API_HOST"], int(os.environ["API_PORT"])), Handler)
+    if BEHAVIOUR == "thief":
+        print("ready", flush=True)
+    server.serve_forever()
+
+
+def steal() -> None:
+    """Start another program on the port, none of the sweep's: without the test's mark; its id is in STUB/thief."""
+    environment = {name: value for name, value in os.environ.items() if name != "MARK"} | {"API_KEY": "another"}
+    command = [sys.executable, __file__, "thief", SIZE]
+    thief = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    thief.stdout.readline()
+    (latch.FOLDER / "thief").write_text(str(thief.pid))
 
 
 if __name__ == "__main__":
