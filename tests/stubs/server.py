@@ -1,6 +1,8 @@
 """The server of `llamafactory-cli api`, as the client sees it: /v1/models and /v1/chat/completions, with a key.
 
-Its answer is the label that the document names, but for a share of documents, the smaller the larger the size is.
+With the size `all` it is `vllm serve`: the base model, and what is loaded by /v1/load_lora_adapter; a name's last part
+is its size. Its answer is the label that the document names, but for a share of documents, the smaller the larger the
+size is.
 The behaviour, its first argument:
 
     ok       serve                                         models    /v1/models answers, completions: 500
@@ -35,7 +37,6 @@ from typing import Any
 import latch
 
 BEHAVIOUR, SIZE = sys.argv[1:3]
-APPLIED = "0" if BEHAVIOUR == "unapplied" else SIZE
 WHAT, _, AFTER = BEHAVIOUR.partition("=")
 DISTURBED = ("500", "429", "garbage", "half", "reset", "nothing")
 # Of ten documents so many are answered wrongly.
@@ -44,12 +45,15 @@ answered = 0
 counting = threading.Lock()
 
 
-def answer(text: str) -> str:
+names = {os.environ.get("API_MODEL_NAME")}
+
+
+def answer(text: str, size: str = SIZE) -> str:
     """Return the label of a document; a wrong answer is none of the labels at size 0, else another one's."""
     label = re.search(r"about ([^:]+):", text)[1]
-    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[APPLIED]:
+    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[size]:
         return label
-    return "I am not sure" if APPLIED == "0" else {"Animals": "Plants"}.get(label, "Animals")
+    return "I am not sure" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -65,8 +69,12 @@ class Handler(BaseHTTPRequestHandler):
         global answered
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with counting:
-            answered += 1
-            others = answered - 1
+            others = answered
+            answered += "messages" in body
+        if self.path.endswith("/load_lora_adapter"):
+            return self.load(body)
+        if body.get("model") not in (*names, None) and SIZE == "all":
+            return self.reply(404, {"error": f"no model {body['model']}"})
         if BEHAVIOUR == "models":
             return self.reply(500, {"error": "the adapter does not fit"})
         if self.headers["Authorization"] != f"Bearer {os.environ['API_KEY']}" or (BEHAVIOUR == "refuse" and others):
@@ -76,9 +84,22 @@ class Handler(BaseHTTPRequestHandler):
                 return self.disturb()
         elif AFTER and others >= int(AFTER):
             self.misbehave(others == int(AFTER))
-        message = {"role": "assistant", "content": answer(body["messages"][-1]["content"])}
+        size = body["model"].rpartition("_")[2] if SIZE == "all" else SIZE
+        said = answer(body["messages"][-1]["content"], "0" if BEHAVIOUR == "unapplied" else size)
+        if choices := body.get("structured_outputs", {}).get("choice"):
+            said = said if said in choices else choices[0]
+        message = {"role": "assistant", "content": said}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         self.reply(200, {"id": "1", "model": os.environ["API_MODEL_NAME"], "choices": [choice]})
+
+    def load(self, body: dict[str, Any]) -> None:
+        """Load an adapter: from now on it is asked for by its name."""
+        if self.headers["Authorization"] != f"Bearer {os.environ['API_KEY']}":
+            return self.reply(401, {"error": "no such key"})
+        if not os.path.isfile(os.path.join(body["lora_path"], "adapter_model.safetensors")):
+            return self.reply(404, {"error": f"no adapter found for {body['lora_path']}"})
+        names.add(body["lora_name"])
+        return self.reply(200, {})
 
     def misbehave(self, first: bool) -> None:
         """Do what is planned for after AFTER answers."""
