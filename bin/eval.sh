@@ -53,6 +53,10 @@ evaluate_size() {
     plan_evaluation "$size"
     return
   fi
+  if ((FOLLOW)); then
+    run_child "the wait for the training of size $size" python py/await_training.py \
+      --outcome "$(outcome_file training "$size")" --pid "$FEWSHOT_TRAINING" || return 1
+  fi
   begin_outcome evaluation "$size" --log "$LOGS_DIR/$(run_name "$size").server.log"
   _evaluate_size "$size" || status=$?
   end_outcome "$status" evaluation "$size"
@@ -62,10 +66,6 @@ DONE_BEFORE=3
 
 _evaluate_size() {
   local size=$1 status=0 restarts=0 FORCE=$FORCE
-  if ((FOLLOW)); then
-    run_child "the wait for the training of size $size" python py/await_training.py \
-      --outcome "$(outcome_file training "$size")" --pid "$FEWSHOT_TRAINING" || return 1
-  fi
   is_evaluated "$size" || status=$?
   ((status != 0)) || return "$DONE_BEFORE"
   ((status == NOT_EVALUATED)) || return 1

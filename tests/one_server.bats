@@ -135,3 +135,49 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   status_is 2
   said 'error: LORA_RANK=600: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface'
 }
+
+@test "OVERLAP=1: each size is evaluated as soon as it is trained; one that fails does not hold up the others" {
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  plan train-4 crash
+  plan train-16 wait
+  start sweep.sh
+  reached 'train 16'
+  patiently test -e "$OBJS/demo-llm_train_8.json" # while 16 is being trained
+  release
+  ended 1
+  nothing_left
+  said 'size 4: not evaluated, its training failed' 'training failed for size(s) 4' 'evaluation failed for size(s) 4' \
+    'sweep demo: 2 of 3 sizes done, 1 failed'
+  equal 1 "$(grep -c ' serve ' "$STUB/calls")"
+  evaluated 8
+  evaluated 16
+
+  : >"$STUB/calls"
+  script sweep.sh
+  status_is 0
+  equal 'train 4' "$(calls)"
+  evaluated 4
+  : >"$STUB/calls"
+  script sweep.sh
+  equal '' "$(<"$STUB/calls")"
+}
+
+@test "OVERLAP=1, KILL of the training script: its sizes have failed, the rest ends" {
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  setting SIZES='(4)'
+  plan train-4 wait
+  start sweep.sh
+  reached 'train 4'
+  local pid
+  for pid in $(left); do
+    [[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != *bash*' bin/train.sh '* ]] || kill -KILL "$pid"
+  done
+  ended 137
+  nothing_left
+  [[ ! -e $OBJS/demo-llm_train_4.json ]]
+  script sweep.sh
+  status_is 0
+  evaluated 4
+}

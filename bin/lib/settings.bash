@@ -42,6 +42,7 @@ SETTINGS=(
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
   'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
   'TRAIN_JOBS|int|1|sizes that are trained at the same time'
+  'OVERLAP|bool|0|1: with SERVER=vllm evaluate each size while the next ones are trained; the GPU must hold both'
   'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
   'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
   'SERVER|choice:llamafactory,vllm|llamafactory|llamafactory: one `llamafactory-cli api` a size; vllm: one `vllm serve` for all (GPU)'
@@ -262,6 +263,7 @@ _derive() {
   stem=${MODEL%/}
   stem=${stem##*/}
   [[ $SERVER != vllm || $BACKEND == vllm ]] || die "SERVER=vllm and BACKEND=$BACKEND contradict each other; vllm serve has one engine"
+  ((OVERLAP == 0)) || [[ $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   : "${MODEL_NAME:=${stem//[[:space:]]/_}}"
   if [[ -n $TRAIN_FILE ]]; then
