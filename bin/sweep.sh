@@ -89,6 +89,13 @@ preflight() {
   ((status == 0)) || exit "$status"
 }
 
+# plan_for_hardware: what is `auto` is decided once, for training and evaluation alike.
+plan_for_hardware() {
+  [[ $DEVICE == cpu || -s $LOGS_DIR/hardware.json ]] || (choose_device)
+  resolve_plan
+  settings_as_flags
+}
+
 # lock_outputs: one sweep at a time for one folder of results. The lock ends with this process, however it ends.
 lock_outputs() {
   exec 9>>"$OBJS_DIR/.sweep.lock"
@@ -98,6 +105,8 @@ lock_outputs() {
 
 # plan: what main would do.
 plan() {
+  plan_for_hardware
+  [[ $DEVICE == cpu ]] || python py/hardware_plan.py "${FLAGS[@]}" --hardware "$LOGS_DIR/hardware.json" --explain
   plan_of bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || plan_of bin/base_model.sh
   plan_of bin/train.sh
@@ -155,6 +164,7 @@ main() {
   step data bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
   preflight --after-data
+  plan_for_hardware
   train_and_evaluate
   # When sizes have failed, that is what this ends with, even if there is no result to show.
   step results bin/results.sh || FAILED=$((FAILED > 0 ? FAILED : $?))

@@ -19,12 +19,14 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 # train_command SIZE: fill TRAIN_COMMAND. Beside the seed's flags: --tokenized_path keeps the examples that the
 # trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take.
 train_command() {
-  local folder precision=() extra
+  local folder precision=() memory=() extra
   folder=$(adapter_folder "$1")
   case $PRECISION in
   bf16) precision=(--bf16 True) ;;
   fp16) precision=(--fp16 True) ;;
   esac
+  ((CHECKPOINTING)) || memory+=(--disable_gradient_checkpointing True)
+  [[ $QUANTIZATION == none ]] || memory+=(--quantization_bit "$QUANTIZATION")
   TRAIN_COMMAND=(llamafactory-cli train
     --stage sft
     --do_train True
@@ -39,8 +41,8 @@ train_command() {
     --learning_rate "$LEARNING_RATE"
     --num_train_epochs "$EPOCHS"
     --max_samples 100000
-    --per_device_train_batch_size "$BATCH_SIZE"
-    --gradient_accumulation_steps "$GRADIENT_ACCUMULATION"
+    --per_device_train_batch_size "$MICRO_BATCH"
+    --gradient_accumulation_steps "$((BATCH_SIZE * GRADIENT_ACCUMULATION / MICRO_BATCH))"
     --lr_scheduler_type cosine
     --max_grad_norm 1.0
     --logging_steps "$LOGGING_STEPS"
@@ -62,7 +64,7 @@ train_command() {
     --save_total_limit 2
     --tokenized_path "$folder/tokenized")
   read -r -a extra <<<"$TRAIN_ARGS"
-  TRAIN_COMMAND+=("${extra[@]}")
+  TRAIN_COMMAND+=("${memory[@]}" "${extra[@]}")
 }
 
 SCRIPT_FLAGS=(--dry-run --worker)
@@ -150,6 +152,7 @@ main() {
   ensure_folder "$SAVES_DIR"
   inputs_are_there
   choose_device
+  resolve_plan
   own_children
   each_size training "$TRAIN_JOBS" train_size "${SIZES[@]}"
 }
