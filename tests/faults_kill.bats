@@ -2,6 +2,7 @@
 # The fault matrix, SIGKILL: of the sweep, of each of its parts, of everything at once.
 
 load helpers/faults
+status='' output=''
 
 fault 'SIGKILL of the sweep' "$EVERYWHERE" sweep_killed
 sweep_killed() {

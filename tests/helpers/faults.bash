@@ -1,5 +1,5 @@
 # The fault matrix: a sweep of one small size, disturbed in one of its phases, and what must be true afterwards.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # most of what is set here is for the tests and for common.bash
 # tests/helpers/fault_table.py makes the matrix of docs/reliability.md from the names that `fault` registers.
 
 load helpers/common
