@@ -34,7 +34,8 @@ step() {
 start_step() {
   begin_outcome "$1" ''
   start_script "the step '$1'" "$2" "${FLAGS[@]}" "${@:3}"
-  BEGUN_AT[$GROUP]=$SECONDS
+  now
+  BEGUN_AT[$GROUP]=$NOW
 }
 declare -A BEGUN_AT=()
 
@@ -43,7 +44,8 @@ end_step() {
   local status=0 seconds
   wait_group "$2" || status=$?
   end_outcome "$status" "$1"
-  seconds=$((SECONDS - BEGUN_AT[$2]))
+  now
+  seconds=$((NOW - BEGUN_AT[$2]))
   if ((status == 0)); then
     say "$1: done in $seconds s"
   else
@@ -168,7 +170,7 @@ main() {
   train_and_evaluate
   # When sizes have failed, that is what this ends with, even if there is no result to show.
   step results bin/results.sh || FAILED=$((FAILED > 0 ? FAILED : $?))
-  say "sweep $SWEEP_NAME: ended after $SECONDS s"
+  say "sweep $SWEEP_NAME: ended"
   exit "$FAILED"
 }
 

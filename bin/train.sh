@@ -105,9 +105,11 @@ train_size() {
 DONE_BEFORE=3 # training_record.py begin: there is nothing to train
 
 _train_size() {
-  local size=$1 log=$2 folder status=0 begun=$SECONDS force=()
+  local size=$1 log=$2 folder status=0 begun force=()
   folder=$(adapter_folder "$size")
   train_command "$size"
+  now
+  begun=$NOW
   ((FORCE == 0)) || force=(--force)
   run_child "the look at size $size" python py/training_record.py begin --folder "$folder" --data "$DATA_DIR" \
     --size "$size" --name "$SWEEP_NAME" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
@@ -116,8 +118,9 @@ _train_size() {
   start_log "$log" "${TRAIN_COMMAND[@]}"
   say "size $size: training (log: $log)"
   run_trainer "$size" "$folder" "$log" || status=$?
+  now
   run_child "the check of size $size" python py/training_record.py finish --folder "$folder" --exit-code "$status" \
-    --seconds $((SECONDS - begun)) --log "$log" && return 0
+    --seconds $((NOW - begun)) --log "$log" && return 0
   ((status == 0)) || show_tail "$log"
   return 1
 }
