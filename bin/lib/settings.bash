@@ -42,6 +42,7 @@ SETTINGS=(
   'LORA_TARGET|text|all|modules that get an adapter'
   'PRECISION|choice:auto,bf16,fp16,fp32|auto|auto: bf16 where the GPU has it (GLM-4 overflows in fp16), else fp16; fp32 on a CPU'
   'PREPROCESSING_WORKERS|int|16|processes that tokenize'
+  'TRAINER|choice:llamafactory-cli,fast|llamafactory-cli|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere (GPU)'
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
   'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
   'TRAIN_JOBS|auto_int|auto|sizes that are trained at the same time; auto: as many as fit'
