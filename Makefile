@@ -1,7 +1,7 @@
 # The same commands as CI's. Each installs what it needs into .venv on its first run.
 SHELL := bash
 SCRIPTS := bin/*.sh bench/*.sh settings.sh .ci/run
-TESTS := tests/*.bats tests/helpers/*.bash tests/stubs/python tests/stubs/llamafactory-cli
+TESTS := tests/*.bats tests/helpers/*.bash tests/stubs/python tests/stubs/llamafactory-cli tests/stubs/vllm
 LIBRARY := bin/lib/*.bash bin/profiles/*.bash
 UV ?= uv
 

@@ -23,7 +23,7 @@ main() {
   start_server "$size" "$work/server.log"
   url=http://127.0.0.1:$PORT/v1
   python py/probe_server.py --base-url "$url" --served-model "$run" --data "$DATA_DIR" --wait "$READY_TIMEOUT" \
-    --pid "$SERVER" --out "$work/ready.json"
+    --pid "$SERVER_GROUP" --out "$work/ready.json"
   for round in 1 2; do
     python bench/seed_loop.py --base-url "$url" --data "$DATA_DIR/llm_test.json" --limit "$limit" --out "$work/seed.$round.json"
     python py/infer_eval.py --run "$run" --name "$SWEEP_NAME" --size "$size" --data "$DATA_DIR" --objs "$work/ours.$round" \

@@ -3,9 +3,10 @@
 #
 # Usage: bin/eval.sh [--with-base] [--SETTING VALUE]...
 #
-# For each N in SIZES: starts `llamafactory-cli api` with the adapter on 127.0.0.1, waits until it has answered a
+# SERVER=llamafactory: for each N in SIZES starts `llamafactory-cli api` with the adapter on 127.0.0.1, waits until it has answered a
 # completion, asks it every example of the split through LangChain (py/infer_eval.py), ends it, and verifies that
-# nothing is left. With --with-base the base model is evaluated too, as size 0.
+# nothing is left. SERVER=vllm: starts one `vllm serve` for all, loads each adapter into it, and asks all sizes at once.
+# With --with-base the base model is evaluated too, as size 0.
 #
 # The base model and each adapter are asked a few texts without the instruction first: an adapter whose answers equal the
 # base model's is not applied, and its size fails (--adapter-check 0: without).
@@ -22,7 +23,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
 AGAIN=5 # serve_and_ask: a new server may do better
 
-SCRIPT_FLAGS=(--dry-run --worker)
+SCRIPT_FLAGS=(--dry-run --worker --follow)
 
 # plan_evaluation SIZE: what evaluate_size would do. The server and the evaluator share a random key, new for each
 # server, by way of the environment (API_KEY, FEWSHOT_API_KEY).
@@ -33,6 +34,12 @@ plan_evaluation() {
     "${EVALUATOR[@]}" --plan || status=$?
     ((status != 0)) || return 0
     ((status == NOT_EVALUATED)) || return 1
+  fi
+  if [[ $SERVER == vllm ]]; then
+    vllm_command "$API_PORT"
+    would_run env VLLM_ALLOW_RUNTIME_LORA_UPDATING=True "${SERVER_COMMAND[@]}"
+    would_run "${EVALUATOR[@]}" --base-url "http://127.0.0.1:$API_PORT/v1"
+    return
   fi
   server_command "$size"
   would_run env API_HOST=127.0.0.1 "API_PORT=$API_PORT" "API_MODEL_NAME=$(run_name "$size")" "${SERVER_COMMAND[@]}"
@@ -46,6 +53,10 @@ evaluate_size() {
     plan_evaluation "$size"
     return
   fi
+  if ((FOLLOW)); then
+    run_child "the wait for the training of size $size" python py/await_training.py \
+      --outcome "$(outcome_file training "$size")" --pid "$FEWSHOT_TRAINING" || return 1
+  fi
   begin_outcome evaluation "$size" --log "$LOGS_DIR/$(run_name "$size").server.log"
   _evaluate_size "$size" || status=$?
   end_outcome "$status" evaluation "$size"
@@ -55,10 +66,13 @@ DONE_BEFORE=3
 
 _evaluate_size() {
   local size=$1 status=0 restarts=0 FORCE=$FORCE
-  evaluator_command "$size"
-  run_child "the look at size $size" "${EVALUATOR[@]}" --only-check || status=$?
+  is_evaluated "$size" || status=$?
   ((status != 0)) || return "$DONE_BEFORE"
   ((status == NOT_EVALUATED)) || return 1
+  if [[ -n ${FEWSHOT_SERVER-} ]]; then
+    ask_at "$size"
+    return
+  fi
   if ((size > 0 && ADAPTER_CHECK)); then base_is_asked "$size" || return 1; fi
   while :; do
     status=0
@@ -73,6 +87,13 @@ _evaluate_size() {
   done
 }
 NOT_EVALUATED=4 # infer_eval.py --only-check: there is something to ask
+FOLLOW=0        # --follow: sizes are being trained meanwhile by the process FEWSHOT_TRAINING (bin/sweep.sh)
+
+# is_evaluated SIZE: 0, or NOT_EVALUATED, or another status when it cannot be.
+is_evaluated() {
+  evaluator_command "$1"
+  run_child "the look at size $1" "${EVALUATOR[@]}" --only-check
+}
 
 # base_is_asked SIZE: the base model's answers to the probe set are there, now or before: an adapter whose answers are
 # the same has not been applied. They are asked for once, by whichever size comes first.
@@ -107,8 +128,8 @@ serve_and_ask() {
   say "size $size: evaluating on $URL"
   start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$URL"
   # Whichever ends first: a server that has died is known at once, not when the evaluator's retries are used up.
-  wait -n -p first "$GROUP" "$SERVER" || status=$?
-  if [[ $first == "$SERVER" ]]; then
+  wait -n -p first "$GROUP" "$SERVER_GROUP" || status=$?
+  if [[ $first == "$SERVER_GROUP" ]]; then
     say_why "size $size: the server ended in the middle, with status $status"
     status=1
   fi
@@ -126,29 +147,43 @@ serve_and_ask() {
 }
 
 # serve SIZE LOG [ARGUMENT...]: start the server of a size and wait until it is ready; the arguments go to the probe.
-# Sets SERVER and URL, and the key in the environment. When it returns another status than 0, the server has ended.
+# Sets SERVER_GROUP and URL, and the key in the environment. When it returns another status than 0, the server has ended.
 serve() {
-  local size=$1 log=$2 status=0
-  shift 2
+  local size=$1 log=$2
   new_api_key
   say "size $size: starting the server (log: $log)"
   start_server "$size" "$log" || return 1
   URL=http://127.0.0.1:$PORT/v1
+  await_server "$@"
+}
+
+# await_server SIZE LOG [ARGUMENT...]: wait until the server at URL answers as this size; if it does not, it is ended.
+await_server() {
+  local size=$1 log=$2 status=0
   probe_command "$size"
   start_group "the readiness probe of size $size" - "${PROBE[@]}" --base-url "$URL" --wait "$READY_TIMEOUT" \
-    --pid "$SERVER" --out "${log%.log}.json" "$@"
+    --pid "$SERVER_GROUP" --out "${log%.log}.json" "${@:3}"
   wait_group "$GROUP" || status=$?
   ((status != 0)) || return 0
-  show_tail "$log"
+  not_applied "$size" "$status" || show_tail "$log"
   # Another program may have taken the port between our look and the server's start.
   if port_was_taken "$log"; then status=$AGAIN; else status=1; fi
   stop_server "$size" || status=1
   return "$status"
 }
 
+# not_applied SIZE STATUS: when that was the probe's reason, say what there is to do.
+not_applied() {
+  (($2 == NOT_APPLIED)) || return
+  say "size $1: not evaluated; if so few updates may leave its answers as they were, --adapter-check 0 evaluates it"
+}
+NOT_APPLIED=6 # probe_server.py --differs-from
+# shellcheck disable=SC2034 # for one_server.bash
+TIME_OUT=4
+
 # stop_server SIZE: end it, with proof.
 stop_server() {
-  stop_group "$SERVER" && return
+  stop_group "$SERVER_GROUP" && return
   warn "size $1: its server may still hold the GPU; see nvidia-smi"
   return 1
 }
@@ -156,7 +191,8 @@ stop_server() {
 # probe_command SIZE: fill PROBE.
 probe_command() {
   PROBE=(python py/probe_server.py --served-model "$(run_name "$1")" --data "$DATA_DIR" --model "$MODEL"
-  --template "$TEMPLATE" --backend "$BACKEND")
+  --template "$TEMPLATE" --backend "$BACKEND" --server "$SERVER")
+  [[ $SERVER != vllm ]] || PROBE+=(--chat-template "$(chat_template_file)")
 }
 
 # probe_file SIZE: its answers to the probe set.
@@ -168,10 +204,12 @@ evaluator_command() {
   (($1 == 0)) || optional+=(--adapter "$(adapter_folder "$1")")
   [[ -z $EVAL_LIMIT ]] || optional+=(--limit "$EVAL_LIMIT")
   ((FORCE == 0)) || optional+=(--force)
+  ((CONSTRAIN == 0)) || optional+=(--constrain)
+  [[ $SERVER != vllm ]] || optional+=(--chat-template "$(chat_template_file)")
   EVALUATOR=(python py/infer_eval.py --run "$(run_name "$1")" --name "$SWEEP_NAME" --size "$1" --split "$SPLIT"
   --data "$DATA_DIR" --objs "$OBJS_DIR" --served-model "$(run_name "$1")" --model "$MODEL" --template "$TEMPLATE"
   --backend "$BACKEND" --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS"
-  --request-timeout "$REQUEST_TIMEOUT" --seed "$SEED" "${optional[@]}")
+  --request-timeout "$REQUEST_TIMEOUT" --seed "$SEED" --server "$SERVER" "${optional[@]}")
 }
 
 main() {
@@ -180,9 +218,14 @@ main() {
   ensure_folder "$OBJS_DIR"
   inputs_are_there
   choose_device
+  resolve_plan
   own_children
+  if [[ " ${EXTRA_ARGS[*]-} " == *' --follow '* ]]; then FOLLOW=1; fi
   local sizes=("${SIZES[@]}")
   ((WITH_BASE == 0)) || sizes=(0 "${sizes[@]}")
+  if [[ $SERVER == vllm && -z $WORKER && $DRY_RUN == 0 ]]; then
+    evaluate_at_once "${sizes[@]}"
+  fi
   each_size evaluation "$EVAL_JOBS" evaluate_size "${sizes[@]}"
 }
 

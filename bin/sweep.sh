@@ -24,21 +24,58 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
-# step NAME SCRIPT: run one script of the sweep with the settings that were found here, so that neither another current
-# folder nor an edit of settings.sh in the middle of the night changes them. Returns its exit status.
+# step NAME SCRIPT [FLAG...]: run one script of the sweep with the settings that were found here, so that neither another
+# current folder nor an edit of settings.sh in the middle of the night changes them. Returns its exit status.
 step() {
-  local name=$1 begun=$SECONDS status=0
-  begin_outcome "$name" ''
-  start_script "the step '$name'" "$2" "${FLAGS[@]}"
-  wait_group "$GROUP" || status=$?
-  end_outcome "$status" "$name"
+  start_step "$@"
+  end_step "$1" "$GROUP"
+}
+
+start_step() {
+  begin_outcome "$1" ''
+  start_script "the step '$1'" "$2" "${FLAGS[@]}" "${@:3}"
+  now
+  BEGUN_AT[$GROUP]=$NOW
+}
+declare -A BEGUN_AT=()
+
+# end_step NAME GROUP: wait until it has ended, note it, and return its exit status.
+end_step() {
+  local status=0 seconds
+  wait_group "$2" || status=$?
+  end_outcome "$status" "$1"
+  now
+  seconds=$((NOW - BEGUN_AT[$2]))
   if ((status == 0)); then
-    say "$name: done in $((SECONDS - begun)) s"
+    say "$1: done in $seconds s"
   else
-    say "$name: ended with status $status after $((SECONDS - begun)) s"
+    say "$1: ended with status $status after $seconds s"
   fi
   return "$status"
 }
+
+# train_and_evaluate: sets FAILED to 1 when sizes have failed; what the user has to mend ends the sweep.
+train_and_evaluate() {
+  local training
+  if ((OVERLAP)) && is_to_be_trained; then
+    start_step training bin/train.sh
+    training=$GROUP
+    # The server starts now; each size is asked as soon as its training has ended.
+    export FEWSHOT_TRAINING=$training
+    start_step evaluation bin/eval.sh --follow
+    end_step training "$training" || FAILED=$?
+    end_step evaluation "$GROUP" || FAILED=$((FAILED > 1 ? FAILED : $?))
+  else
+    step training bin/train.sh || FAILED=$?
+    ((FAILED <= 1)) || exit "$FAILED"
+    step evaluation bin/eval.sh || FAILED=$?
+  fi
+  ((FAILED <= 1)) || exit "$FAILED"
+}
+FAILED=0
+
+# is_to_be_trained: there is a size that has no adapter yet.
+is_to_be_trained() { [[ $(bin/train.sh "${FLAGS[@]}" --dry-run) == *': to do'* ]]; }
 
 # preflight [--after-data]: what would go wrong later is said now, all of it at once.
 preflight() {
@@ -54,6 +91,13 @@ preflight() {
   ((status == 0)) || exit "$status"
 }
 
+# plan_for_hardware: what is `auto` is decided once, for training and evaluation alike.
+plan_for_hardware() {
+  [[ $DEVICE == cpu || -s $LOGS_DIR/hardware.json ]] || (choose_device)
+  resolve_plan
+  settings_as_flags
+}
+
 # lock_outputs: one sweep at a time for one folder of results. The lock ends with this process, however it ends.
 lock_outputs() {
   exec 9>>"$OBJS_DIR/.sweep.lock"
@@ -63,6 +107,8 @@ lock_outputs() {
 
 # plan: what main would do.
 plan() {
+  plan_for_hardware
+  [[ $DEVICE == cpu ]] || python py/hardware_plan.py "${FLAGS[@]}" --hardware "$LOGS_DIR/hardware.json" --explain
   plan_of bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || plan_of bin/base_model.sh
   plan_of bin/train.sh
@@ -101,7 +147,6 @@ note_this_night() {
 }
 
 main() {
-  local failed=0
   begin_script "$0" "$@"
   own_children
   settings_as_flags
@@ -121,14 +166,12 @@ main() {
   step data bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
   preflight --after-data
-  step training bin/train.sh || failed=$?
-  ((failed <= 1)) || exit "$failed"
-  step evaluation bin/eval.sh || failed=$?
-  ((failed <= 1)) || exit "$failed"
+  plan_for_hardware
+  train_and_evaluate
   # When sizes have failed, that is what this ends with, even if there is no result to show.
-  step results bin/results.sh || failed=$((failed > 0 ? failed : $?))
-  say "sweep $SWEEP_NAME: ended after $SECONDS s"
-  exit "$failed"
+  step results bin/results.sh || FAILED=$((FAILED > 0 ? FAILED : $?))
+  say "sweep $SWEEP_NAME: ended"
+  exit "$FAILED"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

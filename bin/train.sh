@@ -19,12 +19,14 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 # train_command SIZE: fill TRAIN_COMMAND. Beside the seed's flags: --tokenized_path keeps the examples that the
 # trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take.
 train_command() {
-  local folder precision=() extra
+  local folder precision=() memory=() extra
   folder=$(adapter_folder "$1")
   case $PRECISION in
   bf16) precision=(--bf16 True) ;;
   fp16) precision=(--fp16 True) ;;
   esac
+  ((CHECKPOINTING)) || memory+=(--disable_gradient_checkpointing True)
+  [[ $QUANTIZATION == none ]] || memory+=(--quantization_bit "$QUANTIZATION")
   TRAIN_COMMAND=(llamafactory-cli train
     --stage sft
     --do_train True
@@ -39,8 +41,8 @@ train_command() {
     --learning_rate "$LEARNING_RATE"
     --num_train_epochs "$EPOCHS"
     --max_samples 100000
-    --per_device_train_batch_size "$BATCH_SIZE"
-    --gradient_accumulation_steps "$GRADIENT_ACCUMULATION"
+    --per_device_train_batch_size "$MICRO_BATCH"
+    --gradient_accumulation_steps "$((BATCH_SIZE * GRADIENT_ACCUMULATION / MICRO_BATCH))"
     --lr_scheduler_type cosine
     --max_grad_norm 1.0
     --logging_steps "$LOGGING_STEPS"
@@ -62,7 +64,7 @@ train_command() {
     --save_total_limit 2
     --tokenized_path "$folder/tokenized")
   read -r -a extra <<<"$TRAIN_ARGS"
-  TRAIN_COMMAND+=("${extra[@]}")
+  TRAIN_COMMAND+=("${memory[@]}" "${extra[@]}")
 }
 
 SCRIPT_FLAGS=(--dry-run --worker)
@@ -103,9 +105,11 @@ train_size() {
 DONE_BEFORE=3 # training_record.py begin: there is nothing to train
 
 _train_size() {
-  local size=$1 log=$2 folder status=0 begun=$SECONDS force=()
+  local size=$1 log=$2 folder status=0 begun force=()
   folder=$(adapter_folder "$size")
   train_command "$size"
+  now
+  begun=$NOW
   ((FORCE == 0)) || force=(--force)
   run_child "the look at size $size" python py/training_record.py begin --folder "$folder" --data "$DATA_DIR" \
     --size "$size" --name "$SWEEP_NAME" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
@@ -114,8 +118,9 @@ _train_size() {
   start_log "$log" "${TRAIN_COMMAND[@]}"
   say "size $size: training (log: $log)"
   run_trainer "$size" "$folder" "$log" || status=$?
+  now
   run_child "the check of size $size" python py/training_record.py finish --folder "$folder" --exit-code "$status" \
-    --seconds $((SECONDS - begun)) --log "$log" && return 0
+    --seconds $((NOW - begun)) --log "$log" && return 0
   ((status == 0)) || show_tail "$log"
   return 1
 }
@@ -150,6 +155,7 @@ main() {
   ensure_folder "$SAVES_DIR"
   inputs_are_there
   choose_device
+  resolve_plan
   own_children
   each_size training "$TRAIN_JOBS" train_size "${SIZES[@]}"
 }

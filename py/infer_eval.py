@@ -37,7 +37,8 @@ from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
 from fewshot_sft.replaced import set_aside
-from fewshot_sft.serving import SERVERS, what_serves
+from fewshot_sft.served_prompt import SERVERS, stop_token_ids
+from fewshot_sft.serving import what_serves
 from fewshot_sft.weights import adapter_identity
 
 EXIT_INCOMPLETE = 1
@@ -240,6 +241,7 @@ def ask_missing(
         args.request_timeout,
         Retry(args.max_retries, args.retry_wait),
         tuple(choices) if choices is not None else None,
+        tuple(stop_token_ids(args.chat_template)) if args.chat_template else (),
     )
     adaptive = args.concurrency == "auto"
     pace: Pace = Adaptive(args.request_timeout) if adaptive else Fixed(args.concurrency)
@@ -384,6 +386,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--template", required=True)
     add("--server", choices=SERVERS, default="llamafactory", help="the program that serves (default: llamafactory)")
     add("--backend", choices=("huggingface", "vllm"), default="huggingface", help="its engine; of --server vllm: vllm")
+    add("--chat-template", type=Path, help="that --server vllm was given; its record tells what ends an answer")
     add("--constrain", action="store_true", help="ask everything a second time, for a label and nothing else")
     add("--objs", type=Path, default=PROJECT / "objs")
     add(

@@ -3,8 +3,15 @@
     FEWSHOT_API_KEY=... python py/probe_server.py --base-url http://127.0.0.1:8000/v1 --served-model tiny \\
         --data data/tiny --wait 600 --pid 4711 --out logs/ready.json
 
+With --probe FILE it then asks the probe set (py/fewshot_sft/probe_set.py says what that is, and how far it can be
+trusted) and keeps the answers in FILE; with --differs-from BASEFILE, which is such a FILE of the base model, an adapter
+that is not applied is caught. --probe-done FILE needs no server: does FILE hold the answers of this base model to this
+data's probe set?
+
 Exit status: 0 it answered; 1 not yet (without --wait); 2 it never will (400, 401, 404, ...: another server, a wrong
-name or key); 3 the process --pid has ended; 4 --wait seconds are over.
+name or key), or wrong arguments; 3 the process --pid has ended; 4 --wait seconds are over, once for the first answer
+and once for the probe set (with --probe-done: there is no such FILE); 6 the adapter is not applied; 7 BASEFILE is
+missing or of another model or data: nothing was asked.
 Only light imports here: bin/eval.sh starts this for every size, and a start takes a tenth of a second.
 """
 
@@ -13,19 +20,26 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from fewshot_sft import endpoint
+from fewshot_sft import endpoint, probe_set
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.outcomes import note_reason
+from fewshot_sft.processes import is_alive
+from fewshot_sft.served_prompt import SERVERS, stop_token_ids
 
 READY, NOT_YET, NEVER, DIED, TIME_OUT = range(5)
+NOT_APPLIED, NO_BASE = 6, 7
+NOT_DONE = 4
+
+T = TypeVar("T")
+Messages = list[dict[str, str]]
 
 
 class NotYet(Exception):
@@ -36,55 +50,78 @@ class Never(Exception):
     """The server answers, and refuses."""
 
 
+class Late(NotYet):
+    """No answer in time: the server hangs, or it is only slow."""
+
+
+class GaveUp(Exception):
+    """No answer, and no use in asking on. ``status`` is the exit status, the message the line to print."""
+
+    def __init__(self, status: int, line: str) -> None:
+        super().__init__(line)
+        self.status = status
+
+
 class Server:
     """An OpenAI-compatible server, asked with the standard library only."""
 
-    def __init__(self, base_url: str, timeout: float) -> None:
+    def __init__(self, base_url: str, stop: Sequence[int] = ()) -> None:
         self._base_url = base_url
-        self._timeout = timeout
+        self._stop = {"stop_token_ids": list(stop)} if stop else {}
         self._key = endpoint.api_key()
         # Without proxies for this machine, whatever the environment says.
         proxies = [urllib.request.ProxyHandler({})] if endpoint.is_loopback(base_url) else []
         self._opener = urllib.request.build_opener(*proxies)
 
-    def complete(self, model: str, item: dict[str, str]) -> str:
-        """Return the model's answer to one item of the data.
+    def complete(self, model: str, messages: Messages, max_tokens: int, timeout: float) -> str:
+        """Return the model's answer, which may take ``timeout`` s.
 
         Raises:
-            NotYet: no connection, no reply in time, 408, 429, 5xx, or something that is no completion.
+            NotYet: no connection, no reply in time (Late), 408, 429, 5xx, or something that is no completion.
             Never: any other HTTP status.
         """
-        messages = [
-            {"role": "system", "content": item["instruction"]},
-            {"role": "user", "content": item["input"]},
-        ]
-        request = {"model": model, "messages": messages, "temperature": 0, "max_tokens": 8}
-        found = self._call("chat/completions", request)
+        request = {"model": model, "messages": messages, "temperature": 0, "max_tokens": max_tokens, **self._stop}
+        found = self._call("chat/completions", timeout, request)
         try:
             return found["choices"][0]["message"]["content"] or ""
         except (TypeError, LookupError):
             raise NotYet(f"the answer is no chat completion: {self._clean(json.dumps(found))}") from None
 
-    def models(self) -> list[str]:
+    def load_adapter(self, name: str, folder: Path, timeout: float) -> None:
+        """Have `vllm serve` load an adapter, to be asked for as model ``name``.
+
+        Raises:
+            NotYet, Never: it could not.
+        """
+        body = {"lora_name": name, "lora_path": str(folder.resolve())}
+        self._call("load_lora_adapter", timeout, body, parse=lambda response: response.read())
+
+    def models(self, timeout: float) -> list[str]:
         """Return the names that the server says it serves; none when it does not say."""
         try:
-            return [str(model["id"]) for model in self._call("models")["data"]]
+            return [str(model["id"]) for model in self._call("models", timeout)["data"]]
         except (NotYet, Never, TypeError, LookupError):
             return []
 
-    def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _call(
+        self,
+        path: str,
+        timeout: float,
+        body: dict[str, Any] | None = None,
+        parse: Callable[[Any], Any] = json.load,
+    ) -> Any:
         content = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self._base_url}/{path}", content, headers)
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
-                return json.load(response)
+            with self._opener.open(request, timeout=timeout) as response:
+                return parse(response)
         except urllib.error.HTTPError as error:
             said = f"HTTP {error.code}: {self._clean(_body(error))}"
             passing = error.code in (408, 429) or error.code >= 500
             raise (NotYet if passing else Never)(said) from None
         except TimeoutError:
-            raise NotYet(f"no answer within {self._timeout:g} s") from None
+            raise Late(f"no answer within {timeout:g} s") from None
         except ValueError as error:
             raise NotYet(f"the answer is no JSON ({error})") from None
         except urllib.error.URLError as error:
@@ -96,68 +133,158 @@ class Server:
         return endpoint.hide_key(text, self._key)[:300]
 
 
+class Asker:
+    """Asks until an answer comes, as long as the arguments allow: once, or for --wait seconds while --pid lives.
+
+    A slow server must not be taken for one that hangs, and what it is no longer waited for it may go on computing:
+    each answer that does not come in time doubles the time of the next ones, up to what is left of --wait.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._server = Server(args.base_url, stop_token_ids(args.chat_template) if args.chat_template else ())
+        self._timeout: float = args.timeout
+        self.begin()
+
+    def begin(self) -> None:
+        """Let the --wait seconds begin."""
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since they began."""
+        return time.monotonic() - self._began
+
+    def models(self) -> list[str]:
+        """Return the names that the server says it serves; none when it does not say."""
+        return self._server.models(self._args.timeout)
+
+    def load_adapter(self, folder: Path) -> None:
+        """Have the server load the adapter under the name that is asked.
+
+        Raises:
+            GaveUp: it does not.
+        """
+        name, server = self._args.served_model, self._server
+        self._until(lambda timeout: server.load_adapter(name, folder, timeout), "not loaded", f"{folder} is refused")
+
+    def ask(self, messages: Messages, max_tokens: int, missing: str, refused: str) -> str:
+        """Return the answer; ``missing`` and ``refused`` begin the line that says why there is none.
+
+        Raises:
+            GaveUp: there is none.
+        """
+        name, server = self._args.served_model, self._server
+        return self._until(lambda timeout: server.complete(name, messages, max_tokens, timeout), missing, refused)
+
+    def _until(self, call: Callable[[float], T], missing: str, refused: str) -> T:
+        args = self._args
+        while True:
+            left = (args.wait or 0) - self.seconds
+            try:
+                timeout = min(self._timeout, max(left, args.timeout))
+                return call(timeout)
+            except Never as error:
+                raise GaveUp(NEVER, f"{refused}: {error}") from None
+            except NotYet as error:
+                if args.pid is not None and not is_alive(args.pid):
+                    line = f"the server's process {args.pid} ended after {self.seconds:.0f} s; last: {error}"
+                    raise GaveUp(DIED, line) from None
+                if args.wait is None:
+                    raise GaveUp(NOT_YET, f"{missing}: {error}") from None
+                if self.seconds + args.interval > args.wait:
+                    raise GaveUp(TIME_OUT, f"{missing} after {self.seconds:.0f} s; last: {error}") from None
+                if isinstance(error, Late):
+                    self._timeout *= 2
+                time.sleep(args.interval)
+
+
 def main(argv: list[str]) -> int:
-    """Ask once, or until an answer comes; print one line and return the exit status."""
+    """Ask once, or until an answer comes, then the probe set; print a line for each and return the exit status."""
     args = parse_args(argv)
-    item = first_item(args.data)
-    server = Server(args.base_url, args.timeout)
-    begin = time.monotonic()
-    while True:
-        try:
-            answer = server.complete(args.served_model, item)
-        except Never as error:
-            return failed(NEVER, f"not the server that was expected at {args.base_url}: {error}")
-        except NotYet as error:
-            seconds = time.monotonic() - begin
-            if args.pid is not None and not is_alive(args.pid):
-                return failed(DIED, f"the server's process {args.pid} ended after {seconds:.0f} s; last: {error}")
-            if args.wait is None:
-                print(f"not ready: {error}")
-                return NOT_YET
-            if seconds + args.interval > args.wait:
-                return failed(TIME_OUT, f"not ready after {seconds:.0f} s; last: {error}")
-            time.sleep(args.interval)
-        else:
-            seconds = time.monotonic() - begin
-            if args.out:
-                write_json(args.out, {"seconds": round(seconds, 2), "models": server.models(), "answer": answer})
-            print(f"ready after {seconds:.1f} s")
-            return READY
+    rows = first_items(args.data)
+    if args.probe_done:
+        return READY if probe_answers(args, rows, args.probe_done) is not None else NOT_DONE
+    base = None
+    if args.differs_from and (base := probe_answers(args, rows, args.differs_from, print)) is None:
+        return NO_BASE
+    asker = Asker(args)
+    try:
+        if args.load_adapter:
+            asker.load_adapter(args.load_adapter)
+        answer = asker.ask(
+            [{"role": "system", "content": rows[0]["instruction"]}, {"role": "user", "content": rows[0]["input"]}],
+            8,
+            "not ready",
+            f"not the server that was expected at {args.base_url}",
+        )
+        seconds = asker.seconds
+        if args.out:
+            write_json(args.out, {"seconds": round(seconds, 2), "models": asker.models(), "answer": answer})
+        print(f"ready after {seconds:.1f} s", flush=True)
+        return ask_probe_set(args, asker, rows, base) if args.probe else READY
+    except GaveUp as error:
+        print(error)
+        if error.status != NOT_YET:
+            note_reason(str(error))
+        return error.status
 
 
-def failed(status: int, why: str) -> int:
-    """Say why the server will not answer, note it in the step's outcome, and return the exit status."""
-    print(why)
-    note_reason(why)
-    return status
+def probe_answers(
+    args: argparse.Namespace, rows: list[dict[str, str]], path: Path, complain: Callable[[str], object] = lambda _: None
+) -> list[str] | None:
+    """Return the base model's answers that a file holds, None when they are none of this model and data."""
+    identity = probe_set.identity([row["input"] for row in rows], args.model, args.template, args.backend, args.server)
+    try:
+        return probe_set.read_answers(path, identity, len(rows))
+    except UserError as error:
+        complain(f"{error}; probe the base model first, with --probe {path}")
+        return None
 
 
-def first_item(folder: Path) -> dict[str, str]:
-    """Return the first item of the test split.
+def ask_probe_set(args: argparse.Namespace, asker: Asker, rows: list[dict[str, str]], base: list[str] | None) -> int:
+    """Ask the probe set, keep the answers, compare them with the base model's if there are some.
 
     Raises:
-        UserError: there is none.
+        GaveUp: an item got no answer; nothing is kept then.
+    """
+    questions = [row["input"] for row in rows]
+    answers = []
+    asker.begin()
+    for number, question in enumerate(questions, 1):
+        what = f"the probe set's item {number}"
+        messages = [{"role": "user", "content": question}]
+        answers.append(asker.ask(messages, probe_set.MAX_TOKENS, f"{what} has no answer", f"{what} is refused"))
+    count, seconds = len(answers), asker.seconds
+    identity = probe_set.identity(questions, args.model, args.template, args.backend, args.server)
+    record = probe_set.record_of(identity, args.served_model, answers, seconds)
+    if base is None:
+        write_json(args.probe, record)
+        print(f"probe set: {count} answers in {seconds:.1f} s")
+        return READY
+    differing = probe_set.differing(answers, base)
+    write_json(args.probe, record | {"differing": differing})
+    if differing == 0:
+        why = f"all {count} answers of the probe set equal the base model's: the adapter is not applied"
+        print(why)
+        note_reason(why)
+        return NOT_APPLIED
+    print(f"probe set: {differing} of {count} answers differ from the base model's")
+    return READY
+
+
+def first_items(folder: Path, count: int = probe_set.ITEMS) -> list[dict[str, str]]:
+    """Return the first items of the test split, all there are when those are fewer.
+
+    Raises:
+        UserError: there is none, or one of them is none.
     """
     path = folder / "llm_test.json"
     rows = read_json(path)
-    if not isinstance(rows, list) or not rows or not {"instruction", "input"} <= rows[0].keys():
+    first = rows[:count] if isinstance(rows, list) else []
+    if not first or not all(isinstance(row, dict) and {"instruction", "input"} <= row.keys() for row in first):
         raise UserError(f"{path}: no items in it; build the data again with bin/build_data.sh")
-    return rows[0]
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether the process runs; one that has ended and was not waited for (a zombie) does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):  # ended just now, or a system without /proc
-        return not Path("/proc/self/stat").exists()
-    return state not in ("Z", "X")
+    return first
 
 
 def _body(error: urllib.error.HTTPError) -> str:
@@ -171,16 +298,47 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--base-url", required=True, help="http://127.0.0.1:PORT/v1")
-    add("--served-model", required=True, help="the name that the server knows the model by")
-    add("--data", type=Path, required=True, help="data folder; the first item of its test split is asked")
-    add("--timeout", type=float, default=10, help="seconds for one request (default: 10)")
+    add("--base-url", help="http://127.0.0.1:PORT/v1")
+    add("--served-model", help="the name that the server knows the model by")
+    add("--data", type=Path, required=True, help="data folder; the first items of its test split are asked")
+    add(
+        "--timeout", type=float, default=10, help="seconds for one request, more after one was not enough (default: 10)"
+    )
     add("--wait", type=float, help="ask until an answer comes, for so many seconds; without it: ask once")
     add("--interval", type=float, default=0.5, help="seconds between two tries (default: 0.5)")
     add("--pid", type=int, help="the server's process: no use in waiting when it has ended")
     add("--out", type=Path, help="where to write {seconds, models, answer} as JSON when it is ready")
+    add("--probe", type=Path, metavar="FILE", help="then ask the probe set and write its answers there")
+    add(
+        "--differs-from", type=Path, metavar="BASEFILE", help="the base model's answers, which --probe's must not equal"
+    )
+    add(
+        "--probe-done",
+        type=Path,
+        metavar="FILE",
+        help="no server: exit 0 when FILE is a BASEFILE that can be used, else 4",
+    )
+    add("--model", help="of the probe set: folder or hub name of the base model that is served")
+    add("--template", help="of the probe set: chat template")
+    add("--backend", choices=("huggingface", "vllm"), help="of the probe set: inference engine")
+    add("--server", choices=SERVERS, default="llamafactory", help="of the probe set: whose server it is")
+    add("--load-adapter", type=Path, metavar="FOLDER", help="first have `vllm serve` load it as --served-model")
+    add("--chat-template", type=Path, metavar="FILE", help="of py/chat_template.py: what ends an answer")
     args = parser.parse_args(argv)
-    args.base_url = endpoint.check_url(args.base_url)
+    if args.differs_from and not args.probe:
+        raise UserError("--differs-from: --probe FILE is missing, where the answers that are compared go")
+    if args.differs_from and args.differs_from.resolve() == args.probe.resolve():
+        raise UserError(
+            f"--differs-from {args.differs_from}: the same file as --probe; it would be compared with itself"
+        )
+    needed = [] if args.probe_done else ["base_url", "served_model"]
+    if args.probe or args.probe_done:
+        needed += ["model", "template", "backend"]
+    for name in needed:
+        if not getattr(args, name):
+            raise UserError(f"--{name.replace('_', '-')} is missing; see --help")
+    if args.base_url:
+        args.base_url = endpoint.check_url(args.base_url)
     return args
 
 

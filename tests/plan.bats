@@ -142,7 +142,7 @@ results: to do, they are drawn every time" "$steps"
       "error: model: $WORK/a model: incomplete, it lacks config.json; fetch it again: hf download " \
       'preflight: 3 problems; nothing was trained (SKIP_PREFLIGHT=1 goes on all the same)'
     equal '' "$(calls)"
-    [[ ! -e $WORK/data && ! -e $OBJS && ! -e $WORK/saves ]]
+    [[ ! -e $WORK/data && ! -e $WORK/saves && ! -e $OBJS/demo/results.json ]]
     [[ -z $dry ]] || continue
     equal 3 "$(value "$LOGS/demo.preflight.json" problems)"
     rm -r -- "$LOGS"

@@ -917,6 +917,48 @@ def test_the_probe_gives_a_request_its_time(sweep, server, capsys):
     assert capsys.readouterr().out == "not ready: no answer within 0.2 s\n"
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """Let the n-th answer take so many seconds of a clock of its own; return what each request was given."""
+    given: list[float] = []
+    clock = 0.0
+
+    def of(*needed: float) -> list[float]:
+        left = iter(needed)
+
+        def complete(_: object, model: str, messages: object, max_tokens: int, timeout: float) -> str:
+            nonlocal clock
+            given.append(timeout)
+            seconds = next(left)
+            clock += min(seconds, timeout)
+            if seconds > timeout:
+                raise probe_server.Late(f"no answer within {timeout:g} s")
+            return "answer"
+
+        monkeypatch.setattr(probe_server.Server, "complete", complete)
+        monkeypatch.setattr(probe_server.time, "monotonic", lambda: clock)
+        return given
+
+    return of
+
+
+def test_the_probe_gives_a_slow_server_more_time_each_time(sweep, server, slow):
+    given = slow(35, 35, 35)
+
+    assert probe(sweep, server, "--wait", "100") == 0
+
+    assert given == [10, 20, 40]
+
+
+def test_the_probe_gives_no_more_time_than_it_is_to_wait(sweep, server, slow, capsys):
+    given = slow(500, 500, 500, 500)
+
+    assert probe(sweep, server, "--wait", "100", "--interval", "1") == 4
+
+    assert given == [10, 20, 40, 30]
+    assert capsys.readouterr().out == "not ready after 100 s; last: no answer within 30 s\n"
+
+
 def test_the_probe_starts_fast(sweep, server):
     # What its start costs is its imports; seconds would depend on the machine.
     code = "import sys, probe_server; print(*sys.modules)"
@@ -924,3 +966,241 @@ def test_the_probe_starts_fast(sweep, server):
 
     heavy = {"langchain_openai", "langchain_core", "openai", "tenacity", "numpy", "torch", "asyncio", "subprocess"}
     assert heavy.isdisjoint(done.stdout.split())
+
+
+# --- The probe set ---
+
+
+@pytest.fixture
+def probed(tmp_path):
+    """A sweep with more items than are asked, and a folder for the answers."""
+    return Sweep.make(tmp_path, items=10)
+
+
+def base_answer(text: str) -> str:
+    return f"the base model on {text[-20:]}\n"
+
+
+def probe_set(sweep: Sweep, server: OpenAIServer, file: str, *more: str, wait: str = "20") -> int:
+    serving_flags = ["--model", str(sweep.model), "--template", "glm4", "--backend", "huggingface"]
+    return probe(sweep, server, "--wait", wait, *serving_flags, "--probe", str(sweep.folder / file), *more)
+
+
+@pytest.fixture
+def base(probed, server, capsys) -> Path:
+    """The base model's answers."""
+    server.answer = base_answer
+    assert probe_set(probed, server, "base.json") == 0
+    capsys.readouterr()
+    server.requests.clear()
+    return probed.folder / "base.json"
+
+
+def test_the_probe_set_is_asked_as_the_users_text_alone_one_at_a_time(probed, server, capsys):
+    server.answer = base_answer
+
+    assert probe_set(probed, server, "base.json") == 0
+
+    first, *rest = [request.body for request in server.requests if request.body]
+    assert len(first["messages"]) == 2
+    assert [body["messages"] for body in rest] == [[{"role": "user", "content": text}] for text in probed.texts[:8]]
+    assert {(body["model"], body["temperature"], body["max_tokens"]) for body in rest} == {("served", 0, 48)}
+    assert server.most_in_flight == 1
+    record = json.loads((probed.folder / "base.json").read_text())
+    assert len(record.pop("identity")) == 64
+    assert 0 <= record.pop("seconds") < 20
+    assert record == {
+        "schema": 1,
+        "kind": "probe answers",
+        "model": "served",
+        "answers": [base_answer(text) for text in probed.texts[:8]],
+    }
+    assert capsys.readouterr().out == "ready after 0.0 s\nprobe set: 8 answers in 0.0 s\n"
+
+
+@pytest.mark.parametrize("answer", [base_answer, lambda text: ""], ids=["the same", "nothing"])
+def test_an_adapter_that_is_not_applied_is_caught(probed, server, base, capsys, answer):
+    server.answer = answer
+    assert probe_set(probed, server, "base.json") == 0
+    capsys.readouterr()
+
+    assert probe_set(probed, server, "run.json", "--differs-from", str(base)) == 6
+
+    line = "all 8 answers of the probe set equal the base model's: the adapter is not applied"
+    assert capsys.readouterr().out.splitlines()[1:] == [line]
+    assert json.loads((probed.folder / "run.json").read_text())["differing"] == 0
+
+
+@pytest.mark.parametrize("change", [str.upper, str.rstrip, lambda answer: answer.replace("model", "modèl")])
+def test_one_character_tells_an_adapter_from_the_base_model(probed, server, base, capsys, change):
+    server.answer = lambda text: change(base_answer(text)) if text == probed.texts[7] else base_answer(text)
+
+    assert probe_set(probed, server, "run.json", "--differs-from", str(base)) == 0
+
+    assert capsys.readouterr().out.splitlines()[1:] == ["probe set: 1 of 8 answers differ from the base model's"]
+    record = json.loads((probed.folder / "run.json").read_text())
+    assert record["differing"] == 1
+    assert record["identity"] == json.loads(base.read_text())["identity"]
+
+
+def test_a_test_split_of_few_items_is_asked_whole(tmp_path, server, capsys):
+    sweep = Sweep.make(tmp_path, items=3)
+    assert probe_set(sweep, server, "base.json") == 0
+    assert probe_set(sweep, server, "run.json", "--differs-from", str(sweep.folder / "base.json")) == 6
+    assert "all 3 answers of the probe set equal the base model's" in capsys.readouterr().out
+
+
+def test_passing_errors_in_the_probe_set_are_asked_again(probed, server, base):
+    server.answer = lambda text: "something else"
+    server.script.extend(["ok", "ok", "429", "ok", "500", "reset", "half", "empty"])
+
+    assert probe_set(probed, server, "run.json", "--differs-from", str(base)) == 0
+
+    assert server.completions == 1 + 8 + 5
+    assert json.loads((probed.folder / "run.json").read_text())["answers"] == ["something else"] * 8
+
+
+def test_the_probe_set_has_its_own_time_and_what_a_slow_server_needs(probed, server, slow, capsys):
+    given = slow(70, 70, 70, 70, *[12] * 8)
+
+    assert probe_set(probed, server, "base.json", wait="160") == 0
+
+    assert given == [10, 20, 40, 80, *[80] * 7, 76]
+    assert capsys.readouterr().out == "ready after 140.0 s\nprobe set: 8 answers in 96.0 s\n"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "line"),
+    [
+        ("400", 2, "the probe set's item 3 is refused: HTTP 400: "),
+        ("500", 4, "the probe set's item 3 has no answer after 0 s; last: HTTP 500: "),
+    ],
+)
+def test_a_probe_set_without_all_answers_is_not_kept(probed, server, capsys, behaviour, status, line):
+    server.script.extend(["ok"] * 3)
+    server.behave = lambda text: behaviour
+
+    assert probe_set(probed, server, "base.json", wait="0.2") == status
+
+    ready, last = capsys.readouterr().out.splitlines()
+    assert ready.startswith("ready after ")
+    assert last.startswith(line)
+    assert not (probed.folder / "base.json").exists()
+
+
+def test_a_server_that_ends_in_the_probe_set_is_told(probed, server, capsys):
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+
+    def behave(text: str) -> str:
+        if server.completions < 4:
+            return "ok"
+        process.kill()
+        process.wait()
+        return "reset"
+
+    server.behave = behave
+    try:
+        assert probe_set(probed, server, "base.json", "--pid", str(process.pid)) == 3
+    finally:
+        process.communicate()
+
+    assert f"the server's process {process.pid} ended after 0 s; last: " in capsys.readouterr().out
+
+
+def forget(sweep: Sweep) -> None:
+    (sweep.folder / "base.json").unlink()
+
+
+def tear(sweep: Sweep) -> None:
+    path = sweep.folder / "base.json"
+    path.write_text(path.read_text()[:-30])
+
+
+def take_another_file(sweep: Sweep) -> None:
+    (sweep.folder / "base.json").write_text('{"answers": [1]}')
+
+
+def lose_an_answer(sweep: Sweep) -> None:
+    path = sweep.folder / "base.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"answers": record["answers"][1:]}))
+
+
+def take_an_adapters(sweep: Sweep) -> None:
+    path = sweep.folder / "base.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"differing": 3}))
+
+
+OTHER = "answers of another model, template, backend, version or data"
+NO_BASE = [
+    (forget, [], "no such file"),
+    (tear, [], "line 14: not valid JSON ("),
+    (take_another_file, [], "no answers to a probe set in it"),
+    (take_an_adapters, [], "answers of an adapter, not of the base model"),
+    (lose_an_answer, [], OTHER),
+    (change_model, [], OTHER),
+    (change_data, [], OTHER),
+    (None, ["--template", "qwen"], OTHER),
+    (None, ["--backend", "vllm"], OTHER),
+]
+
+
+@pytest.mark.parametrize(("change", "flags", "why"), NO_BASE)
+def test_without_the_base_models_answers_nothing_is_asked(probed, server, base, capsys, change, flags, why):
+    if change:
+        change(probed)
+
+    assert probe_set(probed, server, "run.json", "--differs-from", str(base), *flags) == 7
+
+    out = capsys.readouterr().out
+    assert out.startswith(f"{base}: {why}")
+    assert out.endswith(f"; probe the base model first, with --probe {base}\n")
+    assert out.count("\n") == 1
+    assert server.requests == []
+
+
+def probe_done(sweep: Sweep, *more: str) -> int:
+    serving_flags = ["--model", str(sweep.model), "--template", "glm4", "--backend", "huggingface"]
+    return probe_server.main(
+        ["--data", str(sweep.data), *serving_flags, "--probe-done", str(sweep.folder / "base.json"), *more]
+    )
+
+
+@pytest.mark.parametrize(("change", "flags", "why"), NO_BASE)
+def test_whether_the_base_models_answers_are_there_needs_no_server(probed, server, base, capsys, change, flags, why):
+    assert probe_done(probed) == 0
+    if change:
+        change(probed)
+
+    assert probe_done(probed, *flags) == 4
+
+    assert capsys.readouterr().out == ""
+    assert server.requests == []
+
+
+def test_where_a_model_lies_does_not_decide_its_answers(probed, base):
+    moved = probed.model.rename(probed.folder / "elsewhere")
+
+    assert probe_done(probed, "--model", str(moved)) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--served-model", "x"], "--base-url is missing; see --help"),
+        (["--base-url", "http://127.0.0.1:1/v1"], "--served-model is missing; see --help"),
+        (["--base-url", "x", "--served-model", "x", "--probe", "a"], "--model is missing; see --help"),
+        (["--probe-done", "a", "--model", "m", "--template", "t"], "--backend is missing; see --help"),
+        (["--differs-from", "a"], "--differs-from: --probe FILE is missing, where the answers that are compared go"),
+        (["--differs-from", "a", "--probe", "./a"], "--differs-from a: the same file as --probe; it would be compared"),
+    ],
+)
+def test_a_probe_that_lacks_something_says_so(sweep, flags, message):
+    with pytest.raises(UserError) as caught:
+        probe_server.main(["--data", str(sweep.data), *flags])
+    assert str(caught.value).startswith(message)
+
+
+def test_a_missing_model_is_not_taken_for_a_missing_file(probed):
+    with pytest.raises(UserError, match="no such folder"):
+        probe_done(probed, "--model", str(probed.folder / "none"))

@@ -29,9 +29,8 @@ server_command() {
     adapter=$(adapter_folder "$1")
     # vLLM refuses adapters of fused modules, GLM-4's gate_up_proj: it gets them split, exactly.
     if [[ $BACKEND == vllm ]]; then
-      local convert=(python py/convert_adapter.py --adapter "$adapter")
-      if ((DRY_RUN)); then would_run "${convert[@]}"; else "${convert[@]}" || return; fi
-      [[ ! -d $adapter/vllm ]] || adapter+=/vllm
+      convert_adapter "$1" || return
+      adapter=$CONVERTED
     fi
     SERVER_COMMAND+=(--adapter_name_or_path "$adapter" --finetuning_type lora)
   fi
@@ -42,24 +41,80 @@ server_command() {
   SERVER_COMMAND+=("${extra[@]}")
 }
 
-# start_server SIZE LOG: start it in its own process group. Sets SERVER (the group) and PORT.
+# convert_adapter SIZE: sets CONVERTED, the folder that vLLM can load.
+convert_adapter() {
+  CONVERTED=$(adapter_folder "$1")
+  local convert=(python py/convert_adapter.py --adapter "$CONVERTED")
+  if ((DRY_RUN)); then would_run "${convert[@]}"; else run_child "the conversion of the adapter $1" "${convert[@]}" || return; fi
+  [[ ! -d $CONVERTED/vllm ]] || CONVERTED+=/vllm
+}
+
+# start_server SIZE LOG: start it in its own process group. Sets SERVER_GROUP and PORT.
 start_server() {
   free_port "$API_PORT"
   server_command "$1" || return
   export API_HOST=127.0.0.1 API_PORT=$PORT API_MODEL_NAME API_VERBOSE=0
   API_MODEL_NAME=$(run_name "$1")
+  _start_server "the server of size $1" "$2"
+}
+
+# start_vllm LOG: one server for the base model and all adapters, which are loaded when they are there (run_name is the
+# name of each). Sets SERVER_GROUP and PORT.
+start_vllm() {
+  free_port "$API_PORT"
+  vllm_command "$PORT"
+  # Adapters are loaded while it runs; it tells nobody about itself.
+  export VLLM_ALLOW_RUNTIME_LORA_UPDATING=True VLLM_NO_USAGE_STATS=1
+  _start_server "the server" "$1"
+}
+
+_start_server() {
   _export_key
   start_log "$2" "${SERVER_COMMAND[@]}"
-  start_group "the server of size $1" "$2" "${SERVER_COMMAND[@]}"
+  start_group "$1" "$2" "${SERVER_COMMAND[@]}"
   # shellcheck disable=SC2034 # for the caller
-  SERVER=$GROUP
-  unset API_KEY
+  SERVER_GROUP=$GROUP
+  unset API_KEY VLLM_API_KEY
 }
+
+# vllm_command PORT: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing
+# of the model's own generation settings, and the template that was trained (chat_template_file).
+vllm_command() {
+  local rank
+  # The ranks that vLLM has kernels for.
+  for rank in 8 16 32 64 128 256 320 512; do ((rank < LORA_RANK)) || break; done
+  ((rank >= LORA_RANK)) || die "LORA_RANK=$LORA_RANK: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface"
+  local many=${#SIZES[@]} extra dtype=auto
+  case $PRECISION in
+  bf16) dtype=bfloat16 ;;
+  fp16) dtype=float16 ;;
+  esac
+  SERVER_COMMAND=(vllm serve "$MODEL"
+    --host 127.0.0.1
+    --port "$1"
+    --served-model-name "$(run_name 0)"
+    --chat-template "$(chat_template_file)"
+    --generation-config vllm
+    --dtype "$dtype"
+    --max-model-len 4096
+    --gpu-memory-utilization "$GPU_MEMORY"
+    --enable-prefix-caching
+    --enable-lora
+    --max-lora-rank "$rank"
+    --max-loras "$((many < 8 ? many : 8))"
+    --max-cpu-loras "$((many < 8 ? 8 : many))")
+  ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
+  read -r -a extra <<<"$SERVER_ARGS"
+  SERVER_COMMAND+=("${extra[@]}")
+}
+
+# chat_template_file: what vLLM renders prompts with.
+chat_template_file() { printf '%s/%s/%s.jinja' "$SAVES_DIR" "$MODEL_NAME" "$TEMPLATE"; }
 
 _export_key() {
   local -
   set +x
-  export API_KEY=$FEWSHOT_API_KEY
+  export API_KEY=$FEWSHOT_API_KEY VLLM_API_KEY=$FEWSHOT_API_KEY
 }
 
 # port_was_taken LOG: the server ended because something else listens on its port.

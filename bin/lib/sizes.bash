@@ -15,7 +15,7 @@ each_size() {
   local what=$1 jobs=$2 function=$3 size failed=()
   shift 3
   if [[ -n $WORKER ]]; then
-    "$function" "$WORKER" || exit 1
+    "$function" "$WORKER" || exit
     exit 0
   fi
   if ((jobs <= 1 || $# == 1)); then

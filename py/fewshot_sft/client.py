@@ -44,13 +44,15 @@ class ClientSettings:
     timeout: float
     retry: Retry
     choices: tuple[str, ...] | None = None
+    stop_token_ids: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> ClientSettings:
         """Make settings of what ``dataclasses.asdict`` made of some, by way of JSON."""
         choices = fields["choices"]
         retry, choices = Retry(**fields["retry"]), tuple(choices) if choices is not None else None
-        return cls(**(fields | {"retry": retry, "choices": choices}))
+        stop = tuple(fields["stop_token_ids"])
+        return cls(**(fields | {"retry": retry, "choices": choices, "stop_token_ids": stop}))
 
     def client(self, api_key: str, overloaded: Callable[[float], None]) -> ChatClient:
         """Return a client."""
@@ -62,6 +64,7 @@ class ClientSettings:
             timeout=self.timeout,
             retry=self.retry,
             choices=self.choices,
+            stop_token_ids=self.stop_token_ids,
             overloaded=overloaded,
         )
 
@@ -87,6 +90,7 @@ class ChatClient:
         timeout: float,
         retry: Retry | None = None,
         choices: Sequence[str] | None = None,
+        stop_token_ids: Sequence[int] = (),
         overloaded: Callable[[float], None] = lambda began: None,
     ) -> None:
         """Make the client.
@@ -99,6 +103,7 @@ class ChatClient:
             timeout: seconds for one try.
             retry: how often and when to ask again.
             choices: the only answers that the server lets the model give (vLLM's structured outputs).
+            stop_token_ids: that end an answer, besides the tokenizer's own end.
             overloaded: called with the ``time.monotonic()`` at which a try began, when it ended with 429, 503 or in
                 no time.
         """
@@ -120,6 +125,8 @@ class ChatClient:
         extra: dict[str, Any] = {"max_tokens": max_tokens}
         if choices is not None:
             extra["structured_outputs"] = {"choice": list(choices)}
+        if stop_token_ids:
+            extra["stop_token_ids"] = list(stop_token_ids)
         self._chat = ChatOpenAI(
             base_url=base_url,
             model=model,

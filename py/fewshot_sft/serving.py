@@ -7,9 +7,9 @@ from typing import Any
 from .provenance import versions
 from .weights import model_identity
 
-SERVERS = ("llamafactory", "vllm")
 SERVING_PACKAGES = ("llamafactory", "transformers", "peft", "torch")
-OF_VLLM = ("vllm", "transformers", "torch")
+# LLaMA-Factory makes the chat template that `vllm serve` gets.
+OF_VLLM = ("vllm", "llamafactory", "transformers", "torch")
 
 
 def what_serves(model: str, template: str, backend: str, server: str = "llamafactory") -> dict[str, Any]:

@@ -162,10 +162,16 @@ def _step(outcome: Outcome, end: datetime) -> dict[str, Any]:
 
 
 def _stopped_at(steps: list[dict[str, Any]], sizes: list[dict[str, Any]]) -> str | None:
-    """Return the first step that failed or was interrupted as a whole: one whose sizes tell more is passed over."""
+    """Return the first step that failed or was interrupted as a whole.
+
+    One whose sizes tell more is passed over, and so is one that fails because sizes have failed: the training and the
+    evaluation without a reason of their own, and the results, which then may have nothing to show.
+    """
     told = {each.get("step") for each in sizes}
+    failed = any(each["state"] == "failed" for each in sizes)
     for each in steps:
-        if each["state"] in ("failed", "interrupted") and each["step"] not in told:
+        follows = failed and (each["step"] == "results" or (each["step"] in OF_SIZES and "reason" not in each))
+        if each["state"] in ("failed", "interrupted") and each["step"] not in told and not follows:
             return each["step"]
     return None
 

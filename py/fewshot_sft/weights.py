@@ -25,6 +25,15 @@ MODEL_FILES = (
     "chat_template.*",
     "*.py",
 )
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+)
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 # A file above this is hashed by samples: full training changes weights everywhere, and 18 GB take a minute to read.
 WHOLE = 64 << 20
@@ -43,6 +52,15 @@ def model_identity(model: str) -> dict[str, str]:
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise UserError(f"--model {model}: no such folder (nor a name on a hub, which is OWNER/NAME)")
     return {"hub": model}
+
+
+def tokenizer_identity(model: str) -> dict[str, str]:
+    """Return ``{"sha256": ...}`` of the files of a model's folder that make its tokenizer, or ``{"hub": name}``."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model_identity(model)
+    names = [entry.name for entry in folder.iterdir() if any(fnmatch(entry.name, each) for each in TOKENIZER_FILES)]
+    return {"sha256": sha256_json({name: sha256_file(folder / name) for name in sorted(names)})}
 
 
 def adapter_identity(adapter: str | os.PathLike[str]) -> str:

@@ -153,7 +153,7 @@ print(found if isinstance(found, str) else json.dumps(found))' "$@"
 
 # unused_port: a port that nothing listens on, below those that systems give to clients.
 unused_port() {
-  local port=$((20000 + RANDOM % 120 * 100))
+  local port=$((20000 + RANDOM % 12000)) # several runs of the tests may be under way
   while listens "$port"; do port=$((port + 1)); done
   echo "$port"
 }

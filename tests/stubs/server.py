@@ -1,6 +1,8 @@
 """The server of `llamafactory-cli api`, as the client sees it: /v1/models and /v1/chat/completions, with a key.
 
-Its answer is the label that the document names, but for a share of documents, the smaller the larger the size is.
+With the size `all` it is `vllm serve`: the base model, and what is loaded by /v1/load_lora_adapter; a name's last part
+is its size. Its answer is the label that the document names, but for a share of documents, the smaller the larger the
+size is.
 The behaviour, its first argument:
 
     ok       serve                                         models    /v1/models answers, completions: 500
@@ -8,8 +10,13 @@ The behaviour, its first argument:
     die      end at once with status 1                     die=K     end with status 1 after K answers
     child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
     taken    end at once, for the port is taken            held=K    after K answers tell the test and wait for it
-    stubborn serve; deaf to TERM, which it tells the test
-    unapplied answer as the base model does
+    stubborn serve; deaf to TERM, which it tells the test  unapplied  answer as the base model does
+    stolen   leave another program behind that serves on the port and knows no key of ours; end, the port is taken
+
+    WHAT=NUMBERS    serve, but not the completions of these numbers, counted from 0, the readiness probe's:
+                    500=0-1 the first two, 429=3-4,7- the fourth, the fifth, and all from the eighth on. WHAT is
+                    500 or 429, garbage (no JSON), half (a part of the body), reset (of the connection), or
+                    nothing (no answer, ever)
 """
 
 from __future__ import annotations
@@ -19,6 +26,9 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,20 +37,23 @@ from typing import Any
 import latch
 
 BEHAVIOUR, SIZE = sys.argv[1:3]
-APPLIED = "0" if BEHAVIOUR == "unapplied" else SIZE
 WHAT, _, AFTER = BEHAVIOUR.partition("=")
+DISTURBED = ("500", "429", "garbage", "half", "reset", "nothing")
 # Of ten documents so many are answered wrongly.
 WRONG = {"0": 10, "4": 6, "8": 4, "16": 2}
 answered = 0
 counting = threading.Lock()
 
 
-def answer(text: str) -> str:
+names = {os.environ.get("API_MODEL_NAME")}
+
+
+def answer(text: str, size: str = SIZE) -> str:
     """Return the label of a document; a wrong answer is none of the labels at size 0, else another one's."""
     label = re.search(r"about ([^:]+):", text)[1]
-    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[APPLIED]:
+    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[size]:
         return label
-    return "I am not sure" if APPLIED == "0" else {"Animals": "Plants"}.get(label, "Animals")
+    return "I am not sure" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -56,17 +69,37 @@ class Handler(BaseHTTPRequestHandler):
         global answered
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with counting:
-            answered += 1
-            others = answered - 1
+            others = answered
+            answered += "messages" in body
+        if self.path.endswith("/load_lora_adapter"):
+            return self.load(body)
+        if body.get("model") not in (*names, None) and SIZE == "all":
+            return self.reply(404, {"error": f"no model {body['model']}"})
         if BEHAVIOUR == "models":
             return self.reply(500, {"error": "the adapter does not fit"})
         if self.headers["Authorization"] != f"Bearer {os.environ['API_KEY']}" or (BEHAVIOUR == "refuse" and others):
             return self.reply(401, {"error": "no such key"})
-        if AFTER and others >= int(AFTER):
+        if WHAT in DISTURBED:
+            if is_among(others, AFTER):
+                return self.disturb()
+        elif AFTER and others >= int(AFTER):
             self.misbehave(others == int(AFTER))
-        message = {"role": "assistant", "content": answer(body["messages"][-1]["content"])}
+        size = body["model"].rpartition("_")[2] if SIZE == "all" else SIZE
+        said = answer(body["messages"][-1]["content"], "0" if BEHAVIOUR == "unapplied" else size)
+        if choices := body.get("structured_outputs", {}).get("choice"):
+            said = said if said in choices else choices[0]
+        message = {"role": "assistant", "content": said}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         self.reply(200, {"id": "1", "model": os.environ["API_MODEL_NAME"], "choices": [choice]})
+
+    def load(self, body: dict[str, Any]) -> None:
+        """Load an adapter: from now on it is asked for by its name."""
+        if self.headers["Authorization"] != f"Bearer {os.environ['API_KEY']}":
+            return self.reply(401, {"error": "no such key"})
+        if not os.path.isfile(os.path.join(body["lora_path"], "adapter_model.safetensors")):
+            return self.reply(404, {"error": f"no adapter found for {body['lora_path']}"})
+        names.add(body["lora_name"])
+        return self.reply(200, {})
 
     def misbehave(self, first: bool) -> None:
         """Do what is planned for after AFTER answers."""
@@ -77,6 +110,25 @@ class Handler(BaseHTTPRequestHandler):
             threading.Event().wait()
         if first:
             latch.wait(f"api {SIZE}")
+
+    def disturb(self) -> None:
+        """Answer as no completion server should; the connection is of no use afterwards."""
+        self.close_connection = True
+        if WHAT in ("500", "429"):
+            return self.reply(int(WHAT), {"error": "come back later"})
+        if WHAT == "nothing":
+            threading.Event().wait()
+        if WHAT in ("garbage", "half"):
+            text = b"<html>It works!</html>" if WHAT == "garbage" else b'{"id": "1", "choices": [{"ind'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text) * (1 + (WHAT == "half"))))
+            self.end_headers()
+            self.wfile.write(text)
+            return None
+        # With linger 0 the kernel sends RST; by way of the descriptor, for a socket's own close sends FIN before it.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
+        return None
 
     def reply(self, status: int, content: dict[str, Any]) -> None:
         """Send JSON."""
@@ -90,20 +142,43 @@ class Handler(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
+def is_among(number: int, ranges: str) -> bool:
+    """Return whether a number is in ranges like ``0-1,5,7-``, whose last may have no end."""
+    for each in ranges.split(","):
+        first, dash, last = each.partition("-")
+        if int(first) <= number and (number <= int(last or first) or (dash and not last)):
+            return True
+    return False
+
+
 def main() -> None:
     """Behave."""
     if BEHAVIOUR == "child":
         latch.deaf_child()
     if BEHAVIOUR in ("die", "child"):
         sys.exit("ValueError: the weights are not there")
-    if BEHAVIOUR == "taken":
+    if BEHAVIOUR == "stolen":
+        steal()
+    if BEHAVIOUR in ("taken", "stolen"):
         sys.exit("OSError: [Errno 98] error while attempting to bind: address already in use")
     if BEHAVIOUR == "stubborn":
         signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"api {SIZE} was told to end"))
     if BEHAVIOUR == "wait":
         latch.wait(f"api {SIZE}")
     ThreadingHTTPServer.daemon_threads = True
-    ThreadingHTTPServer((os.environ["API_HOST"], int(os.environ["API_PORT"])), Handler).serve_forever()
+    server = ThreadingHTTPServer((os.environ["API_HOST"], int(os.environ["API_PORT"])), Handler)
+    if BEHAVIOUR == "thief":
+        print("ready", flush=True)
+    server.serve_forever()
+
+
+def steal() -> None:
+    """Start another program on the port, none of the sweep's: without the test's mark; its id is in STUB/thief."""
+    environment = {name: value for name, value in os.environ.items() if name != "MARK"} | {"API_KEY": "another"}
+    command = [sys.executable, __file__, "thief", SIZE]
+    thief = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    thief.stdout.readline()
+    (latch.FOLDER / "thief").write_text(str(thief.pid))
 
 
 if __name__ == "__main__":

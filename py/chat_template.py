@@ -1,0 +1,106 @@
+"""Write LLaMA-Factory's chat template as Jinja for `vllm serve`, and prove that it builds the prompt that was trained.
+
+    python py/chat_template.py --model saves/tiny/base --template glm4 --data data/tiny --out saves/tiny/glm4.jinja
+
+vLLM renders the tokenizer's own template by default, which need not be the one that LLaMA-Factory trains with. Beside
+the template OUT.json is left: the token ids that end an answer, which the client sends along, and what was compared.
+Nothing is done when both are there already for this model, template and version. Importing LLaMA-Factory takes ten
+seconds, so do this while something else is waited for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from fewshot_sft.errors import UserError, run
+from fewshot_sft.identity import read_record
+from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_bytes, write_json
+from fewshot_sft.provenance import versions
+from fewshot_sft.weights import tokenizer_identity
+
+COMPARED = 50  # items of the data
+# Where renderers differ, if they do: no system turn, braces and quotes, blanks at the ends, special tokens in the text.
+ODD = [
+    ("", "no system message"),
+    ("'quoted' \"system\"\n\n with {{ braces }} {% raw %} and \\backslash\\n", "  blanks, 文字, tab\t and trailing \n"),
+    (" starts with a blank", "\nstarts with a line break"),
+]
+
+
+def export(model: str, template: str, items: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return ``{"jinja", "stop_token_ids", "compared"}`` for a template of LLaMA-Factory and a model's tokenizer.
+
+    Args:
+        items: (system, user) turns; for each the prompt's token ids are built both ways.
+
+    Raises:
+        UserError: the template has no Jinja form, or that form builds other token ids.
+    """
+    from llamafactory.data.template import get_template_and_fix_tokenizer
+    from llamafactory.hparams import DataArguments
+    from transformers import AutoTokenizer
+
+    instead = "serve it with SERVER=llamafactory"
+    plain = AutoTokenizer.from_pretrained(model)  # as vllm serve has it
+    fixed = AutoTokenizer.from_pretrained(model)
+    known = get_template_and_fix_tokenizer(fixed, DataArguments(template=template))
+    try:
+        jinja = known._get_jinja_template(fixed)
+    except ValueError as error:
+        raise UserError(f"template {template} has no form that vLLM can use ({error}); {instead}") from None
+    pairs = [*ODD, *items]
+    for system, user in pairs:
+        turns = [{"role": "user", "content": user}]
+        trained, _ = known.encode_oneturn(fixed, [*turns, {"role": "assistant", "content": ""}], system or None)
+        if system:
+            turns.insert(0, {"role": "system", "content": system})
+        served = plain.apply_chat_template(turns, chat_template=jinja, add_generation_prompt=True, return_dict=False)
+        if list(served) != list(trained):
+            raise UserError(
+                f"template {template}: vLLM would build another prompt than was trained, first for the text "
+                f"{user[:60]!r}; {instead}"
+            )
+    return {"jinja": jinja, "stop_token_ids": sorted(known.get_stop_token_ids(fixed)), "compared": len(pairs)}
+
+
+def main(argv: list[str]) -> int:
+    """Write the template and its record, unless they are there."""
+    args = parse_args(argv)
+    decides = {
+        "template": args.template,
+        "tokenizer": tokenizer_identity(args.model),
+        "versions": versions(("llamafactory", "transformers")),
+    }
+    record = args.out.with_suffix(".json")
+    before = read_record(record)
+    if (
+        before.get("identity") == sha256_json(decides)
+        and args.out.is_file()
+        and sha256_file(args.out) == before.get("sha256")
+    ):
+        return 0
+    rows = read_json(args.data / "llm_test.json")[:COMPARED]
+    found = export(args.model, args.template, [(row["instruction"], row["input"]) for row in rows])
+    write_bytes(args.out, found.pop("jinja").encode())
+    head = {"schema": 1, "kind": "chat template", "identity": sha256_json(decides), **decides}
+    write_json(record, head | {"sha256": sha256_file(args.out), **found})
+    print(f"chat template {args.template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
+    return 0
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", required=True, help="folder, or name on the hub")
+    add("--template", required=True, help="LLaMA-Factory's name")
+    add("--data", type=Path, required=True, help="folder with llm_test.json, whose first items are compared")
+    add("--out", type=Path, required=True, help="the file that vllm serve --chat-template gets")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    run(main)

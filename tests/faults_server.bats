@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# The fault matrix: what a server may do that should answer. Each at its start, while the readiness probe asks, and in
+# the middle of the evaluation.
+
+load helpers/faults
+
+# disturbed PHASE WHAT: the server answers so for a while, and then for good.
+disturbed() {
+  before "$1"
+  export IMPATIENT='' RETRIES=2
+  setting REQUEST_TIMEOUT=1
+  setting CONCURRENCY=4
+  case $1 in
+  'server start')
+    export IMPATIENT=1 RETRIES=''
+    setting READY_TIMEOUT=2
+    plan api-4 "$2=0-" "$2=0-1"
+    script sweep.sh
+    status_is 1
+    said 'not ready after ' 'evaluation failed for size(s) 4'
+    undamaged
+    [[ ! -e $OBJS/demo-llm_train_4.json ]] || fail 'it looks finished'
+    setting READY_TIMEOUT=60
+    script sweep.sh
+    ;;
+  evaluation)
+    plan api-4 "$2=3-4,7-" ok
+    script sweep.sh
+    said 'evaluation incomplete: ' 'size 4: starting a new server (1 of 2); answers so far are kept'
+    ;;
+  esac
+  as_undisturbed
+  once
+  recovers
+}
+fault 'server answers 500' 'server start, evaluation' disturbed 500
+fault 'server answers 429' 'server start, evaluation' disturbed 429
+fault 'server answers garbage' 'server start, evaluation' disturbed garbage
+fault 'server sends half a body' 'server start, evaluation' disturbed half
+fault 'server resets the connection' 'server start, evaluation' disturbed reset
+fault 'server answers nothing' 'server start, evaluation' disturbed nothing
+
+# ends PHASE BEHAVIOUR STATUS: one sweep in which the server does this.
+ends() {
+  before "$1"
+  plan api-4 "$2"
+  script sweep.sh
+  status_is "$3"
+  recovers
+}
+fault 'server ends by itself' 'server start' ends die 1
+fault 'server ends by itself' evaluation ends die=5 0
+fault 'server refuses (401)' evaluation ends refuse 1
+fault 'server leaves a deaf child' 'server start' ends_with_child
+ends_with_child() {
+  setting STOP_TIMEOUT=1
+  ends "$1" child 1
+}
+
+fault 'no server ever works' evaluation no_server
+no_server() {
+  before "$1"
+  plan api-4 die=3 die=3 die=3
+  script sweep.sh
+  status_is 1
+  said 'size 4: not evaluated after 3 server(s); run the same command again to go on'
+  [[ ! -e $OBJS/demo-llm_train_4.json ]] || fail 'it looks finished'
+  recovers
+}
+
+fault 'port stolen between check and start' 'server start' stolen
+stolen() {
+  before "$1"
+  plan api-4 stolen ok
+  script sweep.sh
+  status_is 0
+  said 'address already in use' "port $PORT is in use; taking $((PORT + 1))"
+  kill -KILL "$(<"$STUB/thief")"
+  patiently eval "! listens $PORT"
+  evaluated 4
+  recovers
+}
+
+fault 'port in use before the start' 'server start' in_use
+in_use() {
+  before "$1"
+  occupy "$PORT"
+  script sweep.sh
+  status_is 0
+  said "port $PORT is in use; taking $((PORT + 1))"
+  evaluated 4
+  end_leftovers
+  patiently eval "! listens $PORT"
+  recovers
+}

@@ -1,0 +1,68 @@
+#!/usr/bin/env bats
+# The fault matrix: TERM, INT and HUP, in every phase, once and again, to children that are deaf.
+
+load helpers/faults
+
+fault 'TERM' "$EVERYWHERE" signalled TERM 143
+fault 'INT (Ctrl-C)' "$EVERYWHERE" signalled INT 130
+fault 'HUP (the terminal closes)' "$EVERYWHERE" signalled HUP 129
+signalled() {
+  enter "$1"
+  signal "$2"
+  ended "$3"
+  recovers
+}
+
+fault 'TERM, a child is deaf to it' 'training, server start' signalled_deaf
+signalled_deaf() {
+  deaf "$1"
+  signal TERM
+  ended 143
+  said 'did not end within 1 s of TERM; killing it'
+  recovers
+}
+
+fault 'INT twice, a child is deaf' 'training, server start' signalled_twice
+signalled_twice() {
+  deaf "$1"
+  signal INT
+  signal INT
+  ended 130
+  recovers
+}
+
+# deaf PHASE: a sweep is in the phase, with a trainer or a server that does not end on TERM.
+deaf() {
+  before "$1"
+  setting STOP_TIMEOUT=1
+  plan train-4 stubborn
+  plan api-4 stubborn
+  case $1 in
+  training) begin 'train 4' ;;
+  'server start')
+    HOLD=probe_server.py begin py/probe_server.py
+    patiently listens "$PORT"
+    ;;
+  esac
+}
+
+fault 'HUP under nohup' 'training, server start, evaluation' ignored
+ignored() {
+  IGNORE=HUP enter "$1"
+  signal HUP
+  release
+  finished
+  not_said 'ended with status'
+  as_undisturbed
+  once
+}
+
+fault "TERM while a record is written" 'data, training, evaluation, results' writer_signalled
+writer_signalled() {
+  write_held "$1"
+  signal TERM
+  # What is in the middle of a step's own command is waited for.
+  release
+  ended 143
+  recovers
+}

@@ -1,0 +1,191 @@
+# The fault matrix: a sweep of one small size, disturbed in one of its phases, and what must be true afterwards.
+# shellcheck shell=bash disable=SC2034 # most of what is set here is for the tests and for common.bash
+# tests/helpers/fault_table.py makes the matrix of docs/reliability.md from the names that `fault` registers.
+
+load helpers/common
+load helpers/processes
+
+setup_file() { undisturbed; }
+setup() {
+  make_work
+  setting SIZES='(4)'
+  setting SKIP_PREFLIGHT=1
+  setting STOP_TIMEOUT=5
+  export PLOTS=0
+}
+teardown() {
+  end_leftovers
+  [[ ! -s $STUB/thief ]] || kill -KILL "$(<"$STUB/thief")" 2>/dev/null || true
+  [[ -z ${DISK_PID-} ]] || kill -KILL "$DISK_PID" 2>/dev/null || true
+}
+
+# fault NAME PHASES FUNCTION ARGUMENT...: register one test for each of the PHASES, "data, training"; it calls FUNCTION
+# PHASE ARGUMENT... The phases: data, base model, training, server start, evaluation, results, between runs.
+fault() {
+  local phases phase
+  IFS=, read -r -a phases <<<"$2"
+  for phase in "${phases[@]}"; do
+    phase=${phase# }
+    bats_test_function --description "$1 | $phase" --tags "fault,phase:${phase// /-}" -- "$3" "$phase" "${@:4}"
+  done
+}
+EVERYWHERE='data, base model, training, server start, evaluation, results'
+
+# undisturbed: the sweep that all are compared with, made once in a run of bats. undisturbed NAME LINE...: another one,
+# with these lines in its settings.
+undisturbed() {
+  UNDISTURBED=$BATS_RUN_TMPDIR/undisturbed${1:+-$1}
+  export UNDISTURBED
+  [[ ! -d $UNDISTURBED ]] || return 0
+  local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR/undisturbed line
+  local WORK STUB PORT ADAPTERS LOGS OBJS SETTINGS_FILE FEWSHOT_VENV AT GO status output
+  rm -rf -- "$BATS_TEST_TMPDIR"
+  mkdir -p -- "$BATS_TEST_TMPDIR"
+  setup
+  for line in "${@:2}"; do setting "$line"; done
+  script sweep.sh
+  status_is 0
+  evaluated 4
+  mkdir -- "$UNDISTURBED.part"
+  cp -r -- "$WORK/data" "$WORK/saves" "$WORK/objs" "$UNDISTURBED.part/"
+  mv -- "$UNDISTURBED.part" "$UNDISTURBED"
+}
+
+# before PHASE: everything that comes before it is done. Of what comes after it, in the first phases the undisturbed
+# sweep's adapter and evaluation are there, to keep the tests short: they count only when what is built anew is the
+# same, byte for byte. With LATER=gone they are not.
+before() {
+  local part
+  if [[ $1 == 'base model' ]]; then
+    local base=(MODEL=@saves/tiny/base MODEL_NAME=a_model BASE_TEXTS=20)
+    for part in "${base[@]}"; do setting "$part"; done
+    undisturbed base "${base[@]}"
+  fi
+  for part in data saves objs; do cp -r -- "$UNDISTURBED/$part" "$WORK/"; done
+  rm -f -- "$OBJS/.sweep.lock"
+  [[ $1 == 'between runs' ]] || rm -r -- "$OBJS/demo"
+  case $1 in
+  data) rm -r -- "$WORK/data" ;;
+  'base model') rm -r -- "$WORK/saves/tiny" ;;
+  training) rm -r -- "$WORK/saves" ;;
+  'server start' | evaluation) rm -r -- "$OBJS" ;;
+  results | 'between runs') return ;;
+  *) fail "no such phase: $1" ;;
+  esac
+  if [[ ${LATER-} == gone ]]; then
+    rm -rf -- "$OBJS"
+    [[ $1 != data && $1 != 'base model' ]] || rm -rf -- "$WORK"/saves/*/lora
+  fi
+}
+
+# enter PHASE: start a sweep and wait until it is in the middle of the phase.
+enter() {
+  before "$1"
+  case $1 in
+  data) HOLD=build_data.py begin py/build_data.py ;;
+  'base model')
+    plan train-base wait
+    begin 'train base'
+    ;;
+  training)
+    plan train-4 midway
+    begin 'train 4'
+    ;;
+  'server start')
+    plan api-4 wait
+    begin 'api 4'
+    ;;
+  evaluation)
+    plan api-4 held=6 # the readiness probe's and five answers
+    begin 'api 4'
+    ;;
+  results) HOLD=see_results.py begin py/see_results.py ;;
+  esac
+}
+
+# write_held PHASE: start a sweep and wait until the phase's last file is written, but not in its place. Sets WRITER.
+write_held() {
+  local file
+  case $1 in
+  data) file=manifest.json WRITER=py/build_data.py ;;
+  training) file=demo-llm_train_4/training.json WRITER=py/training_record.py ;;
+  evaluation) file=demo-llm_train_4.json WRITER=py/infer_eval.py ;;
+  results) file=demo/results.json WRITER=py/see_results.py ;;
+  esac
+  before "$1"
+  HOLD_WRITE=/$file begin "writing /$file"
+}
+
+# begin PLACE: start a sweep and wait until it is there.
+begin() {
+  start sweep.sh
+  reached "$1"
+}
+
+# finished: wait until the sweep has ended, however it ends; sets status and output.
+finished() {
+  patiently gone "$STARTED" || fail "the sweep did not end; output:" "$(<"$WORK/output")"
+  status=0
+  wait "$STARTED" 2>/dev/null || status=$?
+  # shellcheck disable=SC2034 # for the tests
+  output=$(<"$WORK/output")
+  while read -r -t 0 -u "$AT"; do read -r -u "$AT"; done
+}
+
+# pid_of PATTERN: the test's process whose command line matches; kill_the PATTERN: end it with SIGKILL.
+pid_of() {
+  local pid line
+  for pid in $(left); do
+    line=$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null) || continue
+    # shellcheck disable=SC2053 # a pattern
+    [[ $line != *$1* ]] || {
+      echo "$pid"
+      return
+    }
+  done
+  fail "no process '$1'"
+}
+
+kill_the() {
+  local pid
+  pid=$(pid_of "$1")
+  kill -KILL "$pid"
+}
+
+# kill_sweep: SIGKILL, to the sweep's own process alone.
+kill_sweep() {
+  disown "$STARTED"
+  kill -KILL "$STARTED"
+}
+
+# records WHAT ARGUMENT...: tests/helpers/records.py about this test's folder.
+records() { "$STUB_PYTHON" "$PROJECT/tests/helpers/records.py" "$1" "$WORK" "${@:2}"; }
+
+# undamaged: after the fault, before anything else: no process, no port, no record of what was not measured.
+undamaged() {
+  nothing_left
+  records measured
+}
+
+# as_undisturbed: no lost and no doubled prediction, the same metrics, nothing done twice, nothing left.
+as_undisturbed() {
+  status_is 0
+  nothing_left
+  evaluated 4
+  records same "${1-$UNDISTURBED}"
+}
+
+# once: nothing was put aside, so nothing that was finished has been done again.
+once() {
+  local found
+  found=$(find "$WORK/saves" "$OBJS" -name replaced)
+  [[ -z $found ]] || fail "done twice: $(find "$WORK/saves" "$OBJS" -path '*/replaced/*' -prune)"
+}
+
+# recovers: the common conclusion.
+recovers() {
+  undamaged
+  script sweep.sh
+  as_undisturbed
+  once
+}

@@ -1,0 +1,183 @@
+#!/usr/bin/env bats
+# bin/eval.sh with SERVER=vllm: one server for the base model and all adapters, its end and its death, and the sweep that
+# evaluates while it trains.
+
+load helpers/common
+load helpers/processes
+
+setup() {
+  make_work
+  export GPU=0
+  local line
+  for line in DEVICE=gpu BACKEND=vllm SERVER=vllm; do setting "$line"; done
+  # The template as py/chat_template.py leaves it: that script and its real template are tested in
+  # tests/test_prompt_parity.py; this tokenizer is none that LLaMA-Factory could use.
+  HELD_TEMPLATE=$FEWSHOT_VENV/bin/python
+  rm "$HELD_TEMPLATE"
+  cat >"$HELD_TEMPLATE" <<END
+#!/usr/bin/env bash
+if [[ \${1-} == py/chat_template.py ]]; then
+  mkdir -p "$WORK/saves/a_model"
+  echo '{{ messages }}' >"$WORK/saves/a_model/glm4.jinja"
+  echo '{"stop_token_ids": [7]}' >"$WORK/saves/a_model/glm4.json"
+  exit
+fi
+exec '$PROJECT/tests/stubs/python' "\$@"
+END
+  chmod +x "$HELD_TEMPLATE"
+  ln -sf -- "$PROJECT/tests/stubs/vllm" "$FEWSHOT_VENV/bin/"
+}
+teardown() { end_leftovers; }
+
+# no_key_in PATH...: no server's key is in these files.
+no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
+
+@test "one server for all: the command, every size asked by its own name, no key anywhere" {
+  with_adapters
+  setting CONCURRENCY=8
+  script eval.sh --with-base --lora-rank 12
+  status_is 0
+  equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --host 127.0.0.1 --port $PORT --served-model-name demo-llm_train_0 --chat-template $WORK/saves/a_model/glm4.jinja --generation-config vllm --dtype bfloat16 --max-model-len 4096 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8" \
+    "$(sed "s|$WORK/a model|$WORK/a\\\\ model|" "$STUB/calls" | sed 's|with\\ a\\ space|with a space|g; s|with a space/a model|with a space/a\\ model|')"
+  local size
+  for size in 0 4 8 16; do evaluated $size; done
+  equal 'vllm vllm' "$(value "$OBJS/demo-llm_train_8.json" server) $(value "$OBJS/demo-llm_train_8.json" backend)"
+  no_key_in "$LOGS" "$OBJS" "$STUB/calls" "$WORK/output"
+  nothing_left
+  : >"$STUB/calls"
+  script eval.sh --with-base
+  status_is 0
+  equal '' "$(<"$STUB/calls")" # no server for what is there
+}
+
+@test "it dies in the middle: a new one, and every size goes on with the answers that it has" {
+  with_adapters
+  export IMPATIENT=1
+  plan serve-all die=9 ok
+  script eval.sh
+  status_is 0
+  said 'the server ended in the middle, with status 1' 'RuntimeError: the engine is dead' \
+    'starting a new server (1 of 2) for size(s) '
+  for size in 4 8 16; do evaluated $size; done
+  nothing_left
+  [[ ! -e $OBJS/replaced ]]
+
+  plan serve-all die die=2
+  script eval.sh --server-restarts 1 --force
+  status_is 1
+  said 'ValueError: the weights are not there' 'evaluation failed for size(s) 4 8 16'
+  nothing_left
+}
+
+@test "it hangs: that is noticed, it is replaced" {
+  with_adapters
+  export IMPATIENT=1
+  plan serve-all hang=9 ok
+  script eval.sh --request-timeout 2
+  status_is 0
+  said 'no answer within 2 s' 'starting a new server (1 of 2) for size(s) '
+  for size in 4 8 16; do evaluated $size; done
+  nothing_left
+}
+
+@test "TERM in the middle, KILL in the middle: nothing is left, the next run goes on" {
+  with_adapters
+  plan serve-all held=5
+  start eval.sh
+  reached 'api all'
+  signal TERM
+  ended 143
+  nothing_left
+  plan serve-all held=5
+  start eval.sh
+  reached 'api all'
+  disown "$STARTED"
+  kill -KILL "$STARTED"
+  patiently nothing_runs
+  script eval.sh
+  status_is 0
+  for size in 4 8 16; do evaluated $size; done
+}
+
+@test "an adapter that is not applied, one that cannot be loaded, one that was not trained: they fail alone" {
+  with_adapters
+  setting ADAPTER_CHECK=1
+  plan serve-all unapplied
+  script eval.sh --sizes 4
+  status_is 1
+  said "all 8 answers of the probe set equal the base model's: the adapter is not applied" '--adapter-check 0 evaluates it'
+  rm -r "$ADAPTERS/demo-llm_train_8"
+  rm "$ADAPTERS/demo-llm_train_16/adapter_config.json"
+  script eval.sh
+  status_is 1
+  said "size 8: not evaluated, it was not trained" 'evaluation failed for size(s) 8 16'
+  evaluated 4
+  nothing_left
+}
+
+@test "--constrain: a second score beside the free one" {
+  with_adapters
+  script eval.sh --sizes 4 --with-base --constrain
+  status_is 0
+  equal '0 12' "$(value "$OBJS/demo-llm_train_0.json" counts in_labels) $(value "$OBJS/demo-llm_train_0.json" constrained counts in_labels)"
+  evaluated 0
+  script eval.sh --sizes 4 --server llamafactory --constrain
+  status_is 2
+  equal 'error: CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers' "$output"
+}
+
+@test "SERVER=vllm and what it cannot be together with" {
+  script eval.sh --backend huggingface
+  status_is 2
+  equal 'error: SERVER=vllm and BACKEND=huggingface contradict each other; vllm serve has one engine' "$output"
+  with_adapters
+  script eval.sh --lora-rank 600
+  status_is 2
+  said 'error: LORA_RANK=600: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface'
+}
+
+@test "OVERLAP=1: each size is evaluated as soon as it is trained; one that fails does not hold up the others" {
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  plan train-4 crash
+  plan train-16 wait
+  start sweep.sh
+  reached 'train 16'
+  patiently test -e "$OBJS/demo-llm_train_8.json" # while 16 is being trained
+  release
+  ended 1
+  nothing_left
+  said 'size 4: not evaluated, its training failed' 'training failed for size(s) 4' 'evaluation failed for size(s) 4' \
+    'sweep demo: 2 of 3 sizes done, 1 failed'
+  equal 1 "$(grep -c ' serve ' "$STUB/calls")"
+  evaluated 8
+  evaluated 16
+
+  : >"$STUB/calls"
+  script sweep.sh
+  status_is 0
+  equal 'train 4' "$(calls)"
+  evaluated 4
+  : >"$STUB/calls"
+  script sweep.sh
+  equal '' "$(<"$STUB/calls")"
+}
+
+@test "OVERLAP=1, KILL of the training script: its sizes have failed, the rest ends" {
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  setting SIZES='(4)'
+  plan train-4 wait
+  start sweep.sh
+  reached 'train 4'
+  local pid
+  for pid in $(left); do
+    [[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != *bash*' bin/train.sh '* ]] || kill -KILL "$pid"
+  done
+  ended 137
+  nothing_left
+  [[ ! -e $OBJS/demo-llm_train_4.json ]]
+  script sweep.sh
+  status_is 0
+  evaluated 4
+}
