@@ -52,7 +52,8 @@ main() {
     mkdir -p -- "$SAVES_DIR/tiny"
     hold_lock "$SAVES_DIR/tiny/.base.lock" "base model" || exit 1
   fi
-  begun=$SECONDS
+  now
+  begun=$NOW
   run_child "the look at the base model" python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" "${force[@]}" -- "${command[@]}" || status=$?
   ((status != 3)) || return 0
   ((status == 0)) || exit "$status"
@@ -67,7 +68,8 @@ main() {
     show_tail "$log"
     exit 1
   }
-  run_child "the check of the base model" python py/build_base.py finish --base "$base" --seconds $((SECONDS - begun)) --log "$log"
+  now
+  run_child "the check of the base model" python py/build_base.py finish --base "$base" --seconds $((NOW - begun)) --log "$log"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

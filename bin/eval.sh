@@ -218,6 +218,7 @@ main() {
   ensure_folder "$OBJS_DIR"
   inputs_are_there
   choose_device
+  resolve_plan
   own_children
   if [[ " ${EXTRA_ARGS[*]-} " == *' --follow '* ]]; then FOLLOW=1; fi
   local sizes=("${SIZES[@]}")

@@ -34,7 +34,8 @@ step() {
 start_step() {
   begin_outcome "$1" ''
   start_script "the step '$1'" "$2" "${FLAGS[@]}" "${@:3}"
-  BEGUN_AT[$GROUP]=$SECONDS
+  now
+  BEGUN_AT[$GROUP]=$NOW
 }
 declare -A BEGUN_AT=()
 
@@ -43,7 +44,8 @@ end_step() {
   local status=0 seconds
   wait_group "$2" || status=$?
   end_outcome "$status" "$1"
-  seconds=$((SECONDS - BEGUN_AT[$2]))
+  now
+  seconds=$((NOW - BEGUN_AT[$2]))
   if ((status == 0)); then
     say "$1: done in $seconds s"
   else
@@ -89,6 +91,13 @@ preflight() {
   ((status == 0)) || exit "$status"
 }
 
+# plan_for_hardware: what is `auto` is decided once, for training and evaluation alike.
+plan_for_hardware() {
+  [[ $DEVICE == cpu || -s $LOGS_DIR/hardware.json ]] || (choose_device)
+  resolve_plan
+  settings_as_flags
+}
+
 # lock_outputs: one sweep at a time for one folder of results. The lock ends with this process, however it ends.
 lock_outputs() {
   exec 9>>"$OBJS_DIR/.sweep.lock"
@@ -98,6 +107,8 @@ lock_outputs() {
 
 # plan: what main would do.
 plan() {
+  plan_for_hardware
+  [[ $DEVICE == cpu ]] || python py/hardware_plan.py "${FLAGS[@]}" --hardware "$LOGS_DIR/hardware.json" --explain
   plan_of bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || plan_of bin/base_model.sh
   plan_of bin/train.sh
@@ -155,10 +166,11 @@ main() {
   step data bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
   preflight --after-data
+  plan_for_hardware
   train_and_evaluate
   # When sizes have failed, that is what this ends with, even if there is no result to show.
   step results bin/results.sh || FAILED=$((FAILED > 0 ? FAILED : $?))
-  say "sweep $SWEEP_NAME: ended after $SECONDS s"
+  say "sweep $SWEEP_NAME: ended"
   exit "$FAILED"
 }
 

@@ -15,6 +15,15 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
+# run_bats FILE...: a file for each core at once, the largest first; what each says is shown when it has ended.
+run_bats() {
+  # shellcheck disable=SC2016 # expanded there
+  ls -S -- "$@" | tr '\n' '\0' | xargs -0 -P "$(nproc)" -I{} bash -c '
+    status=0; said=$(bats --timing "$1" 2>&1) || status=$?
+    printf "%s\n%s\n" "$1" "$said"
+    exit "$status"' _ {}
+}
+
 main() {
   local bats=() pytest=() marks=() argument failed=0
   for argument; do
@@ -38,7 +47,7 @@ main() {
   # The tests' own settings, not those of whoever runs them.
   local name
   for name in "${!SETTING_TYPE[@]}"; do unset -v "$name"; done
-  ((${#bats[@]} == 0)) || bats --timing "${bats[@]}" || failed=1
+  ((${#bats[@]} == 0)) || run_bats "${bats[@]}" || failed=1
   ((${#pytest[@]} == 0)) || python -m pytest -q -p no:cacheprovider "${marks[@]}" "${pytest[@]}" || failed=1
   exit "$failed"
 }

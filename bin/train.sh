@@ -19,13 +19,22 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 # train_command SIZE: fill TRAIN_COMMAND. Beside the seed's flags: --tokenized_path keeps the examples that the
 # trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take.
 train_command() {
-  local folder precision=() extra
+  local folder precision=() how=() extra
   folder=$(adapter_folder "$1")
   case $PRECISION in
   bf16) precision=(--bf16 True) ;;
   fp16) precision=(--fp16 True) ;;
   esac
-  TRAIN_COMMAND=(llamafactory-cli train
+  ((CHECKPOINTING)) || how+=(--disable_gradient_checkpointing True)
+  [[ $QUANTIZATION == none ]] || how+=(--quantization_bit "$QUANTIZATION")
+  local trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True
+  if [[ $TRAINER == fast ]]; then
+    # None of these changes what is learned: the same update in one kernel, and nothing that waits for the GPU after
+    # each step only to count tokens or to look for nan, which the watch does.
+    trainer=(python py/fast_trainer.py) optim=adamw_torch_fused count_tokens=False
+    how+=(--logging_nan_inf_filter False)
+  fi
+  TRAIN_COMMAND=("${trainer[@]}"
     --stage sft
     --do_train True
     --model_name_or_path "$MODEL"
@@ -39,21 +48,21 @@ train_command() {
     --learning_rate "$LEARNING_RATE"
     --num_train_epochs "$EPOCHS"
     --max_samples 100000
-    --per_device_train_batch_size "$BATCH_SIZE"
-    --gradient_accumulation_steps "$GRADIENT_ACCUMULATION"
+    --per_device_train_batch_size "$MICRO_BATCH"
+    --gradient_accumulation_steps "$((BATCH_SIZE * GRADIENT_ACCUMULATION / MICRO_BATCH))"
     --lr_scheduler_type cosine
     --max_grad_norm 1.0
     --logging_steps "$LOGGING_STEPS"
     --save_steps "$SAVE_STEPS"
     --warmup_steps "$WARMUP_STEPS"
-    --optim adamw_torch
+    --optim "$optim"
     --packing False
     --report_to none
     --output_dir "$folder"
     "${precision[@]}"
     --plot_loss True
     --ddp_timeout 180000000
-    --include_num_input_tokens_seen True
+    --include_num_input_tokens_seen "$count_tokens"
     --lora_rank "$LORA_RANK"
     --lora_alpha "$LORA_ALPHA"
     --lora_dropout 0
@@ -62,7 +71,7 @@ train_command() {
     --save_total_limit 2
     --tokenized_path "$folder/tokenized")
   read -r -a extra <<<"$TRAIN_ARGS"
-  TRAIN_COMMAND+=("${extra[@]}")
+  TRAIN_COMMAND+=("${how[@]}" "${extra[@]}")
 }
 
 SCRIPT_FLAGS=(--dry-run --worker)
@@ -103,9 +112,11 @@ train_size() {
 DONE_BEFORE=3 # training_record.py begin: there is nothing to train
 
 _train_size() {
-  local size=$1 log=$2 folder status=0 begun=$SECONDS force=()
+  local size=$1 log=$2 folder status=0 begun force=()
   folder=$(adapter_folder "$size")
   train_command "$size"
+  now
+  begun=$NOW
   ((FORCE == 0)) || force=(--force)
   run_child "the look at size $size" python py/training_record.py begin --folder "$folder" --data "$DATA_DIR" \
     --size "$size" --name "$SWEEP_NAME" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
@@ -114,8 +125,9 @@ _train_size() {
   start_log "$log" "${TRAIN_COMMAND[@]}"
   say "size $size: training (log: $log)"
   run_trainer "$size" "$folder" "$log" || status=$?
+  now
   run_child "the check of size $size" python py/training_record.py finish --folder "$folder" --exit-code "$status" \
-    --seconds $((SECONDS - begun)) --log "$log" && return 0
+    --seconds $((NOW - begun)) --log "$log" && return 0
   ((status == 0)) || show_tail "$log"
   return 1
 }
@@ -150,6 +162,7 @@ main() {
   ensure_folder "$SAVES_DIR"
   inputs_are_there
   choose_device
+  resolve_plan
   own_children
   each_size training "$TRAIN_JOBS" train_size "${SIZES[@]}"
 }

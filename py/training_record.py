@@ -28,7 +28,7 @@ from fewshot_sft.outcomes import note_reason
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
 from fewshot_sft.training_log import ABORTED, STARTED
-from fewshot_sft.weights import model_identity
+from fewshot_sft.weights import adapter_identity, model_identity
 
 EXIT_DONE = 3
 RECORD = "training.json"
@@ -44,6 +44,8 @@ NOT_DECISIVE = {
     "plot_loss",
     "ddp_timeout",
     "save_total_limit",
+    "include_num_input_tokens_seen",
+    "logging_nan_inf_filter",
 }
 
 
@@ -86,7 +88,9 @@ def decide(args: argparse.Namespace) -> Decision:
     identity = sha256_json(parts)
     record, started = read_record(folder / RECORD), read_record(folder / STARTED)
     if not args.force and record.get("status") == "done" and record.get("identity") == identity:
-        return Decision("skip", parts, identity)
+        if is_adapter(folder, record):
+            return Decision("skip", parts, identity)
+        return Decision("replace", parts, identity, identity, "its adapter is not as it was trained")
     if not folder.is_dir() or not any(folder.iterdir()):
         return Decision("train", parts, identity)
     # A failure that the trainer reported by its own end (a crash, no memory) can go on from its last checkpoint;
@@ -97,6 +101,14 @@ def decide(args: argparse.Namespace) -> Decision:
         return Decision("resume", parts, identity)
     why = "--force" if args.force else _why(ended, started, parts)
     return Decision("replace", parts, identity, record.get("identity") or started.get("identity"), why)
+
+
+def is_adapter(folder: Path, record: dict[str, Any]) -> bool:
+    """Return whether the folder's adapter is the one that was trained: neither gone nor damaged since."""
+    try:
+        return adapter_identity(folder) == record.get("adapter")
+    except (UserError, OSError):
+        return False
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -174,6 +186,8 @@ def finish(args: argparse.Namespace) -> int:
     record["status"] = "done" if reason is None else "failed"
     if reason is not None:
         record |= {"reason": reason, "resumable": resumable}
+    else:
+        record["adapter"] = adapter_identity(folder)
     record |= {
         "seconds": args.seconds,
         "finished": now(),

@@ -19,15 +19,17 @@ damaged() {
   as_undisturbed
 }
 LORA=saves/a_model/lora/demo-llm_train_4
-for how in torn empty garbage gone; do
-  fault "predictions file $how" 'between runs' damaged objs/demo-llm_train_4.predictions.jsonl $how
-  fault "evaluation record $how" 'between runs' damaged objs/demo-llm_train_4.json $how
-  fault "results file $how" 'between runs' damaged objs/demo/results.json $how
-  fault "adapter $how" 'between runs' damaged $LORA/adapter_model.safetensors $how
-  fault "training record $how" 'between runs' damaged $LORA/training.json $how
-  fault "data file $how" 'between runs' damaged data/llm_train_4.json $how
-  fault "manifest $how" 'between runs' damaged data/manifest.json $how
-done
+fault 'predictions file torn' 'between runs' damaged objs/demo-llm_train_4.predictions.jsonl torn
+fault 'predictions file of garbage' 'between runs' damaged objs/demo-llm_train_4.predictions.jsonl garbage
+fault 'predictions file gone' 'between runs' damaged objs/demo-llm_train_4.predictions.jsonl gone
+fault 'evaluation record torn' 'between runs' damaged objs/demo-llm_train_4.json torn
+fault 'results file torn' 'between runs' damaged objs/demo/results.json torn
+fault 'adapter torn' 'between runs' damaged $LORA/adapter_model.safetensors torn
+fault 'adapter gone' 'between runs' damaged $LORA/adapter_model.safetensors gone
+fault 'training record torn' 'between runs' damaged $LORA/training.json torn
+fault 'data file torn' 'between runs' damaged data/llm_train_4.json torn
+fault 'data file gone' 'between runs' damaged data/llm_test.json gone
+fault 'manifest torn' 'between runs' damaged data/manifest.json torn
 
 # checkpoint_damaged PHASE FILE: an interrupted training's last checkpoint is torn.
 checkpoint_damaged() {

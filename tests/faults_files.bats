@@ -2,6 +2,7 @@
 # The fault matrix: full disks, read-only folders, damaged files, a clock that goes backwards, a trainer that fails.
 
 load helpers/faults
+status='' output=''
 
 # disk FOLDER SIZE: FOLDER is a small file system of its own, which the test can fill and seal. It is mounted for one
 # process only, which ends with the test, and reached by way of that process: nothing can be left mounted. Skips the

@@ -2,6 +2,7 @@
 # The fault matrix, SIGKILL: of the sweep, of each of its parts, of everything at once.
 
 load helpers/faults
+status=''
 
 fault 'SIGKILL of the sweep' "$EVERYWHERE" sweep_killed
 sweep_killed() {
@@ -73,7 +74,7 @@ killed_held() {
 fault "SIGKILL of a record's writer" 'data, training, evaluation, results' writer_killed
 writer_killed() {
   write_held "$1"
-  kill_the wrapped.py
+  kill_the "$WRITER"
   finished
   ((status != 0)) || [[ $1 == evaluation ]] || fail 'it ended with 0'
   recovers

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 declare -A CHILDREN=() # process group -> what it is, for messages
+declare -A FAMILY=()   # process group of a script of ours -> the mark that everything below it carries
 declare -A PATIENCE=() # process group -> seconds between TERM and KILL, where that is not STOP_TIMEOUT
 STARTING=0             # a child runs that is not in CHILDREN yet
 ENDED_BY=''            # the exit status of a signal that came meanwhile
@@ -29,9 +30,49 @@ start_group() {
 
 # start_script WHAT COMMAND...: start_group for a script of ours. It ends its own children, each within STOP_TIMEOUT,
 # before it ends; killed earlier it would leave them behind.
+# Everything that it starts carries a mark in its environment: what a script that was killed could not end is found by it.
 start_script() {
-  start_group "$1" - "${@:2}"
+  local mark
+  mark=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
+  FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "${@:2}"
+  FAMILY[$GROUP]=$mark
   PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
+}
+
+# _family MARK: the processes that carry it.
+_family() {
+  local file
+  grep -lzsE "^FEWSHOT_FAMILY=.*:$1:" /proc/[0-9]*/environ | while IFS= read -r file; do
+    file=${file#/proc/}
+    printf '%s\n' "${file%/environ}"
+  done
+}
+
+# _end_family MARK WHAT: end what is left of it, deaf to TERM or not.
+_end_family() {
+  local deadline pid signal=TERM found
+  found=$(_family "$1")
+  [[ -n $found ]] || return 0
+  warn "$2 has left processes behind; ending them"
+  now
+  deadline=$((NOW + STOP_TIMEOUT))
+  while [[ -n $found ]]; do
+    for pid in $found; do kill -"$signal" "$pid" 2>/dev/null || true; done
+    sleep 0.1
+    now
+    ((NOW < deadline)) || signal=KILL
+    ((NOW < deadline + 10)) || {
+      warn "$2: process $(tr '\n' ' ' <<<"$found")cannot be ended"
+      return 1
+    }
+    found=$(_family "$1")
+  done
+}
+
+# now: set NOW, seconds since the machine's start. SECONDS follows the clock of the day, which may be set back.
+now() {
+  read -r NOW _ </proc/uptime
+  NOW=${NOW%.*}
 }
 
 # run_child WHAT COMMAND...: run it to its end and return its status. Unlike a command in the foreground it ends at once
@@ -71,16 +112,19 @@ group_members() {
 stop_group() {
   local group=$1 what=${CHILDREN[$1]-process group $1} patience=${PATIENCE[$1]-${STOP_TIMEOUT:-30}} deadline
   _signal_group TERM "$group"
-  deadline=$((SECONDS + patience))
+  now
+  deadline=$((NOW + patience))
   until [[ -z $(group_members "$group") ]]; do
-    if ((SECONDS >= deadline)); then
+    now
+    if ((NOW >= deadline)); then
       warn "$what did not end within $patience s of TERM; killing it"
       _signal_group KILL "$group"
-      deadline=$((SECONDS + 10))
+      deadline=$((NOW + 10))
       until [[ -z $(group_members "$group") ]]; do
-        if ((SECONDS >= deadline)); then
+        now
+        if ((NOW >= deadline)); then
           warn "$what cannot be ended: process $(group_members "$group" | tr '\n' ' ')is stuck"
-          unset "CHILDREN[$group]" "PATIENCE[$group]"
+          unset "CHILDREN[$group]" "PATIENCE[$group]" "FAMILY[$group]"
           return 1
         fi
         sleep 0.1
@@ -90,7 +134,8 @@ stop_group() {
     sleep 0.1
   done
   wait "$group" 2>/dev/null || true
-  unset "CHILDREN[$group]" "PATIENCE[$group]"
+  if [[ -v FAMILY[$group] ]]; then _end_family "${FAMILY[$group]}" "$what" || true; fi
+  unset "CHILDREN[$group]" "PATIENCE[$group]" "FAMILY[$group]"
 }
 
 # The group exists from setsid on; in the instant before, the child itself is signalled.

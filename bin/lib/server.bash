@@ -97,11 +97,13 @@ vllm_command() {
     --generation-config vllm
     --dtype "$dtype"
     --max-model-len 4096
+    --gpu-memory-utilization "$GPU_MEMORY"
     --enable-prefix-caching
     --enable-lora
     --max-lora-rank "$rank"
     --max-loras "$((many < 8 ? many : 8))"
     --max-cpu-loras "$((many < 8 ? 8 : many))")
+  ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
   read -r -a extra <<<"$SERVER_ARGS"
   SERVER_COMMAND+=("${extra[@]}")
 }

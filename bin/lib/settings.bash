@@ -31,6 +31,9 @@ SETTINGS=(
   'EPOCHS|number|3.0|training epochs'
   'BATCH_SIZE|int|2|examples a step and device'
   'GRADIENT_ACCUMULATION|int|4|steps that are added up before an update; times BATCH_SIZE is the global batch'
+  'MICRO_BATCH|auto_int|auto|examples that are computed at once, the global batch being kept; auto: what fits the GPU'
+  'CHECKPOINTING|auto_bool|auto|gradient checkpointing: less memory, more time; auto: only where it must be'
+  'QUANTIZATION|choice:auto,none,4,8|auto|bits of the base model in the training (QLoRA); auto: 4 where 16 do not fit'
   'WARMUP_STEPS|number|0|warm-up: steps, or below 1 a share of all steps'
   'LOGGING_STEPS|int|5|updates between two entries of the training log'
   'SAVE_STEPS|int|100|updates between two checkpoints'
@@ -39,10 +42,11 @@ SETTINGS=(
   'LORA_TARGET|text|all|modules that get an adapter'
   'PRECISION|choice:auto,bf16,fp16,fp32|auto|auto: bf16 where the GPU has it (GLM-4 overflows in fp16), else fp16; fp32 on a CPU'
   'PREPROCESSING_WORKERS|int|16|processes that tokenize'
+  'TRAINER|choice:llamafactory-cli,fast|llamafactory-cli|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere (GPU)'
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
   'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
-  'TRAIN_JOBS|int|1|sizes that are trained at the same time'
-  'OVERLAP|bool|0|1: with SERVER=vllm evaluate each size while the next ones are trained; the GPU must hold both'
+  'TRAIN_JOBS|auto_int|auto|sizes that are trained at the same time; auto: as many as fit'
+  'OVERLAP|auto_bool|auto|1: with SERVER=vllm evaluate each size while the next ones are trained; auto: where the GPU holds both'
   'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
   'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
   'SERVER|choice:llamafactory,vllm|llamafactory|llamafactory: one `llamafactory-cli api` a size; vllm: one `vllm serve` for all (GPU)'
@@ -50,6 +54,8 @@ SETTINGS=(
   'API_PORT|port|8000|first port to try on 127.0.0.1'
   'SERVER_ARGS|words||further arguments of the server'
   'CONCURRENCY|auto_int|auto|requests in flight; auto: as many as make it faster'
+  'EAGER|auto_bool|auto|vLLM without compilation and CUDA graphs: starts sooner, answers slower; auto: by the number of items'
+  'GPU_MEMORY|auto_share|auto|share of the GPU for vllm serve; auto: 0.9, or less beside a training'
   'CONSTRAIN|bool|0|1: with SERVER=vllm ask again with only the labels as possible answers; a second score beside the free one'
   'MAX_TOKENS|int|64|longest answer, in tokens'
   'REQUEST_TIMEOUT|int|120|seconds to wait for one answer'
@@ -213,6 +219,15 @@ _set() {
     ;;
   int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
   int0) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number" ;;
+  auto_bool)
+    case ${value,,} in
+    auto) value=auto ;;
+    1 | true | yes | on) value=1 ;;
+    0 | false | no | off) value=0 ;;
+    *) die "$where is '$value'; it must be auto, 0 or 1" ;;
+    esac
+    ;;
+  auto_share) [[ $value == auto || $value =~ ^0?\.[0-9]+$ ]] || die "$where is '$value'; it must be auto, or a share like 0.9" ;;
   auto_int) [[ $value == auto || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be auto, or a whole number above 0" ;;
   port) [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] || die "$where is '$value'; it must be a port, 1 to 65535" ;;
   count) [[ -z $value || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
@@ -263,7 +278,7 @@ _derive() {
   stem=${MODEL%/}
   stem=${stem##*/}
   [[ $SERVER != vllm || $BACKEND == vllm ]] || die "SERVER=vllm and BACKEND=$BACKEND contradict each other; vllm serve has one engine"
-  ((OVERLAP == 0)) || [[ $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
+  [[ $OVERLAP != 1 || $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   : "${MODEL_NAME:=${stem//[[:space:]]/_}}"
   if [[ -n $TRAIN_FILE ]]; then

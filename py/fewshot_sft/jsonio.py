@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .processes import is_alive
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write ``content`` to ``path`` atomically: whole and flushed to the disk, or not at all.
 
-    The folder is made if it is missing. What was at ``path`` before stays when writing fails.
+    The folder is made if it is missing. What was at ``path`` before stays when writing fails; what a writer that was
+    killed has left is removed by the next one.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    remove_leftovers(target.parent, f".{target.name}.", ".part")
+    prefix = f".{target.name}.{os.getpid()}-"
+    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -40,6 +46,17 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(target)
         raise
+
+
+def remove_leftovers(folder: Path, prefix: str, suffix: str = "") -> None:
+    """Remove files and folders ``<prefix><process id>-<anything><suffix>`` whose process is gone."""
+    for path in folder.glob(f"{glob.escape(prefix)}*{glob.escape(suffix)}"):
+        process = path.name.removeprefix(prefix).partition("-")[0]
+        if process.isdigit() and not is_alive(int(process)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def dumps(value: Any) -> str:

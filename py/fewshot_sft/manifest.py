@@ -14,7 +14,7 @@ from typing import Any
 from . import dataset_info
 from .cleaning import Example
 from .errors import UserError
-from .jsonio import dumps, read_json, write_bytes
+from .jsonio import dumps, read_json, remove_leftovers, write_bytes
 from .prompts import alpaca_row
 from .provenance import git_revision, now, versions
 
@@ -139,7 +139,8 @@ def _holds(path: Path, content: bytes) -> bool:
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".build.", dir=folder))
+    remove_leftovers(folder, ".build.")
+    staging = Path(tempfile.mkdtemp(prefix=f".build.{os.getpid()}-", dir=folder))
     try:
         for name, content in files.items():
             write_bytes(staging / name, content)

@@ -1,5 +1,5 @@
 # The fault matrix: a sweep of one small size, disturbed in one of its phases, and what must be true afterwards.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # most of what is set here is for the tests and for common.bash
 # tests/helpers/fault_table.py makes the matrix of docs/reliability.md from the names that `fault` registers.
 
 load helpers/common
@@ -103,17 +103,17 @@ enter() {
   esac
 }
 
-# write_held PHASE: start a sweep and wait until the phase's last file is written, but not in its place.
+# write_held PHASE: start a sweep and wait until the phase's last file is written, but not in its place. Sets WRITER.
 write_held() {
   local file
   case $1 in
-  data) file=manifest.json ;;
-  training) file=training.json ;;
-  evaluation) file=demo-llm_train_4.json ;;
-  results) file=results.json ;;
+  data) file=manifest.json WRITER=py/build_data.py ;;
+  training) file=demo-llm_train_4/training.json WRITER=py/training_record.py ;;
+  evaluation) file=demo-llm_train_4.json WRITER=py/infer_eval.py ;;
+  results) file=demo/results.json WRITER=py/see_results.py ;;
   esac
   before "$1"
-  HOLD_WRITE=$file begin "writing $file"
+  HOLD_WRITE=/$file begin "writing /$file"
 }
 
 # begin PLACE: start a sweep and wait until it is there.

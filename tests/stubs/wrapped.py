@@ -20,13 +20,13 @@ replace = os.replace
 
 def held(source: Any, target: Any, **options: Any) -> None:
     """Replace, but once, for the file that the test named, tell the test first and wait for it."""
-    if Path(target).name == os.environ["HOLD_WRITE"]:
+    if str(target).endswith(os.environ["HOLD_WRITE"]):
         try:
             (latch.FOLDER / "held").mkdir()
         except FileExistsError:
             pass
         else:
-            latch.wait(f"writing {Path(target).name}")
+            latch.wait(f"writing {os.environ['HOLD_WRITE']}")
     replace(source, target, **options)
 
 
