@@ -4,9 +4,9 @@
     python py/hardware_plan.py ... --explain
 
 It takes the sweep's settings as flags (``bin/sweep.sh`` passes all of them) and reads those that it needs. On stdout
-are lines ``NAME=VALUE`` for bash, values of [0-9a-z.] only; with ``--explain`` the same plan for people, a line a
-setting with its reason. Exit status: 0, also where it does not fit (the preflight says so), 2 for a setting that is
-wrong.
+are lines ``NAME=VALUE`` for bash, a line a setting, values of [0-9a-z.] only; with ``--details`` also ACCUMULATION,
+KV_CACHE_BYTES and SERVER_ALONE; with ``--explain`` the same plan for people, with its reasons. Exit status: 0, also
+where it does not fit (the preflight says so), 2 for a setting that is wrong.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 
 from fewshot_sft import hardware_plan, plan_facts
 from fewshot_sft.errors import run
-from fewshot_sft.hardware_plan import Facts, Plan
+from fewshot_sft.hardware_plan import Plan
 from fewshot_sft.jsonio import write_json
+from fewshot_sft.plan_choice import Facts
 
 
 def main(argv: list[str]) -> int:
@@ -28,6 +29,7 @@ def main(argv: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--out", type=Path, help="the record; none is written without")
+    parser.add_argument("--details", action="store_true", help="print what follows from the settings, too")
     parser.add_argument("--explain", action="store_true", help="print each setting with its reason")
     plan_facts.add_flags(parser)
     args = parser.parse_known_args(argv)[0]
@@ -35,7 +37,8 @@ def main(argv: list[str]) -> int:
     plan = hardware_plan.make(facts, wishes)
     if args.out:
         write_json(args.out, record(facts, plan))
-    print("\n".join(explained(plan) if args.explain else (f"{name}={plan.settings[name]}" for name in plan.settings)))
+    values = plan.settings | (plan.details if args.details else {})
+    print("\n".join(explained(plan) if args.explain else (f"{name}={value}" for name, value in values.items())))
     return 0
 
 
@@ -67,6 +70,7 @@ def record(facts: Facts, plan: Plan) -> dict[str, Any]:
         "schema": 1,
         "kind": "plan",
         "settings": plan.settings,
+        "details": plan.details,
         "reasons": reasons,
         **problem,
         "memory": plan.memory,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from . import memory
 from .errors import UserError
-from .hardware_plan import Facts, Gpu, Wishes
 from .identity import read_record, settings_of
+from .plan_choice import Facts, Gpu, Wishes
 from .preflight import model
 
 TRUE = ("true", "1", "yes", "on")
