@@ -3,11 +3,11 @@
     python py/fast_trainer.py --stage sft --do_train True ...
 
 It is LLaMA-Factory's own training (``run_exp``) with one callback. For every model: peft casts the input of each
-adapted layer to the adapter's fp32, and autocast casts it back to bf16 before the product: two passes over all activations for
-the same numbers. Under autocast that is switched off, by the switch that peft has for it. On a GPU also liger-kernel's
-fused kernels: by LLaMA-Factory's ``enable_liger_kernel``, and for GLM (GLM-4-9B), which that flag takes for another
-architecture and so leaves alone, here. For GLM the logits are computed only where there is a label: some 5 of 230
-positions, of 151,552 each.
+adapted layer to the adapter's fp32, and autocast casts it back to bf16 before the product: two passes over all
+activations for the same numbers. Under autocast that is switched off, by the switch that peft has for it. On a GPU also
+liger-kernel's fused kernels: by LLaMA-Factory's ``enable_liger_kernel``, and for GLM (GLM-4-9B), which that flag takes
+for another architecture and so leaves alone, here. For GLM the logits are computed only where there is a label: some 5
+of 230 positions, of 151,552 each.
 
 One process and one GPU; llamafactory-cli would start one process a GPU. What each part is worth: docs/performance.md.
 """
