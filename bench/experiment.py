@@ -80,7 +80,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     found |= {
         "versions": versions(),
         "git_revision": git_revision(),
-        "machine": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
     }
     if (args.folder / "seed/loop.json").exists():
         loop = load(args.folder / "seed/loop.json")
