@@ -36,7 +36,7 @@ the_seeds_way() {
     --served-model "$(run_name "$smallest")" --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" \
     --out "$work/server.json"
   run_child "the seed's loop" python bench/seed_loop.py --base-url "http://127.0.0.1:$PORT/v1" \
-    --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --out "$work/loop.json"
+    --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --max-tokens "$MAX_TOKENS" --out "$work/loop.json"
   stop_group "$SERVER_GROUP"
 }
 

@@ -23,10 +23,12 @@ def main() -> None:
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, required=True)
+    parser.add_argument("--max-tokens", type=int, help="longest answer; the seed sets none")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     items = json.loads(args.data.read_text(encoding="utf-8"))[: args.limit]
-    model = ChatOpenAI(api_key=os.environ["FEWSHOT_API_KEY"], base_url=args.base_url, temperature=0)
+    cap = {"max_tokens": args.max_tokens} if args.max_tokens else None
+    model = ChatOpenAI(api_key=os.environ["FEWSHOT_API_KEY"], base_url=args.base_url, temperature=0, extra_body=cap)
     chain = model | StrOutputParser()
     begun = time.monotonic()
     preds = [
