@@ -3,7 +3,8 @@
     python bench/client.py --rate 1000 --latency 0.05 --items 5000 --rounds 3
 
 Starts bench/stub_server.py, asks the same items in turn in each of the ways, and prints items per second: `asking` from
-the first request on, `whole` with the client's imports. Nothing but the client is measured: the answers are fixed.
+the first request on, `whole` with the client's imports. Nothing but the client is measured: the answers are fixed. The
+CPU time an item (imports and scoring included) is the figure to compare when other programs run on the machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -61,7 +63,9 @@ def main() -> None:
             found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
             for number in range(args.rounds):
                 for way, flags in WAYS.items():
-                    found[way].append(measure(url, data, flags, Path(folder) / f"{number} {way}"))
+                    before = cpu_seconds()
+                    measured = measure(url, data, flags, Path(folder) / f"{number} {way}")
+                    found[way].append(measured | {"cpu_seconds": cpu_seconds() - before})
         finally:
             server.terminate()
     print_table(found, args.rate)
@@ -102,6 +106,12 @@ def measure(url: str, data: Path, flags: list[str] | None, out: Path) -> dict[st
     return {key: value for key, value in timings.items() if not isinstance(value, str)}
 
 
+def cpu_seconds() -> float:
+    """Return the CPU time of all processes that have ended, of the client's and those that they started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 async def plain(url: str, data: Path, out: Path) -> None:
     """The usual way: one ChatOpenAI, a semaphore, a task for each item."""
     begin = time.monotonic()
@@ -127,18 +137,20 @@ async def plain(url: str, data: Path, out: Path) -> None:
 
 def print_table(found: dict[str, list[dict[str, float]]], rate: float) -> None:
     """Print the medians of all rounds, and how they compare with the first way of the same round."""
-    print(f"{'':38}  asking  of the server  times the first  whole  processes  highest concurrency")
+    print(f"{'':38}  asking  of the server  times the first  whole  CPU ms  processes  highest concurrency")
     first = next(iter(found.values()))
     for way, rounds in found.items():
         asking = [asking_rate(one) for one in rounds]
         times = median(mine / asking_rate(base) for mine, base in zip(asking, first, strict=True))
         whole = median(one["answered"] / one["seconds"] for one in rounds)
+        cpu = min(one["cpu_seconds"] / one["answered"] for one in rounds) * 1000
         decided = "  ".join(
             f"{'-'.join(map(str, sorted({one[key] for one in rounds}))) if key in rounds[0] else '':>{width}}"
             for key, width in (("processes", 9), ("highest_concurrency", 19))
         )
         share = median(asking) / rate
-        print(f"{way:38}  {median(asking):6.0f}  {share:13.0%}  {times:15.2f}  {whole:5.0f}  {decided}".rstrip())
+        line = f"{way:38}  {median(asking):6.0f}  {share:13.0%}  {times:15.2f}  {whole:5.0f}  {cpu:6.2f}  {decided}"
+        print(line.rstrip())
 
 
 def asking_rate(one: dict[str, float]) -> float:

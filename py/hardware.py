@@ -22,6 +22,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where to write it; without, only the exit status tells")
     parser.add_argument("--print", action="store_true", dest="show", help="print the record: a dry run writes none")
+    parser.add_argument("--count", action="store_true", help="print how many there are")
     args = parser.parse_args(argv)
     import torch
 
@@ -48,6 +49,8 @@ def main(argv: list[str]) -> int:
         write_json(args.out, record)
     if args.show:
         print(dumps(record), end="")
+    if args.count:
+        print(len(gpus))
     if not gpus:
         return EXIT_NO_GPU
     return 0 if bf16 else EXIT_NO_BF16

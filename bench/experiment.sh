@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Summary: The whole experiment: the seed's way, a part of it timed, against ours, all of it, on the same machine.
+#
+# Usage: bench/experiment.sh [--SETTING VALUE]...
+#
+# The seed's way: `llamafactory-cli train` with the seed's batches and checkpointing for the smallest of SIZES, then
+# `llamafactory-cli api` asked BENCH_ITEMS items (200), one at a time, by the seed's loop (bench/seed_loop.py). Ours:
+# bin/sweep.sh with the settings that are given. Both into BENCH_DIR (a new temporary folder), which is kept:
+# experiment.json there holds what the table shows. What the seed's way would take in all is computed from its rates.
+# BENCH_PARTS="ours seed" says which of the two to run now; what the other has left in BENCH_DIR is used.
+
+set -Eeuo pipefail
+# shellcheck source=../bin/lib/all.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+
+# in_folder FOLDER: fill WAY with all settings, and the outputs in FOLDER.
+in_folder() {
+  WAY=("${FLAGS[@]}" "--saves-dir=$1/saves" "--logs-dir=$1/logs" "--objs-dir=$1/objs" "--sweep-name=bench")
+}
+
+the_seeds_way() {
+  local work=$1/seed smallest=${SIZES[0]} size
+  for size in "${SIZES[@]}"; do ((size >= smallest)) || smallest=$size; done
+  in_folder "$work"
+  run_child "the data" bin/build_data.sh "${WAY[@]}"
+  # On a CPU checkpointing is left out of both ways; on a GPU it is LLaMA-Factory's default, and the seed's.
+  local checkpointing=1
+  [[ $DEVICE == gpu ]] || checkpointing=0
+  WAY+=("--sizes=$smallest" --trainer=llamafactory-cli "--micro-batch=$BATCH_SIZE" "--checkpointing=$checkpointing"
+    --quantization=none --train-jobs=1 --server=llamafactory)
+  run_child "the seed's training" bin/train.sh "${WAY[@]}"
+  load_settings "${WAY[@]}"
+  new_api_key
+  start_server "$smallest" "$work/server.log"
+  run_child "the readiness probe" python py/probe_server.py --base-url "http://127.0.0.1:$PORT/v1" \
+    --served-model "$(run_name "$smallest")" --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" \
+    --out "$work/server.json"
+  run_child "the seed's loop" python bench/seed_loop.py --base-url "http://127.0.0.1:$PORT/v1" \
+    --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --out "$work/loop.json"
+  stop_group "$SERVER_GROUP"
+}
+
+our_way() {
+  local work=$1/ours status=0
+  in_folder "$work"
+  mkdir -p -- "$work"
+  if command -v nvidia-smi >/dev/null; then
+    start_group "the look at the GPU's memory" "$work/memory.txt" \
+      nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=500
+  fi
+  local watching=${GROUP-}
+  run_child "our sweep" bin/sweep.sh "${WAY[@]}" || status=$?
+  [[ -z $watching ]] || stop_group "$watching"
+  return "$status"
+}
+
+main() {
+  local work part sizes
+  begin_script "$0" "$@"
+  work=${BENCH_DIR:-$(mktemp -d)}
+  mkdir -p -- "$work"
+  work=$(cd -- "$work" && pwd -P)
+  # shellcheck disable=SC2034 # for choose_device
+  LOGS_DIR=$work
+  own_children
+  choose_device
+  settings_as_flags
+  sizes=("${SIZES[@]}") # the seed's way changes the settings
+  for part in ${BENCH_PARTS:-ours seed}; do
+    case $part in
+    ours) our_way "$work" ;;
+    seed) the_seeds_way "$work" ;;
+    *) die "BENCH_PARTS: no part '$part'; there are ours and seed" ;;
+    esac
+  done
+  python bench/experiment.py --folder "$work" --sizes "${sizes[@]}" --epochs "$EPOCHS" --data "$DATA_DIR" --model "$MODEL"
+}
+
+# Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || {
+  main "$@"
+  exit
+}
