@@ -134,6 +134,16 @@ def test_a_larger_card_is_never_slower():
         assert seconds == sorted(seconds, reverse=True), model
 
 
+def test_the_fast_trainer_needs_less():
+    assert short(plan(40, "9.4B", 296)) == "4 0 none 1 0"
+    assert short(plan(40, "9.4B", 296, fast=True)) == "8 0 none 1 0"
+    assert plan(141, "9.4B", 296, fast=True).memory["trainer_bytes"] == pytest.approx(37.7e9, rel=0.01)
+    # For other models only what was measured is counted: LoRA's inputs.
+    plain, fast = (plan(141, "7B", 296, fast=each).memory["trainer_parts"] for each in (False, True))
+    assert fast["loss"] == plain["loss"]
+    assert fast["activations"] < plain["activations"]
+
+
 def test_the_reasons_name_every_setting_and_its_numbers():
     made = plan(141, "9.4B", 296, length_basis="the longest of the data")
     assert [each.setting for each in made.reasons] == list(hardware_plan.SETTINGS) == list(made.settings)
@@ -229,6 +239,8 @@ def test_the_server_gets_a_gpu_of_its_own_where_it_does_not_fit_beside_a_trainer
     made = plan(24, "7B", 296, gpus=3)
     assert (made.settings["OVERLAP"], made.details["SERVER_ALONE"], made.settings["TRAIN_JOBS"]) == ("1", "1", "2")
     assert (made.settings["GPU_MEMORY"], made.details["KV_CACHE_BYTES"]) == ("0.9", "0")
+    made = plan(48, "14B", 296, gpus=3)
+    assert (made.details["SERVER_ALONE"], made.settings["TRAIN_JOBS"]) == ("1", "2")
     made = plan(141, "9.4B", 296, gpus=3)
     assert (made.settings["OVERLAP"], made.details["SERVER_ALONE"], made.settings["TRAIN_JOBS"]) == ("1", "0", "4")
 
@@ -304,12 +316,14 @@ def test_a_micro_batch_that_does_not_divide():
 
 
 def test_eager_or_compiled_by_the_number_of_items():
-    even = plan_choice.break_even(False)
-    assert plan_choice.break_even(True) < even
+    even = plan_choice.Chooser(facts(), Wishes(), facts().shape).break_even()
     for items, eager in ((even - 1, "1"), (even, "0"), (None, "1")):
         assert plan(length=296, items=items).settings["EAGER"] == eager
     assert plan(length=296, items=even - 1, compiled=True).settings["EAGER"] == "0"
     assert plan(length=296, items=even, server="llamafactory").settings["EAGER"] == "1"
+    # One request at a time, graphs pay soon.
+    assert plan(length=296, items=1000, sizes=(100,)).settings["EAGER"] == "1"
+    assert plan(length=296, items=1000, sizes=(100,), concurrency=1).settings["EAGER"] == "0"
     # Where there is room for them.
     assert plan(24, "9.4B", items=even).settings["EAGER"] == "0"
     made = plan(24, "9.4B", items=even, wishes=Wishes(gpu_memory=0.8))

@@ -21,7 +21,6 @@ from .plan_choice import (
     Facts,
     Way,
     Wishes,
-    break_even,
     divisors,
 )
 
@@ -46,7 +45,7 @@ class Plan:
 
     ``settings`` are the SETTINGS, as bash takes them. ``details`` follow from them: ACCUMULATION; KV_CACHE_BYTES, for a
     server beside trainers (vLLM would take for its own what they gain while it measures), else 0; SERVER_ALONE, 1 where
-    the first GPU is the server's and the others the trainers'.
+    the last GPU is the server's and the others the trainers'.
     """
 
     settings: dict[str, str]
@@ -232,7 +231,7 @@ class _Words:
         if self.facts.server != "vllm":
             return "it needs SERVER=vllm, one server for all sizes"
         if layout.alone:
-            return "the server has the first GPU, the trainers the others"
+            return "the server has the last GPU, the trainers the others"
         needs = f"the server needs at least {_gb(self.chooser.beside)}"
         if layout.overlap:
             return f"{needs} and fits beside the training"
@@ -262,7 +261,7 @@ class _Words:
             return "beside its weights there is no room for CUDA graphs"
         start = START["graphs, compiled before" if facts.compiled else "graphs"]
         asked = "it is not known yet how many items" if facts.items is None else f"{facts.items:,} items"
-        why = f"{asked} will be asked; compilation and CUDA graphs pay from {break_even(facts.compiled):,} on "
+        why = f"{asked} will be asked; compilation and CUDA graphs pay from {self.chooser.break_even():,} on "
         compiled = " with a compile cache" if facts.compiled else ""
         return why + f"(start {start:.0f} s{compiled} against {START['eager']:.0f} s, measured on an H200)"
 
