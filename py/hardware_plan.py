@@ -67,7 +67,7 @@ def record(facts: Facts, plan: Plan) -> dict[str, Any]:
         reasons.append({"setting": each.setting, "value": each.value, "why": each.why})
         if each.warning:
             reasons[-1]["warning"] = True
-    problems = [{"problem": what, "mend": mend} for what, mend in plan.problems]
+    problems = [{"problem": each.what, "mend": each.mend} for each in plan.problems]
     return {
         "schema": 1,
         "kind": "plan",

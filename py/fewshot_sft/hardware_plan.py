@@ -7,12 +7,13 @@ is 4 bit quantization, which is planned only where nothing else fits, and says s
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import memory
 from .errors import UserError
 from .plan_choice import (
     CORES_PER_JOB,
+    LLAMAFACTORY_SHARE,
     SERVER_SHARE,
     SHARE,
     START,
@@ -39,6 +40,14 @@ class Reason:
     warning: bool = False
 
 
+class Problem(NamedTuple):
+    """What is in the way of a plan, and what mends it."""
+
+    what: str
+    mend: str
+    certain: bool = True  # False: only if the examples, not known yet, are as long as the cutoff
+
+
 @dataclass(frozen=True)
 class Plan:
     """The plan; ``problems`` are what is in its way and what mends it, for example that nothing fits.
@@ -52,7 +61,7 @@ class Plan:
     details: dict[str, str]
     reasons: list[Reason]
     memory: dict[str, Any]
-    problems: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def make(facts: Facts, wishes: Wishes) -> Plan:
@@ -129,10 +138,10 @@ class _Words:
         ]
         problems = [] if self.decision.fits else [self.does_not_fit()]
         if way.bits < 16 and not self.facts.bitsandbytes:
-            problems.append((f"QUANTIZATION={way.bits} needs bitsandbytes, which is not installed", INSTALL))
+            problems.append(Problem(f"QUANTIZATION={way.bits} needs bitsandbytes, which is not installed", INSTALL))
         if self.facts.backend == "vllm" and not server.fits:
             problems.append(self.server_too_large())
-        reasons += [Reason("", "", f"{what}; {mend}", warning=True) for what, mend in problems]
+        reasons += [Reason("", "", f"{each.what}; {each.mend}", warning=True) for each in problems]
         beside = layout.overlap and not layout.alone
         details = {
             "ACCUMULATION": str(self.facts.global_batch // way.micro_batch),
@@ -248,6 +257,9 @@ class _Words:
             return f"{_gb(server.share * card.memory)} beside the training: {parts} for {server.sequences} sequences"
         if self.facts.server == "llamafactory" and self.facts.eval_jobs > 1:
             return f"{self.facts.eval_jobs} servers at once (EVAL_JOBS) share the GPU"
+        if self.facts.server == "llamafactory":
+            usual = server.share == LLAMAFACTORY_SHARE
+            return f"LLaMA-Factory's own {LLAMAFACTORY_SHARE}" + ("" if usual else " does not hold the model here")
         why = "the server has a GPU of its own" if layout.alone else "the server starts when the training has ended"
         return why + (f", and others hold {_gb(card.others)}" if card.others else "")
 
@@ -265,7 +277,7 @@ class _Words:
         compiled = " with a compile cache" if facts.compiled else ""
         return why + f"(start {start:.0f} s{compiled} against {START['eager']:.0f} s, measured on an H200)"
 
-    def does_not_fit(self) -> tuple[str, str]:
+    def does_not_fit(self) -> Problem:
         """Say what does not fit, and what would mend it."""
         facts, wishes, card, way = self.facts, self.wishes, self.card, self.decision.way
         layout = self.decision.layout
@@ -287,11 +299,12 @@ class _Words:
                 install = "" if facts.bitsandbytes else f"{INSTALL} and "
                 mends.append(f"{install}set QUANTIZATION=4, which needs {_gb(least.need)}")
         short = Chooser(replace(facts, length=min(facts.length, SHORT)), wishes, self.shape).most_frugal(way.bits)
-        if way.need > card.usable >= short.need:
-            mends.append("lower CUTOFF_LEN")
-        return problem, ", or ".join([*mends, "take a smaller MODEL or a larger GPU"])
+        shorter = way.need > card.usable >= short.need
+        mends += ["lower CUTOFF_LEN"] * shorter
+        mend = ", or ".join([*mends, "take a smaller MODEL or a larger GPU"])
+        return Problem(problem, mend, certain=facts.length_known or not shorter)
 
-    def server_too_large(self) -> tuple[str, str]:
+    def server_too_large(self) -> Problem:
         """Say why the server cannot start, and what would mend it."""
         server, card = self.decision.server, self.card
         needs = server.total - server.parts["kv_cache"] - server.parts["beside_its_share"]
@@ -307,7 +320,7 @@ class _Words:
             if self.facts.server == "llamafactory":
                 less = "BACKEND=huggingface SERVER_ARGS='--quantization_bit 4'"
             mends.append(f"{'' if self.facts.bitsandbytes else f'{INSTALL} and '}set {less}")
-        return what, ", or ".join([*mends, "take a smaller MODEL or a larger GPU"])
+        return Problem(what, ", or ".join([*mends, "take a smaller MODEL or a larger GPU"]))
 
 
 def _way(way: Way) -> str:

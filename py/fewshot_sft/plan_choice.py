@@ -11,6 +11,7 @@ from .memory import Shape
 
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
 SERVER_SHARE = 0.9  # of a GPU that the server alone gets
+LLAMAFACTORY_SHARE = 0.7  # its vllm_gpu_util: with SERVER=llamafactory, where that is enough
 NOTICED = 1.0 * 2**30  # below, what others hold of a GPU is the driver's own and that of the process that looked
 # Two trainers on one GPU compute little faster than one (with MPS 45 samples/s together, without 39, one alone 41), but
 # while one starts, which takes 11 s and more, the other trains; four were no faster than two.
@@ -75,6 +76,7 @@ class Facts:
     accumulation: int
     unknown: str = ""
     length_basis: str = "CUTOFF_LEN"
+    length_known: bool = True
     items: int | None = None  # that will be asked; None: not known
     server: str = "llamafactory"
     backend: str = "vllm"
@@ -319,6 +321,9 @@ class Chooser:
         jobs = self.facts.eval_jobs if self.facts.server == "llamafactory" else 1
         free = 1 - self.card.others / self.card.memory
         share = self.wishes.gpu_memory or math.floor(100 * SERVER_SHARE * free / jobs) / 100
+        if self.facts.server == "llamafactory" and not self.wishes.gpu_memory and share > LLAMAFACTORY_SHARE:
+            parts = self.filled(self.server_parts(SEQUENCES, eager), LLAMAFACTORY_SHARE)
+            share = LLAMAFACTORY_SHARE if self.holds_one(parts) else share
         parts = self.filled(self.server_parts(SEQUENCES, eager), share)
         fits = self.holds_one(parts)
         if not fits and not eager and self.wishes.eager is None:

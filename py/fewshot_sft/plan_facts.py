@@ -78,6 +78,7 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         accumulation=int(trainer.get("gradient_accumulation_steps", args.gradient_accumulation)),
         unknown=unknown,
         length_basis=basis,
+        length_known=not basis.startswith("CUTOFF_LEN"),
         items=items(args),
         server=args.server,
         backend=args.backend,

@@ -121,7 +121,12 @@ def planned_memory(plan: Plan) -> list[Finding] | None:
         return None
     found = plan.memory
     facts = {"bytes_needed": found["trainer_bytes"], "bytes_memory": found["gpu_bytes"], "settings": plan.settings}
-    findings = [Finding("GPU memory", "problem", what, mend, facts) for what, mend in plan.problems]
+    findings = [
+        Finding("GPU memory", "problem", each.what, each.mend, facts)
+        if each.certain
+        else Finding("GPU memory", "warning", f"if examples are as long as CUTOFF_LEN, {each.what}", each.mend, facts)
+        for each in plan.problems
+    ]
     findings += [
         Finding("GPU memory", "warning", f"{each.setting}={each.value}: {each.why}", facts=facts)
         for each in plan.reasons
