@@ -242,7 +242,7 @@ def test_the_server_gets_a_gpu_of_its_own_where_it_does_not_fit_beside_a_trainer
     made = plan(48, "14B", 296, gpus=3)
     assert (made.details["SERVER_ALONE"], made.settings["TRAIN_JOBS"]) == ("1", "2")
     # Two trainers would fit on one GPU: one each, or the second round would meet the server.
-    made = plan(40, "14B", 296, gpus=3, wishes=Wishes(quantization="4", micro_batch=1, checkpointing=True))
+    made = plan(24, "7B", 296, gpus=3, wishes=Wishes(quantization="4", micro_batch=1, checkpointing=True))
     assert (made.details["SERVER_ALONE"], made.settings["TRAIN_JOBS"]) == ("1", "2")
     assert 2 * made.memory["trainer_bytes"] < made.memory["usable_bytes"]
     made = plan(141, "9.4B", 296, gpus=3)
