@@ -49,7 +49,7 @@ def explained(plan: Plan) -> list[str]:
         what = f"{reason.setting} {reason.value}".strip()
         if reason.setting == "all":
             what = ", ".join(f"{name} {value}" for name, value in plan.settings.items())
-        lines.append(f"{'warning: ' * reason.warning}{what}: {reason.why}")
+        lines.append("warning: " * reason.warning + (f"{what}: {reason.why}" if what else reason.why))
     return lines
 
 
@@ -62,17 +62,19 @@ def record(facts: Facts, plan: Plan) -> dict[str, Any]:
     found["gpus"] = [{key: value for key, value in gpu.items() if value is not None} for gpu in found["gpus"]]
     reasons = []
     for each in plan.reasons:
+        if not each.setting:
+            continue  # a problem
         reasons.append({"setting": each.setting, "value": each.value, "why": each.why})
         if each.warning:
             reasons[-1]["warning"] = True
-    problem = {"problem": plan.problem, "mend": plan.mend} if plan.problem else {}
+    problems = [{"problem": each.what, "mend": each.mend} for each in plan.problems]
     return {
         "schema": 1,
         "kind": "plan",
         "settings": plan.settings,
         "details": plan.details,
         "reasons": reasons,
-        **problem,
+        **({"problems": problems} if problems else {}),
         "memory": plan.memory,
         "facts": {key: value for key, value in found.items() if value is not None},
     }

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_sft.errors import run
+from fewshot_sft import hardware_plan, plan_facts
+from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.outcomes import note_reason
@@ -71,10 +72,21 @@ def before_data(args: argparse.Namespace, known: dict[str, templates.Slots] | No
     found.append(finding)
     found += machine.disk(writes(args, size, vllm), size.basis)
     if args.device == "gpu":
-        words = f"{args.train_args} {args.server_args}".split()
-        memory = machine.gpu_memory(size, args.precision, words, vllm, args.logs_dir / "hardware.json")
-        found += [memory] if memory else []
+        found += gpu_memory(args, size, vllm)
     return found
+
+
+def gpu_memory(args: argparse.Namespace, size: Size, vllm: bool) -> list[Finding]:
+    """Compare what the hardware plan needs with what the GPU has; without the model's shape, what its weights do."""
+    try:
+        plan = hardware_plan.make(*plan_facts.collect(args.plan))
+    except UserError as error:
+        return [Finding("settings", "problem", *_what_and_mend(str(error)))]
+    if (planned := machine.planned_memory(plan)) is not None:
+        return planned
+    words = f"{args.train_args} {args.server_args}".split()
+    memory = machine.gpu_memory(size, args.precision, words, vllm, args.logs_dir / "hardware.json")
+    return [memory] if memory else []
 
 
 def after_data(args: argparse.Namespace, known: dict[str, templates.Slots] | None) -> list[Finding]:
@@ -185,7 +197,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
         add(f"--{name}", type=int, default=default)
     # `auto` is decided after this; for the disk the most that it can be.
     add("--train-jobs", type=lambda text: 8 if text == "auto" else int(text), default=1)
-    return parser.parse_known_args(argv)[0]
+    args = parser.parse_known_args(argv)[0]
+    plan = argparse.ArgumentParser(allow_abbrev=False)
+    plan_facts.add_flags(plan)
+    args.plan = plan.parse_known_args(argv)[0]
+    return args
 
 
 if __name__ == "__main__":

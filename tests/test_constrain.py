@@ -41,7 +41,8 @@ def test_the_server_is_noted_and_decides(sweep, server, capsys):
     assert sweep.evaluate(server, *VLLM) == 0
 
     assert (sweep.record["server"], sweep.record["backend"]) == ("vllm", "vllm")
-    assert "llamafactory" not in sweep.lines[0]["decides"]["versions"]
+    assert "vllm" in sweep.lines[0]["decides"]["versions"]
+    assert "peft" not in sweep.lines[0]["decides"]["versions"]
     assert len(server.requests) == 6
     assert "made anew, for it is of another server, backend" in capsys.readouterr().err
     server.requests.clear()

@@ -6,13 +6,14 @@ is 4 bit quantization, which is planned only where nothing else fits, and says s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from . import memory
 from .errors import UserError
 from .plan_choice import (
     CORES_PER_JOB,
+    LLAMAFACTORY_SHARE,
     SERVER_SHARE,
     SHARE,
     START,
@@ -21,12 +22,12 @@ from .plan_choice import (
     Facts,
     Way,
     Wishes,
-    break_even,
     divisors,
 )
 
 SETTINGS = ("MICRO_BATCH", "CHECKPOINTING", "QUANTIZATION", "TRAIN_JOBS", "OVERLAP", "GPU_MEMORY", "EAGER")
-INSTALL = "install bitsandbytes (uv pip install bitsandbytes)"
+SHORT = 256  # tokens that a CUTOFF_LEN may come down to
+INSTALL = "install bitsandbytes (uv pip install --python .venv bitsandbytes)"
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,28 @@ class Reason:
     warning: bool = False
 
 
+class Problem(NamedTuple):
+    """What is in the way of a plan, and what mends it."""
+
+    what: str
+    mend: str
+    certain: bool = True  # False: only if the examples, not known yet, are as long as the cutoff
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The plan; ``problem`` says why not even the most frugal one fits, ``mend`` what to do then.
+    """The plan; ``problems`` are what is in its way and what mends it, for example that nothing fits.
 
     ``settings`` are the SETTINGS, as bash takes them. ``details`` follow from them: ACCUMULATION; KV_CACHE_BYTES, for a
     server beside trainers (vLLM would take for its own what they gain while it measures), else 0; SERVER_ALONE, 1 where
-    the first GPU is the server's and the others the trainers'.
+    the last GPU is the server's and the others the trainers'.
     """
 
     settings: dict[str, str]
     details: dict[str, str]
     reasons: list[Reason]
     memory: dict[str, Any]
-    problem: str = ""
-    mend: str = ""
+    problems: list[Problem] = field(default_factory=list)
 
 
 def make(facts: Facts, wishes: Wishes) -> Plan:
@@ -128,11 +136,12 @@ class _Words:
             Reason(name, settings[name], why, warning=name == "QUANTIZATION" and changes_result)
             for name, why in said.items()
         ]
-        problem, mend = ("", "") if self.decision.fits else self.does_not_fit()
-        if problem:
-            reasons.append(Reason("memory", "", f"{problem}; {mend}", warning=True))
+        problems = [] if self.decision.fits else [self.does_not_fit()]
+        if way.bits < 16 and not self.facts.bitsandbytes:
+            problems.append(Problem(f"QUANTIZATION={way.bits} needs bitsandbytes, which is not installed", INSTALL))
         if self.facts.backend == "vllm" and not server.fits:
-            reasons.append(Reason("server", "", self.server_too_large(), warning=True))
+            problems.append(self.server_too_large())
+        reasons += [Reason("", "", f"{each.what}; {each.mend}", warning=True) for each in problems]
         beside = layout.overlap and not layout.alone
         details = {
             "ACCUMULATION": str(self.facts.global_batch // way.micro_batch),
@@ -149,7 +158,7 @@ class _Words:
             "gpu_bytes": self.card.memory,
             "usable_bytes": round(self.card.usable),
         }
-        return Plan(settings, details, reasons, found, problem, mend)
+        return Plan(settings, details, reasons, found, problems)
 
     def as_set(self, name: str) -> str | None:
         """Return whose choice a setting is, when it is not ours."""
@@ -231,7 +240,7 @@ class _Words:
         if self.facts.server != "vllm":
             return "it needs SERVER=vllm, one server for all sizes"
         if layout.alone:
-            return "the server has the first GPU, the trainers the others"
+            return "the server has the last GPU, the trainers the others"
         needs = f"the server needs at least {_gb(self.chooser.beside)}"
         if layout.overlap:
             return f"{needs} and fits beside the training"
@@ -248,6 +257,9 @@ class _Words:
             return f"{_gb(server.share * card.memory)} beside the training: {parts} for {server.sequences} sequences"
         if self.facts.server == "llamafactory" and self.facts.eval_jobs > 1:
             return f"{self.facts.eval_jobs} servers at once (EVAL_JOBS) share the GPU"
+        if self.facts.server == "llamafactory":
+            usual = server.share == LLAMAFACTORY_SHARE
+            return f"LLaMA-Factory's own {LLAMAFACTORY_SHARE}" + ("" if usual else " does not hold the model here")
         why = "the server has a GPU of its own" if layout.alone else "the server starts when the training has ended"
         return why + (f", and others hold {_gb(card.others)}" if card.others else "")
 
@@ -261,11 +273,11 @@ class _Words:
             return "beside its weights there is no room for CUDA graphs"
         start = START["graphs, compiled before" if facts.compiled else "graphs"]
         asked = "it is not known yet how many items" if facts.items is None else f"{facts.items:,} items"
-        why = f"{asked} will be asked; compilation and CUDA graphs pay from {break_even(facts.compiled):,} on "
+        why = f"{asked} will be asked; compilation and CUDA graphs pay from {self.chooser.break_even():,} on "
         compiled = " with a compile cache" if facts.compiled else ""
         return why + f"(start {start:.0f} s{compiled} against {START['eager']:.0f} s, measured on an H200)"
 
-    def does_not_fit(self) -> tuple[str, str]:
+    def does_not_fit(self) -> Problem:
         """Say what does not fit, and what would mend it."""
         facts, wishes, card, way = self.facts, self.wishes, self.card, self.decision.way
         layout = self.decision.layout
@@ -286,22 +298,29 @@ class _Words:
             if least.need <= card.usable:
                 install = "" if facts.bitsandbytes else f"{INSTALL} and "
                 mends.append(f"{install}set QUANTIZATION=4, which needs {_gb(least.need)}")
-        if facts.length > 512:
-            mends.append("lower CUTOFF_LEN")
-        return problem, ", or ".join([*mends, "take a smaller MODEL or a larger GPU"])
+        short = Chooser(replace(facts, length=min(facts.length, SHORT)), wishes, self.shape).most_frugal(way.bits)
+        shorter = way.need > card.usable >= short.need
+        mends += ["lower CUTOFF_LEN"] * shorter
+        mend = ", or ".join([*mends, "take a smaller MODEL or a larger GPU"])
+        return Problem(problem, mend, certain=facts.length_known or not shorter)
 
-    def server_too_large(self) -> str:
-        parts, card = self.decision.server.parts, self.card
-        needs = sum(parts.values()) - parts["kv_cache"] - parts["beside_its_share"]
-        needs += self.chooser.least_kv_cache
-        what = f"it needs {_gb(needs)} of the GPU's {_gb(card.memory)} and may take "
-        what += f"{_gb(self.decision.server.share * card.memory)} (GPU_MEMORY {_share(self.decision.server.share)})"
-        if self.facts.server_bits < 16:
-            return f"{what}; take a smaller MODEL or a larger GPU"
-        if self.facts.server == "vllm":
-            return f"{what}; {INSTALL} and set SERVER_ARGS='--quantization bitsandbytes', or take a smaller MODEL"
-        less = "set BACKEND=huggingface SERVER_ARGS='--quantization_bit 4'"
-        return f"{what}; {INSTALL} and {less}, or take a smaller MODEL"
+    def server_too_large(self) -> Problem:
+        """Say why the server cannot start, and what would mend it."""
+        server, card = self.decision.server, self.card
+        needs = server.total - server.parts["kv_cache"] - server.parts["beside_its_share"]
+        what = f"the server needs {_gb(needs + self.chooser.least_kv_cache)} and may take "
+        what += f"{_gb(server.share * card.memory)}, {server.share:.0%} of the GPU's {_gb(card.memory)}"
+        mends = []
+        if self.wishes.gpu_memory and self.wishes.gpu_memory < SERVER_SHARE:
+            mends.append(
+                "set GPU_MEMORY=auto" if "gpu_memory" not in self.wishes.origin else "take it out of SERVER_ARGS"
+            )
+        if self.facts.server_bits == 16 and self.shape.quantized is None:
+            less = "SERVER_ARGS='--quantization bitsandbytes'"
+            if self.facts.server == "llamafactory":
+                less = "BACKEND=huggingface SERVER_ARGS='--quantization_bit 4'"
+            mends.append(f"{'' if self.facts.bitsandbytes else f'{INSTALL} and '}set {less}")
+        return Problem(what, ", or ".join([*mends, "take a smaller MODEL or a larger GPU"]))
 
 
 def _way(way: Way) -> str:

@@ -10,10 +10,11 @@ tests/test_memory.py counts the same tensors in PyTorch's own graph.
 Measured against it, on an H200 with GLM-4-9B-Chat's shape (9.40 billion parameters, rank 8 on all linears, examples of
 up to 296 tokens, torch 2.11, peft 0.18.1; peak of torch.cuda.max_memory_allocated):
 
-    micro-batch 8, no checkpointing    44.12 GB, the estimate is 44.03 GB (-0.2 %)
-    micro-batch 2, checkpointing       20.53 GB, the estimate is 20.45 GB (-0.4 %)
+    llamafactory-cli, micro-batch 8, no checkpointing    44.12 GB, the estimate is 44.03 GB (-0.2 %)
+    llamafactory-cli, micro-batch 2, checkpointing       20.53 GB, the estimate is 20.45 GB (-0.4 %)
+    the same with the patches of py/fast_trainer.py      34.60 GB, the estimate is 34.49 GB (-0.3 %; 256 logits a step)
 
-What the allocator held (max_memory_reserved) was 54.87 and 23.66 GB. 4 bit has not been measured.
+What the allocator held (max_memory_reserved) was 54.87, 23.66 and 34.92 GB. 4 bit has not been measured.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ LOGIT = 12
 # bits a parameter; NF4 with double quantization is 4.127 (Dettmers et al. 2023, QLoRA, section 3)
 BITS = {4: 4.127, 8: 8.05, 16: 16.0, 32: 32.0}
 # What the allocator holds beyond what is in use, blocks that no longer fit as the length of the batches varies: a share
-# of what changes and one of the weights, a line through the two settings above. Five others (liger's kernels, logits of
-# some positions only, no casts of LoRA's inputs, all three, all three compiled) held 0.0, 1.3 and 0.2 GB more than the
-# line, 7.3 less, 2.6 more. Where it is alone on the GPU it gives that back before it fails, but for some.
-HELD, HELD_OF_WEIGHTS = 0.323, 0.138
+# of what changes and one of the weights, a line through the first two settings above. Other ways (liger's kernels,
+# logits of some positions only, no casts of LoRA's inputs) held 0.0, 1.3 and 0.2 GB more than the line; all three of
+# them, which is the fast trainer, 0.3 to 2.1 GB in four runs. Where it is alone on the GPU it gives that back before it
+# fails, but for some.
+HELD, HELD_OF_WEIGHTS, HELD_FAST = 0.323, 0.138, 0.15
 SLACK = 0.1
+FAST_LABELS = 64  # positions of an example that py/fast_trainer.py computes logits for
 # Models of these types have gate and up, or query, key and value, in one linear.
 FUSED_GATE_UP = ("glm", "glm4", "phi3", "chatglm")
 FUSED_QKV = ("phi3", "chatglm")
@@ -59,6 +62,7 @@ class Linear:
     name: str
     inputs: int
     outputs: int
+    role: str  # linears of the same role have the same input
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Shape:
     parameters: int  # all of them
     norms: int = 2  # RMSNorms of the width ``hidden`` in a layer
     quantized: int | None = None  # bytes of the weights where they are quantized on the disk already
+    kind: str = ""  # config.json's model_type
 
     @property
     def query(self) -> int:
@@ -131,15 +136,18 @@ def shape_of(config: Mapping[str, Any], parameters: int | None = None, stored: i
     head_dim = number("head_dim", "kv_channels", default=hidden // heads)
     query, key = heads * head_dim, kv_heads * head_dim
     if kind in FUSED_QKV:
-        linears = [Linear("query_key_value" if kind == "chatglm" else "qkv_proj", hidden, query + 2 * key)]
+        linears = [Linear("query_key_value" if kind == "chatglm" else "qkv_proj", hidden, query + 2 * key, "attention")]
     else:
-        linears = [Linear("q_proj", hidden, query), Linear("k_proj", hidden, key), Linear("v_proj", hidden, key)]
-    linears.append(Linear("dense" if kind == "chatglm" else "o_proj", query, hidden))
+        linears = [Linear("q_proj", hidden, query, "attention")]
+        linears += [Linear(name, hidden, key, "attention") for name in ("k_proj", "v_proj")]
+    linears.append(Linear("dense" if kind == "chatglm" else "o_proj", query, hidden, "output"))
     if kind in FUSED_GATE_UP:
-        linears.append(Linear("dense_h_to_4h" if kind == "chatglm" else "gate_up_proj", hidden, 2 * intermediate))
+        linears.append(
+            Linear("dense_h_to_4h" if kind == "chatglm" else "gate_up_proj", hidden, 2 * intermediate, "mlp")
+        )
     else:
-        linears += [Linear("gate_proj", hidden, intermediate), Linear("up_proj", hidden, intermediate)]
-    linears.append(Linear("dense_4h_to_h" if kind == "chatglm" else "down_proj", intermediate, hidden))
+        linears += [Linear(name, hidden, intermediate, "mlp") for name in ("gate_proj", "up_proj")]
+    linears.append(Linear("dense_4h_to_h" if kind == "chatglm" else "down_proj", intermediate, hidden, "down"))
     tied = config.get("tie_word_embeddings", kind in ("gemma", "gemma2", "gemma3_text"))
     embeddings = vocabulary * hidden * (1 if tied else 2)
     counted = layers * sum(each.inputs * each.outputs for each in linears) + embeddings
@@ -156,6 +164,7 @@ def shape_of(config: Mapping[str, Any], parameters: int | None = None, stored: i
         parameters=parameters or counted,
         norms=4 if kind in ("glm4", "gemma2", "gemma3_text") else 2,
         quantized=stored if config.get("quantization_config") else None,
+        kind=kind,
     )
 
 
@@ -174,7 +183,7 @@ def weights(shape: Shape, bits: int, width: int = 2) -> int:
     return round((shape.parameters - shape.embeddings) * BITS[bits] / 8) + shape.embeddings * width
 
 
-def layer(shape: Shape, target: str, rank: int, length: int, width: int = 2) -> int:
+def layer(shape: Shape, target: str, rank: int, length: int, width: int = 2, fast: bool = False) -> int:
     """Return the bytes that one layer keeps for each position until its backward pass.
 
     Args:
@@ -182,16 +191,23 @@ def layer(shape: Shape, target: str, rank: int, length: int, width: int = 2) -> 
         target, rank: LORA_TARGET and LORA_RANK.
         length: positions of an example: the mask of a padded batch is one row of so many numbers for each position.
         width: bytes a number of the precision, 2 or 4.
+        fast: by py/fast_trainer.py: adapters of the same input share it, and for GLM liger-kernel's RMSNorm and SwiGLU
+            keep their inputs as they are and nothing between. (What liger saves for others is not measured: not
+            counted.)
     """
     adapted = shape.adapted(target)
-    norms = shape.norms * (4 * shape.hidden + 4)
+    liger = fast and shape.kind == "glm"
+    norms = shape.norms * ((width if liger else 4) * shape.hidden + 4)
     # Queries and what attention returns; keys and values repeated for all heads, as the kernel with a mask wants them.
     attention = width * (4 * shape.query + length) + 4 * shape.heads
     # Gate and up, SiLU of the gate.
-    mlp = width * 3 * shape.intermediate
+    mlp = width * (2 if liger else 3) * shape.intermediate
     # The inputs of the adapters and what their first halves return.
-    adapters = width * sum(each.inputs + rank for each in adapted)
-    return norms + attention + mlp + adapters
+    if fast:  # query, key and value have one input, gate and up another
+        inputs = sum({each.role: each.inputs for each in adapted}.values())
+    else:
+        inputs = sum(each.inputs for each in adapted)
+    return norms + attention + mlp + width * (inputs + rank * len(adapted))
 
 
 def trainer(
@@ -205,6 +221,7 @@ def trainer(
     target: str = "all",
     width: int = 2,
     alone: bool = True,
+    fast: bool = False,
 ) -> dict[str, int]:
     """Return the most bytes that one trainer holds, by what for; the sum is what it needs.
 
@@ -217,10 +234,12 @@ def trainer(
         rank, target: LORA_RANK and LORA_TARGET.
         width: bytes a number of the precision: 2 for bf16 and fp16, 4 for fp32.
         alone: no other process is on the GPU that would need what the allocator holds without use.
+        fast: by py/fast_trainer.py with liger-kernel.
     """
     positions = micro_batch * length
-    kept = layer(shape, target, rank, length, width) * positions
-    logits = LOGIT * positions * shape.vocabulary
+    kept = layer(shape, target, rank, length, width, fast) * positions
+    few = fast and shape.kind == "glm"
+    logits = LOGIT * micro_batch * (min(length, FAST_LABELS) if few else length) * shape.vocabulary
     if checkpointing:
         # At the loss there are the layers' inputs and the logits, later one layer's tensors and as much again in work.
         activations, top = shape.layers * width * shape.hidden * positions, max(logits, 2 * kept)
@@ -230,13 +249,14 @@ def trainer(
     # A quantized weight is unpacked when it is used.
     unpacked = width * max(each.inputs * each.outputs for each in shape.linears) if bits < 16 else 0
     changing = activations + unpacked + top
+    beside_others = HELD_FAST * changing if few else HELD * changing + HELD_OF_WEIGHTS * base
     return {
         "weights": base,
         "adapter_and_optimizer": adapter,
         "activations": activations + unpacked,
         "loss": top,
         "context": CONTEXT,
-        "held": round(SLACK * changing if alone else HELD * changing + HELD_OF_WEIGHTS * base),
+        "held": round(SLACK * changing if alone else beside_others),
     }
 
 

@@ -11,9 +11,10 @@ from .memory import Shape
 
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
 SERVER_SHARE = 0.9  # of a GPU that the server alone gets
+LLAMAFACTORY_SHARE = 0.7  # its vllm_gpu_util: with SERVER=llamafactory, where that is enough
 NOTICED = 1.0 * 2**30  # below, what others hold of a GPU is the driver's own and that of the process that looked
-# Trainers on one GPU compute no faster together (four at once 39.3 samples/s, one alone 40.7), but while one starts,
-# which takes 11 s and more, the other trains; a third adds nothing to that.
+# Two trainers on one GPU compute little faster than one (with MPS 45 samples/s together, without 39, one alone 41), but
+# while one starts, which takes 11 s and more, the other trains; four were no faster than two.
 JOBS_PER_GPU = 2
 CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
 SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers: at least, and where there is room
@@ -21,6 +22,9 @@ MODEL_LENGTH = 4096  # --max-model-len of the server
 # Measured on an H200 with GLM-4-9B's shape: `vllm serve`, four adapters, 512 requests in flight.
 START = {"eager": 31.6, "graphs": 95.4, "graphs, compiled before": 47.7}  # seconds until the server answers
 RATE = {"eager": 233.3, "graphs": 235.7}  # items/s
+# With few requests in flight the CPU that launches kernels is what a request waits for: one at a time 5.2 and 22.6
+# items/s, and the difference shrinks by their number up to about 64.
+WAIT, FEW = 1 / 5.2 - 1 / 22.6, 64
 # The same for training, through 8.89 samples/s (micro-batch 2, checkpointing) and 28.2 (8, without): seconds a layer
 # for forward and backward of one step, however few tokens, and the share of the GPU's arithmetic that the tokens get.
 STEP, ACHIEVED = 0.00275, 0.51
@@ -72,6 +76,7 @@ class Facts:
     accumulation: int
     unknown: str = ""
     length_basis: str = "CUTOFF_LEN"
+    length_known: bool = True
     items: int | None = None  # that will be asked; None: not known
     server: str = "llamafactory"
     backend: str = "vllm"
@@ -84,6 +89,8 @@ class Facts:
     max_tokens: int = 64
     compiled: bool = False  # the server's compile cache is there
     cpus: int | None = None
+    fast: bool = False  # py/fast_trainer.py with liger-kernel
+    concurrency: int | None = None  # requests in flight for one size; None: as many as make it faster
 
     @property
     def global_batch(self) -> int:
@@ -142,7 +149,7 @@ class Layout:
     """Who is on which GPU."""
 
     overlap: bool
-    alone: bool  # with overlap: the server has the first GPU for itself
+    alone: bool  # with overlap: the server has the last GPU for itself
     per_gpu: int  # trainers on one GPU
     jobs: int
 
@@ -190,6 +197,7 @@ class Chooser:
             target=facts.target,
             width=facts.width,
             alone=alone,
+            fast=facts.fast,
         )
 
     def measured(self, way: Way) -> Way:
@@ -242,12 +250,12 @@ class Chooser:
 
     # Who shares a GPU
 
-    def jobs_on(self, way: Way, beside: float, gpus: int) -> tuple[int, int]:
+    def jobs_on(self, way: Way, beside: float, gpus: int, most: int = JOBS_PER_GPU) -> tuple[int, int]:
         """Return how many trainers share a GPU, and how many there are, when ``beside`` bytes of each are taken."""
         sizes = len(self.facts.sizes)
         if self.wishes.train_jobs:
             return math.ceil(min(self.wishes.train_jobs, sizes) / gpus), self.wishes.train_jobs
-        for jobs in range(min(JOBS_PER_GPU, math.ceil(sizes / gpus)), 1, -1):
+        for jobs in range(min(most, math.ceil(sizes / gpus)), 1, -1):
             if self.has_cores(jobs * gpus) and way.times(jobs, beside) <= self.card.usable:
                 return jobs, min(jobs * gpus, sizes)
         return 1, min(gpus, sizes)
@@ -261,7 +269,8 @@ class Chooser:
         many = len(self.facts.gpus)
         apart = Layout(False, False, *self.jobs_on(way, 0, many))
         if self.wishes.overlap:
-            return Layout(True, alone, *self.jobs_on(way, 0 if alone else self.beside, many - alone))
+            most = 1 if alone else JOBS_PER_GPU
+            return Layout(True, alone, *self.jobs_on(way, 0 if alone else self.beside, many - alone, most))
         if self.facts.server != "vllm" or self.wishes.overlap is False or not fits:
             return apart
         options = []
@@ -269,7 +278,8 @@ class Chooser:
         if way.times(together.per_gpu, self.beside) <= self.card.usable:
             options.append(together)
         if many > 1 and self.beside <= self.card.usable:
-            beside = Layout(True, True, *self.jobs_on(way, 0, many - 1))
+            # A trainer gets the GPU that the fewest run on: with one a GPU never the last, which is the server's.
+            beside = Layout(True, True, *self.jobs_on(way, 0, many - 1, most=1))
             if way.times(beside.per_gpu) <= self.card.usable:
                 options.append(beside)
         return max(options, key=lambda layout: layout.jobs) if options else apart
@@ -311,6 +321,9 @@ class Chooser:
         jobs = self.facts.eval_jobs if self.facts.server == "llamafactory" else 1
         free = 1 - self.card.others / self.card.memory
         share = self.wishes.gpu_memory or math.floor(100 * SERVER_SHARE * free / jobs) / 100
+        if self.facts.server == "llamafactory" and not self.wishes.gpu_memory and share > LLAMAFACTORY_SHARE:
+            parts = self.filled(self.server_parts(SEQUENCES, eager), LLAMAFACTORY_SHARE)
+            share = LLAMAFACTORY_SHARE if self.holds_one(parts) else share
         parts = self.filled(self.server_parts(SEQUENCES, eager), share)
         fits = self.holds_one(parts)
         if not fits and not eager and self.wishes.eager is None:
@@ -348,13 +361,14 @@ class Chooser:
             return self.wishes.eager
         if facts.server != "vllm" or facts.items is None:
             return True
-        return facts.items < break_even(facts.compiled)
+        return facts.items < self.break_even()
 
-
-def break_even(compiled: bool) -> int:
-    """Return from how many items on a start with compilation and CUDA graphs is the faster way."""
-    start = START["graphs, compiled before" if compiled else "graphs"] - START["eager"]
-    return math.ceil(start / (1 / RATE["eager"] - 1 / RATE["graphs"]))
+    def break_even(self) -> int:
+        """Return from how many items on a start with compilation and CUDA graphs is the faster way."""
+        start = START["graphs, compiled before" if self.facts.compiled else "graphs"] - START["eager"]
+        item = 1 / RATE["eager"] - 1 / RATE["graphs"]
+        flight = (self.facts.concurrency or FEW) * len(self.facts.sizes)  # all sizes are asked at once
+        return math.ceil(start / (WAIT / flight if flight < FEW else item))
 
 
 def divisors(number: int) -> list[int]:

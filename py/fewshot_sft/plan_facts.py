@@ -31,6 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add(f"--{name}", type=Path, required=True)
     add("--hardware", type=Path, help="the record of py/hardware.py; hardware.json in the logs without")
     add("--device", choices=("cpu", "gpu"), default="gpu")
+    add("--trainer", choices=("llamafactory-cli", "fast"), default="llamafactory-cli")
     add("--server", choices=("llamafactory", "vllm"), default="llamafactory")
     add("--backend", choices=("huggingface", "vllm"), default="vllm")
     add("--precision", default="auto")
@@ -43,7 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add(f"--{name}", type=int, default=default)
     for name in ("eval-limit", "test-count", "valid-count"):
         add(f"--{name}", type=lambda text: int(text) if text else None)
-    for name in ("micro-batch", "train-jobs"):
+    for name in ("micro-batch", "train-jobs", "concurrency"):
         add(f"--{name}", type=_auto_or(_above_zero), help="auto, or a number")
     for name in ("checkpointing", "overlap", "eager"):
         add(f"--{name}", type=_auto_or(_bool), help="auto, 0 or 1")
@@ -77,6 +78,7 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         accumulation=int(trainer.get("gradient_accumulation_steps", args.gradient_accumulation)),
         unknown=unknown,
         length_basis=basis,
+        length_known=not basis.startswith("CUTOFF_LEN"),
         items=items(args),
         server=args.server,
         backend=args.backend,
@@ -89,6 +91,8 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         max_tokens=args.max_tokens,
         compiled=compiled_before(os.environ),
         cpus=len(os.sched_getaffinity(0)),
+        fast=args.trainer == "fast" and find_spec("liger_kernel") is not None and args.precision != "fp32",
+        concurrency=args.concurrency,
     )
     return facts, wishes
 

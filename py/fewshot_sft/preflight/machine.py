@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..hardware_plan import Plan
 from ..identity import read_record
 from ..provenance import PROJECT, versions
 from . import Finding, amount
@@ -84,7 +85,7 @@ def training_writes(size: Size, rank: int, runs: int, at_once: int, vllm: bool) 
 
 
 def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, hardware: Path) -> Finding | None:
-    """Compare the model's weights with the largest GPU; None where either is not known.
+    """Compare the model's weights with the largest GPU, where only their size is known; None where either is not.
 
     Only what cannot fit is a problem. ``words`` are TRAIN_ARGS and SERVER_ARGS.
     """
@@ -112,6 +113,27 @@ def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, har
         mend = "lower BATCH_SIZE and CUTOFF_LEN if it runs out of memory"
         return Finding("GPU memory", "warning", f"{message}: that is tight", mend, facts)
     return Finding("GPU memory", "ok", message, facts=facts)
+
+
+def planned_memory(plan: Plan) -> list[Finding] | None:
+    """Return what the hardware plan says of the GPU's memory; None where the model's shape is not known."""
+    if not plan.memory:
+        return None
+    found = plan.memory
+    facts = {"bytes_needed": found["trainer_bytes"], "bytes_memory": found["gpu_bytes"], "settings": plan.settings}
+    findings = [
+        Finding("GPU memory", "problem", each.what, each.mend, facts)
+        if each.certain
+        else Finding("GPU memory", "warning", f"if examples are as long as CUTOFF_LEN, {each.what}", each.mend, facts)
+        for each in plan.problems
+    ]
+    findings += [
+        Finding("GPU memory", "warning", f"{each.setting}={each.value}: {each.why}", facts=facts)
+        for each in plan.reasons
+        if each.warning and each.setting
+    ]
+    needs = f"a trainer needs {amount(found['trainer_bytes'])} of the GPU's {amount(found['gpu_bytes'])}"
+    return findings or [Finding("GPU memory", "ok", needs, facts=facts)]
 
 
 def port(first: int) -> Finding:
