@@ -102,7 +102,7 @@ preflight() {
 
 # plan_for_hardware: what is `auto` is decided once, for training and evaluation alike.
 plan_for_hardware() {
-  [[ $DEVICE == cpu || -s $LOGS_DIR/hardware.json ]] || (choose_device)
+  ((DRY_RUN)) || [[ $DEVICE == cpu || -s $LOGS_DIR/hardware.json ]] || (choose_device)
   resolve_plan
   settings_as_flags
 }
@@ -117,7 +117,6 @@ lock_outputs() {
 # plan: what main would do.
 plan() {
   plan_for_hardware
-  [[ $DEVICE == cpu ]] || python py/hardware_plan.py "${FLAGS[@]}" --hardware "$LOGS_DIR/hardware.json" --explain
   plan_of bin/build_data.sh
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || plan_of bin/base_model.sh
   plan_of bin/train.sh

@@ -36,6 +36,8 @@ server_command() {
   fi
   SERVER_COMMAND+=(--template "$TEMPLATE" --infer_backend "$BACKEND")
   [[ $BACKEND != vllm ]] || SERVER_COMMAND+=(--vllm_enforce_eager)
+  # 0.7 is LLaMA-Factory's own.
+  [[ $BACKEND != vllm || $GPU_MEMORY == 0.7 ]] || SERVER_COMMAND+=(--vllm_gpu_util "$GPU_MEMORY")
   local extra
   read -r -a extra <<<"$SERVER_ARGS"
   SERVER_COMMAND+=("${extra[@]}")
@@ -104,6 +106,8 @@ vllm_command() {
     --max-loras "$((many < 8 ? many : 8))"
     --max-cpu-loras "$((many < 8 ? 8 : many))")
   ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
+  # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
+  ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
   read -r -a extra <<<"$SERVER_ARGS"
   SERVER_COMMAND+=("${extra[@]}")
 }

@@ -57,6 +57,7 @@ SETTINGS=(
   'CONCURRENCY|auto_int|auto|requests in flight; auto: as many as make it faster'
   'EAGER|auto_bool|auto|vLLM without compilation and CUDA graphs: starts sooner, answers slower; auto: by the number of items'
   'GPU_MEMORY|auto_share|auto|share of the GPU for vllm serve; auto: 0.9, or less beside a training'
+  'KV_CACHE_BYTES|auto_bytes|auto|memory of vllm serve for the texts in work; 0: what GPU_MEMORY leaves; auto: that, or less beside a training'
   'CONSTRAIN|bool|0|1: with SERVER=vllm ask again with only the labels as possible answers; a second score beside the free one'
   'MAX_TOKENS|int|64|longest answer, in tokens'
   'REQUEST_TIMEOUT|int|120|seconds to wait for one answer'
@@ -228,6 +229,7 @@ _set() {
     *) die "$where is '$value'; it must be auto, 0 or 1" ;;
     esac
     ;;
+  auto_bytes) [[ $value =~ ^(auto|0|[1-9][0-9]{0,14})$ ]] || die "$where is '$value'; it must be auto, or a number of bytes" ;;
   auto_share) [[ $value == auto || $value =~ ^0?\.[0-9]+$ ]] || die "$where is '$value'; it must be auto, or a share like 0.9" ;;
   auto_int) [[ $value == auto || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be auto, or a whole number above 0" ;;
   port) [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] || die "$where is '$value'; it must be a port, 1 to 65535" ;;
