@@ -16,7 +16,7 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   plan train-4 exit
   plan train-8 exit
   export DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS GPU=0
-  script train.sh --profile glm4-9b-chat
+  script train.sh --profile glm4-9b-chat --trainer llamafactory-cli
   status_is 1
   local size folder expected=''
   for size in 8 4; do
@@ -32,6 +32,23 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
       --seed 42 --save_total_limit 2 --tokenized_path "$folder/tokenized")"
   done
   equal "${expected%$'\n'}" "$(<"$STUB/calls")"
+}
+
+@test "TRAINER=fast: LLaMA-Factory's training by our script, without what waits for the GPU; the plan's settings" {
+  with_data
+  plan train-4 exit
+  script train.sh --sizes 4 --trainer fast --micro-batch 8 --checkpointing 0 --quantization 4
+  status_is 1
+  local flags
+  flags=$(<"$STUB/calls")
+  for expected in '--per_device_train_batch_size 8 --gradient_accumulation_steps 1 ' '--optim adamw_torch_fused ' \
+    '--include_num_input_tokens_seen False ' '--disable_gradient_checkpointing True ' '--quantization_bit 4 ' \
+    '--logging_nan_inf_filter False'; do
+    [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
+  done
+  script train.sh --micro-batch 3
+  status_is 2
+  equal 'error: MICRO_BATCH=3 does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = 8' "$output"
 }
 
 @test "every training setting reaches the command" {
