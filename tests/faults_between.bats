@@ -138,12 +138,13 @@ compare_changed() {
 
 fault 'a second sweep at the same time' "$EVERYWHERE" second_sweep
 second_sweep() {
-  LATER=gone enter "$1"
+  enter "$1"
   local first=$WORK/first
   mv -- "$WORK/output" "$first"
   script sweep.sh
   status_is 2
   said "another sweep writes to $OBJS"
+  [[ ! -e $OBJS/demo/summary.json ]] || fail 'there is a summary of a sweep that runs'
   release
   mv -- "$first" "$WORK/output"
   finished
