@@ -74,6 +74,15 @@ train_and_evaluate() {
 }
 FAILED=0
 
+# start_mps: what runs on a GPU from here on shares it, until this sweep ends.
+start_mps() {
+  command -v nvidia-cuda-mps-control >/dev/null ||
+    die "MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver (in a container: NVIDIA_DRIVER_CAPABILITIES with utility)"
+  CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d)
+  export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
+  start_group "NVIDIA MPS" "$LOGS_DIR/$SWEEP_NAME.mps.log" nvidia-cuda-mps-control -f
+}
+
 # is_to_be_trained: there is a size that has no adapter yet.
 is_to_be_trained() { [[ $(bin/train.sh "${FLAGS[@]}" --dry-run) == *': to do'* ]]; }
 
@@ -167,6 +176,7 @@ main() {
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
   preflight --after-data
   plan_for_hardware
+  if ((MPS)) && [[ $DEVICE == gpu ]]; then start_mps; fi
   train_and_evaluate
   # When sizes have failed, that is what this ends with, even if there is no result to show.
   step results bin/results.sh || FAILED=$((FAILED > 0 ? FAILED : $?))

@@ -8,18 +8,21 @@ Exit status: 0 a GPU with bf16, 3 GPUs without bf16, 4 no GPU.
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from fewshot_sft.errors import run
-from fewshot_sft.jsonio import write_json
+from fewshot_sft.jsonio import dumps, write_json
 
 EXIT_NO_BF16, EXIT_NO_GPU = 3, 4
 
 
 def main(argv: list[str]) -> int:
-    """Examine the visible GPUs and write them to ``--out``: name, memory in GiB, compute capability."""
+    """Examine the visible GPUs and write them to ``--out``: name, memory, what is free of it, compute capability."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where to write it; without, only the exit status tells")
+    parser.add_argument("--print", action="store_true", dest="show", help="print the record: a dry run writes none")
+    parser.add_argument("--count", action="store_true", help="print how many there are")
     args = parser.parse_args(argv)
     import torch
 
@@ -31,13 +34,23 @@ def main(argv: list[str]) -> int:
             {
                 "name": found.name,
                 "memory_gib": round(found.total_memory / 2**30, 1),
+                "memory_bytes": found.total_memory,
                 "compute_capability": f"{found.major}.{found.minor}",
+                "multiprocessors": found.multi_processor_count,
             }
         )
+        # A GPU in exclusive mode that is in use does not let us ask.
+        with contextlib.suppress(RuntimeError):
+            gpus[-1]["free_bytes"] = torch.cuda.mem_get_info(index)[0]
     # Emulated bf16 (below compute capability 8.0) is slower than fp16 and saves nothing.
     bf16 = bool(gpus) and torch.cuda.is_bf16_supported(including_emulation=False)
+    record = {"schema": 1, "kind": "hardware", "count": len(gpus), "gpus": gpus, "bf16": bf16}
     if args.out:
-        write_json(args.out, {"schema": 1, "kind": "hardware", "gpus": gpus, "bf16": bf16})
+        write_json(args.out, record)
+    if args.show:
+        print(dumps(record), end="")
+    if args.count:
+        print(len(gpus))
     if not gpus:
         return EXIT_NO_GPU
     return 0 if bf16 else EXIT_NO_BF16

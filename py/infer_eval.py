@@ -269,6 +269,7 @@ def ask_missing(
         async with askers:
             failures = await ask_all(missing, ask, keep, pace, patience, tick)
         measured["processes"] = askers.processes
+        measured["client_start_seconds"] = round(askers.start_seconds, 3)
         return failures
 
     begin = time.monotonic()

@@ -180,9 +180,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--lora-target", default="all")
     for name in ("train-args", "server-args"):
         add(f"--{name}", default="")
-    defaults = {"lora-rank": 8, "cutoff-len": 1024, "train-jobs": 1, "api-port": 8000, "force": 0}
+    defaults = {"lora-rank": 8, "cutoff-len": 1024, "api-port": 8000, "force": 0}
     for name, default in (defaults | {"use-modelscope-hub": 0}).items():
         add(f"--{name}", type=int, default=default)
+    # `auto` is decided after this; for the disk the most that it can be.
+    add("--train-jobs", type=lambda text: 8 if text == "auto" else int(text), default=1)
     return parser.parse_known_args(argv)[0]
 
 

@@ -44,6 +44,8 @@ NOT_DECISIVE = {
     "plot_loss",
     "ddp_timeout",
     "save_total_limit",
+    "include_num_input_tokens_seen",
+    "logging_nan_inf_filter",
 }
 
 

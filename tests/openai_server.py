@@ -15,6 +15,9 @@ message. A behaviour is an HTTP status ("500", "429", "401", ...) or one of:
     reset     the connection is reset           object    200 with ``{}``
     half      half of an answer's body          html      200 with a web page
     garbage   200 with bytes that are no JSON   cut       an answer that max_tokens cut off
+
+With vLLM's ``structured_outputs: {"choice": [...]}`` in a request, an answer that is none of the choices becomes the
+first of them.
 """
 
 from __future__ import annotations
@@ -165,7 +168,10 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
                 self._send(200, json.dumps({"object": "list", "data": models}).encode())
                 return True
             else:
-                content = _completion(server.answer(request.text), "length" if behaviour == "cut" else "stop")
+                text = server.answer(request.text)
+                choices = request.body.get("structured_outputs", {}).get("choice", [text])
+                text = text if text in choices else choices[0]
+                content = _completion(text, "length" if behaviour == "cut" else "stop")
                 self._send(200, content, half=behaviour == "half")
                 return behaviour != "half"
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import random
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fewshot_sft.client import Answer
 from fewshot_sft.concurrency import MOST, START, Adaptive, Fixed, Pace
+from fewshot_sft.inference import ask_all
 
 TIMEOUT = 120.0
 
@@ -102,14 +105,15 @@ def test_it_takes_what_a_server_can_give_that_answers_in_bursts():
     assert 5000 / simulation.now > 0.85 * 300
 
 
-@pytest.mark.parametrize("seconds", [0.02, 0.3, 7.0])
+@pytest.mark.parametrize("seconds", [0.02, 0.3, 2.0, 7.0])
 def test_a_server_that_answers_one_at_a_time_gets_few_at_a_time_and_never_times_out(seconds):
     pace = Adaptive(TIMEOUT)
 
     simulation = Simulation(pace, rate=1 / seconds, latency=seconds, noise=0.3).run(500)
 
-    assert pace.limit <= START
-    assert pace.highest <= 4 * START
+    assert pace.limit <= 2 * START
+    # Nothing that would make a request wait for half of the timeout is even tried.
+    assert pace.highest <= max(START, min(4 * START, TIMEOUT / 2 / seconds))
     assert simulation.timeouts == 0
     assert simulation.now == pytest.approx(500 * seconds, rel=0.05)
 
@@ -185,6 +189,44 @@ def test_a_server_that_gets_faster_is_noticed_after_some_time():
     assert pace.limit >= 200 * 0.2
 
 
+def test_it_tries_again_less_and_less_often():
+    simulation = Simulation(Adaptive(TIMEOUT), rate=50, latency=0.02).run(20_000)
+
+    tries = sum(limit > START for _, limit in simulation.limits)
+    assert 2 <= tries <= 10
+
+
+def test_a_server_that_gets_slow_is_asked_less_before_requests_time_out_in_its_queue():
+    pace = Adaptive(TIMEOUT)
+    simulation = Simulation(pace, rate=300, latency=0.3).run(3000)
+    assert pace.limit >= 64
+    simulation.rate = 4
+    simulation.run(600)
+
+    assert pace.limit <= 4 * TIMEOUT / 4
+    assert simulation.timeouts == 0
+
+
+def test_answers_to_what_was_asked_before_say_nothing_about_the_number_now():
+    pace = Adaptive(TIMEOUT)
+    now = 0.0
+
+    def answers(count: int, each: float) -> None:
+        nonlocal now
+        for _ in range(count):
+            now += each
+            pace.answered(now, pace.limit - 1)
+
+    answers(8 + 1 + 8, each=0.1)
+    assert pace.limit == 32
+    answers(8, each=0.001)  # these had waited: a rate taken from them would be too good
+    answers(1 + 32, each=0.1)
+    assert pace.limit == 16
+    answers(32, each=0.001)
+    answers(1 + 16, each=0.1)
+    assert pace.limit == 8
+
+
 def test_the_end_of_the_items_is_no_sign_of_a_slow_server():
     pace = Adaptive(TIMEOUT)
     simulation = Simulation(pace, rate=300, latency=0.5).run(3000)
@@ -194,3 +236,39 @@ def test_the_end_of_the_items_is_no_sign_of_a_slow_server():
         simulation.run(3)
 
     assert pace.limit == before
+
+
+class Told(Fixed):
+    """The number that the answers so far ask for."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.answers = 0
+
+    def answered(self, now: float, in_flight: int) -> None:
+        self.answers += 1
+        assert 0 <= in_flight < 6
+        self.limit = 4 if self.answers < 10 else 1 if self.answers < 20 else 6
+
+
+def test_as_many_are_under_way_as_it_says_more_and_fewer():
+    pace = Told()
+    running = 0
+    began: list[tuple[int, int]] = []  # (the number asked for, under way) when a question begins
+    got: list[int] = []
+
+    async def ask(item: int) -> Answer:
+        nonlocal running
+        running += 1
+        began.append((pace.limit, running))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        running -= 1
+        return Answer("", False, 0.0)
+
+    failures = asyncio.run(ask_all(enumerate(range(40)), ask, lambda index, _: got.append(index), pace))
+
+    assert failures == []
+    assert sorted(got) == list(range(40))
+    assert all(running <= limit for limit, running in began)
+    assert {limit: max(running for at, running in began if at == limit) for limit in (4, 1, 6)} == {4: 4, 1: 1, 6: 6}

@@ -87,6 +87,32 @@ class TestSweep:
         assert (folder / "adapter_model.safetensors").is_file()
         assert not (folder / "tokenized").exists()
 
+    def test_the_fast_trainer_learns_the_same(self, swept, tmp_path):
+        """Casts switched off, logits where there are labels: the same losses and the same adapter, up to rounding."""
+        import numpy as np
+        from safetensors.numpy import load_file
+
+        size = SIZES[0]
+        plain = swept["root"] / "saves/tiny/lora" / f"tiny-llm_train_{size}"
+        settings = json.loads((plain / "training.json").read_text())["settings"]
+        settings |= {"output_dir": str(tmp_path / "fast"), "tokenized_path": str(tmp_path / "tokenized")}
+        flags = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        # As bin/lib/device.bash has it on a CPU.
+        environment = swept["env"] | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "DISABLE_VERSION_CHECK": "1"}
+        command = [sys.executable, str(PROJECT / "py/fast_trainer.py"), *flags]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        assert ran.returncode == 0, ran.stderr
+
+        def losses(folder):
+            lines = (folder / "trainer_log.jsonl").read_text().splitlines()
+            return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
+
+        assert losses(tmp_path / "fast") == pytest.approx(losses(plain), rel=1e-4)
+        before, after = (load_file(folder / "adapter_model.safetensors") for folder in (plain, tmp_path / "fast"))
+        assert before.keys() == after.keys()
+        for name, weights in before.items():
+            assert np.abs(weights - after[name]).max() <= 0.02 * np.abs(weights).max(), name
+
     @pytest.mark.parametrize("size", [0, *SIZES])
     def test_every_item_was_asked_once_and_the_record_agrees_with_the_answers(self, swept, size):
         objs = swept["root"] / "objs"

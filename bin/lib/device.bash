@@ -1,6 +1,8 @@
 # Where training and serving run, and in which precision.
 # shellcheck shell=bash
 
+GPUS=('') # as CUDA_VISIBLE_DEVICES names them; on a CPU that is empty
+
 # choose_device: check that DEVICE is there, resolve PRECISION=auto, and set what the frameworks read.
 choose_device() {
   # Nothing of a local model is asked of a hub, which behind a firewall would cost minutes of retries.
@@ -14,19 +16,25 @@ choose_device() {
     [[ $PRECISION != auto ]] || PRECISION=fp32
     return
   fi
-  # One GPU, the first, unless the user chose: on several, llamafactory-cli would start one trainer a GPU and
-  # multiply the global batch, and with it change the result.
-  export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
-  [[ -z $WORKER ]] || return 0 # who started it has looked, and chosen the precision
-  local bf16=0 out=(--out "$LOGS_DIR/hardware.json")
+  [[ -z $WORKER ]] || return 0 # who started it has looked, chosen the precision, and given it one GPU
+  local bf16=0 many out=(--out "$LOGS_DIR/hardware.json")
   ((DRY_RUN == 0)) || out=()
-  python py/hardware.py "${out[@]}" || bf16=$?
+  many=$(python py/hardware.py --count "${out[@]}") || bf16=$?
   case $bf16 in
   0) bf16=bf16 ;;
   3) bf16=fp16 ;;
   4) die "profile $PROFILE needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi (in a container: the NVIDIA Container Toolkit and the compose service's GPU reservation), or run the profile for a CPU: PROFILE=tiny bin/sweep.sh" ;;
   *) die "the GPU could not be examined (py/hardware.py ended with $bf16)" ;;
   esac
+  # Those that the user chose, or all. A program of ours sees one: on several, llamafactory-cli would start a trainer a
+  # GPU and multiply the global batch, and with it change the result.
+  if [[ -n ${CUDA_VISIBLE_DEVICES-} ]]; then
+    IFS=, read -r -a GPUS <<<"$CUDA_VISIBLE_DEVICES"
+  else
+    GPUS=(0)
+    for ((many--; many > 0; many--)); do GPUS+=("${#GPUS[@]}"); done
+  fi
+  export CUDA_VISIBLE_DEVICES=${GPUS[0]}
   [[ $PRECISION != auto ]] || PRECISION=$bf16
   [[ $PRECISION != bf16 || $bf16 == bf16 ]] || die "PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto"
   [[ $PRECISION != fp16 || $TEMPLATE != glm4* ]] || warn "GLM-4 overflows in fp16 (loss 0 or nan); use a GPU with bf16"

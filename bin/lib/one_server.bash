@@ -92,6 +92,8 @@ serve_all() {
     --out "$(chat_template_file)" || return 1
   new_api_key
   say "starting the server of all sizes (log: $SERVER_LOG)"
+  # Beside trainers on several GPUs it has the last one.
+  ((FOLLOW == 0)) || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}
   start_vllm "$SERVER_LOG"
   export FEWSHOT_SERVER=http://127.0.0.1:$PORT/v1
   # shellcheck disable=SC2034 # for await_server

@@ -42,8 +42,10 @@ SETTINGS=(
   'LORA_TARGET|text|all|modules that get an adapter'
   'PRECISION|choice:auto,bf16,fp16,fp32|auto|auto: bf16 where the GPU has it (GLM-4 overflows in fp16), else fp16; fp32 on a CPU'
   'PREPROCESSING_WORKERS|int|16|processes that tokenize'
+  'TRAINER|choice:llamafactory-cli,fast|llamafactory-cli|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere (GPU)'
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
   'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
+  'MPS|bool|0|1: NVIDIA MPS, so that what shares a GPU runs at the same time, not in turns; one that crashes can end the others'
   'TRAIN_JOBS|auto_int|auto|sizes that are trained at the same time; auto: as many as fit'
   'OVERLAP|auto_bool|auto|1: with SERVER=vllm evaluate each size while the next ones are trained; auto: where the GPU holds both'
   'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
@@ -277,6 +279,8 @@ _derive() {
   stem=${MODEL%/}
   stem=${stem##*/}
   [[ $SERVER != vllm || $BACKEND == vllm ]] || die "SERVER=vllm and BACKEND=$BACKEND contradict each other; vllm serve has one engine"
+  [[ $MICRO_BATCH == auto ]] || ((BATCH_SIZE * GRADIENT_ACCUMULATION % MICRO_BATCH == 0)) ||
+    die "MICRO_BATCH=$MICRO_BATCH does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = $((BATCH_SIZE * GRADIENT_ACCUMULATION))"
   [[ $OVERLAP != 1 || $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   : "${MODEL_NAME:=${stem//[[:space:]]/_}}"

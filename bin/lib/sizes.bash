@@ -33,16 +33,17 @@ each_size() {
 
 # _at_once JOBS SIZE...: each size by a process of its own: this script again, as the worker of that size. Fills failed.
 _at_once() {
-  local -A running=() ended_badly=()
-  local jobs=$1 size index=0
+  local -A running=() ended_badly=() gpu_of=()
+  local jobs=$1 size index=0 gpu
   shift
   settings_as_flags
   # The longest first: started last, it would run alone at the end.
   while IFS= read -r size; do
     ((${#running[@]} < jobs)) || _reap_size
+    gpu=$(_least_used_gpu)
     # Each looks for a free port in a range of its own.
-    start_script "size $size" "bin/${0##*/}" "${FLAGS[@]}" "--api-port=$((API_PORT + 20 * (index % 50)))" "--worker=$size"
-    running[$GROUP]=$size
+    CUDA_VISIBLE_DEVICES=$gpu start_script "size $size" "bin/${0##*/}" "${FLAGS[@]}" "--api-port=$((API_PORT + 20 * (index % 50)))" "--worker=$size"
+    running[$GROUP]=$size gpu_of[$GROUP]=$gpu
     index=$((index + 1))
   done < <(printf '%s\n' "$@" | sort -rn)
   while ((${#running[@]} > 0)); do _reap_size; done
@@ -51,10 +52,20 @@ _at_once() {
   done
 }
 
+# _least_used_gpu: of GPUS, the first that the fewest run on.
+_least_used_gpu() {
+  local gpu count fewest='' best
+  for gpu in "${GPUS[@]}"; do
+    count=$(printf '%s\n' "${gpu_of[@]}" | grep -cxF -- "$gpu") || true
+    if [[ -z $fewest || $count -lt $fewest ]]; then fewest=$count best=$gpu; fi
+  done
+  printf '%s' "$best"
+}
+
 _reap_size() {
   local group='' status=0
   wait -n -p group "${!running[@]}" || status=$?
   stop_group "$group" || true
   ((status == 0)) || ended_badly[${running[$group]}]=$status
-  unset "running[$group]"
+  unset "running[$group]" "gpu_of[$group]"
 }

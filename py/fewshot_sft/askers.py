@@ -25,8 +25,9 @@ from .concurrency import Pace
 from .inference import GaveUp
 
 MOST = 4
-# This process is the bottleneck when it takes more of a CPU than BUSY; below IDLE it has time for something else.
-BUSY, IDLE = 0.85, 0.5
+# This process is the bottleneck when it wants a CPU for more than BUSY of the time; below IDLE it has time for
+# something else.
+BUSY, IDLE = 0.9, 0.5
 # A client process is ready after 2 s of imports; with less than this left to ask, in seconds, it is not worth it.
 WORTHWHILE = 6.0
 
@@ -67,16 +68,24 @@ class Askers:
         self._lost: GaveUp | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
-        self._began = self._looked = (time.monotonic(), time.process_time())
+        self._began = self._looked = (time.monotonic(), cpu_wanted())
         self._answered = 0
+        self.start_seconds = 0.0  # until the first request could be sent: mostly imports
 
     async def __aenter__(self) -> Self:
-        """Make the client, or start the client processes."""
+        """Make the client, or start the client processes and wait for the first of them."""
+        began = time.monotonic()
         if self._wanted is None or self._wanted == 1:
             self._here = self._settings.client(self._key, self._was_overloaded)
         else:
             self._start(self._wanted)
-        self._began = self._looked = (time.monotonic(), time.process_time())
+            try:
+                await self._some_ready.wait()
+            except BaseException:
+                await self.__aexit__()
+                raise
+        self.start_seconds = time.monotonic() - began
+        self._began = self._looked = (time.monotonic(), cpu_wanted())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -90,8 +99,8 @@ class Askers:
 
     @property
     def processes(self) -> int:
-        """How many processes ask, or asked."""
-        return max(1, len(self._ready))
+        """How many processes ask, or asked: this one, or all of the others."""
+        return len(self._helpers) if self._ready else 1
 
     async def ask(self, system: str, human: str) -> Answer:
         """Return the model's answer.
@@ -100,8 +109,6 @@ class Askers:
             Refused, Unanswered: as :meth:`ChatClient.ask` does.
             GaveUp: a client process has died.
         """
-        if self._here is None:
-            await self._some_ready.wait()
         if self._lost:
             raise self._lost
         if self._ready:
@@ -114,15 +121,22 @@ class Askers:
         return answer
 
     def tick(self) -> None:
-        """Look whether this process is too slow, or has time; to be called about once a second."""
-        now, cpu = time.monotonic(), time.process_time()
+        """Look whether this process is too slow, or has time; to be called about once a second.
+
+        Raises:
+            GaveUp: a client process has died.
+        """
+        if self._lost:
+            raise self._lost
+        now, cpu = time.monotonic(), cpu_wanted()
         share = (cpu - self._looked[1]) / max(now - self._looked[0], 1e-9)
         rate = self._answered / max(now - self._began[0], 1e-9)
         self._looked = (now, cpu)
         if self._thread is not None and self._thread.is_alive():
-            return  # the share is the thread's too
+            return  # it and the event loop hinder each other: the share means nothing
         if self._wanted is None and not self._helpers and share > BUSY and self._left > WORTHWHILE * rate:
-            if (count := min(MOST, usable_cpus())) > 1:
+            # One CPU is left to the server, which may be on this machine. One other process would not be faster.
+            if (count := min(MOST, usable_cpus() - 1)) > 1:
                 self._start(count)
         elif self._idle is not None and share < IDLE and len(self._ready) == len(self._helpers):
             # A daemon: an interrupt ends this process without waiting for it.
@@ -261,6 +275,15 @@ class _Helper:
             answer.set_exception(Unanswered(message["unanswered"]))
         else:
             answer.set_result(Answer(message["text"], message["cut"], message["seconds"]))
+
+
+def cpu_wanted() -> float:
+    """Return for how many seconds this thread has had a CPU, or waited for one that others had, since it began."""
+    try:
+        ran, waited, _ = Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()
+    except (OSError, ValueError):  # not every kernel counts it
+        return time.thread_time()
+    return (int(ran) + int(waited)) / 1e9
 
 
 def usable_cpus() -> int:

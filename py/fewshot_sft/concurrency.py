@@ -96,8 +96,6 @@ class Adaptive:
 
     def _decide(self, rate: float) -> None:
         bearable = max(1, int(rate * self._patience))
-        if self.limit > bearable:
-            return self._stay(bearable)
         if self._best is None or self.limit == self._best[0]:
             self._best = (self.limit, rate)
             self._held += 1
@@ -110,7 +108,7 @@ class Adaptive:
             self._factor = 2
         else:
             self._hold *= 2
-            return self._stay(self._best[0])
+            return self._stay(min(self._best[0], bearable))
         self._go_to(min(self._best[0] * self._factor, self._most, bearable))
 
     def _stay(self, limit: int) -> None:

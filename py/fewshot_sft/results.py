@@ -30,6 +30,7 @@ class Run:
     support: tuple[int, ...]  # test items of each label
     metrics: dict[str, float]
     seed_metrics: dict[str, float] | None
+    constrained: dict[str, float] | None  # the metrics of --constrain
     confusion: tuple[tuple[int, ...], ...]  # rows: true label; columns: the labels, then "(outside the labels)"
     record: dict[str, Any] = field(repr=False)  # the whole record: settings, timings, versions
     adapter: Path | None = None  # the folder, when it is still there
@@ -76,7 +77,7 @@ def _parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
     support = tuple(_count(counts["per_class"][label], "items") for label in labels)
     confusion = tuple(tuple(_count(row, index) for index in range(len(row))) for row in record["confusion"]["matrix"])
     metrics = {key: _share(record["metrics"], key) for key in METRICS}
-    seed = record.get("seed_scoring")
+    seed, constrained = record.get("seed_scoring"), record.get("constrained")
     checks = {
         "it has no test items": items > 0,
         "in_labels and not_in_labels do not add up to items": inside + outside == items,
@@ -107,6 +108,7 @@ def _parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
         support=support,
         metrics=metrics,
         seed_metrics={key: _share(seed["metrics"], key) for key in METRICS} if seed else None,
+        constrained={key: _share(constrained["metrics"], key) for key in METRICS} if constrained is not None else None,
         confusion=confusion,
         record=record,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .interval import largest_class, wilson
@@ -13,6 +13,7 @@ from .sweeps import Sweep
 from .words import display_width
 
 Row = dict[str, Any]
+MADE_WITH = ("model", "adapter", "template", "server", "backend", "identity", "git_revision")
 
 
 def row_of(run: Run) -> Row:
@@ -31,6 +32,7 @@ def row_of(run: Run) -> Row:
         "accuracy_high": high,
         "outside_rate": run.not_in_labels / run.items,
         **{f"seed_{key}": value for key, value in (run.seed_metrics or {}).items()},
+        **{f"constrained_{key}": value for key, value in (run.constrained or {}).items()},
         "largest_class_accuracy": largest_class(run.support)[0],
         "largest_class_f1": largest_class(run.support)[1],
         "items": run.items,
@@ -43,7 +45,7 @@ def row_of(run: Run) -> Row:
         "train_truncated": tokens.get("truncated"),
         "train_loss_last": (training.get("loss") or {}).get("last"),
         "train_seconds": training.get("seconds"),
-        **{key: record.get(key) for key in ("model", "adapter", "template", "backend", "identity", "git_revision")},
+        **{key: record.get(key) for key in MADE_WITH},
     }
     return {key: value for key, value in row.items() if value is not None}
 
@@ -52,9 +54,10 @@ def row_of(run: Run) -> Row:
 CSV_COLUMNS = (
     *("name", "run", "size", "split", *METRICS, "accuracy_low", "accuracy_high", "outside_rate"),
     *(f"seed_{key}" for key in METRICS),
+    *(f"constrained_{key}" for key in METRICS),
     *("largest_class_accuracy", "largest_class_f1", "items", "correct", "in_labels", "not_in_labels"),
     *("seconds", "items_per_second", "train_examples", "train_truncated", "train_loss_last", "train_seconds"),
-    *("model", "adapter", "template", "backend", "identity", "git_revision"),
+    *MADE_WITH,
 )
 
 
@@ -68,7 +71,8 @@ def to_csv(rows: Sequence[Row]) -> bytes:
 
 
 # (heading, how a row shows it); a missing key shows as "-".
-_COLUMNS = (
+_Column = tuple[str, Callable[[Row], str]]
+_COLUMNS: tuple[_Column, ...] = (
     ("N", lambda row: "0 (base)" if row["size"] == 0 else str(row["size"])),
     ("accuracy", lambda row: f"{row['accuracy']:.3f}"),
     ("95% interval", lambda row: f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}"),
@@ -81,6 +85,15 @@ _COLUMNS = (
     ("items", lambda row: str(row["items"])),
     ("seconds", lambda row: f"{row['seconds']:.1f}"),
     ("items/s", lambda row: f"{row['items_per_second']:.1f}"),
+)
+# Shown only where an evaluation was made with --constrain.
+_CONSTRAINED: tuple[_Column, ...] = (
+    ("constr. acc.", lambda row: f"{row['constrained_accuracy']:.3f}"),
+    ("constr. F1", lambda row: f"{row['constrained_f1']:.3f}"),
+)
+_CONSTRAINED_AFTER = "seed F1"
+_CONSTRAINED_NOTE = (
+    "constr. acc., constr. F1: a second evaluation in which the server lets the model answer with a label only."
 )
 NOTES = (
     "precision, recall, F1: macro averages. An answer outside the labels counts as wrong; its rate is `outside`.\n"
@@ -96,9 +109,15 @@ def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
     to a character. ``bold`` sets the heading in bold, by ANSI escapes.
     """
     several = len(sweeps) > 1
-    heading = [*(["sweep"] if several else []), *(title for title, _ in _COLUMNS)]
+    constrained = any(run.constrained for sweep in sweeps for run in sweep.runs)
+    columns = [
+        column
+        for each in _COLUMNS
+        for column in (each, *(_CONSTRAINED if constrained and each[0] == _CONSTRAINED_AFTER else ()))
+    ]
+    heading = [*(["sweep"] if several else []), *(title for title, _ in columns)]
     lines = [
-        [*([sweep.name] if several else []), *(_cell(show, row_of(run)) for _, show in _COLUMNS)]
+        [*([sweep.name] if several else []), *(_cell(show, row_of(run)) for _, show in columns)]
         for sweep in sweeps
         for run in sweep.runs
     ]
@@ -112,7 +131,8 @@ def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
         for sweep in sweeps
         for size, why in sweep.absent
     ]
-    return "\n".join([caption, "", *text, "", *absent, *([""] if absent else []), NOTES])
+    notes = [NOTES, *([_CONSTRAINED_NOTE] if constrained else [])]
+    return "\n".join([caption, "", *text, "", *absent, *([""] if absent else []), *notes])
 
 
 def _cell(show: Any, row: Row) -> str:

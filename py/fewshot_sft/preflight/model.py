@@ -93,8 +93,7 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
 
 def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tuple[Finding, Size]:
     """Check that a model of ModelScope's hub is in the cache, or is known to ``endpoint``."""
-    for folder in (cache / "hub/models" / name, cache / "models" / name, cache / "hub" / name):
-        folder = folder.with_name(folder.name.replace(".", "___"))
+    for folder in modelscope_folders(name, cache):
         if folder.is_dir():
             finding, size = check_folder(folder, target)
             if finding.result == "ok":
@@ -194,6 +193,22 @@ def _gets_adapter(name: str, shape: list[int], target: str) -> bool:
     if len(shape) != 2 or not name.endswith(".weight") or NO_ADAPTER.search(name):
         return False
     return target == "all" or name.split(".")[-2] in target.split(",")
+
+
+def size_of(folder: Path, target: str) -> Size:
+    """Return how large the model in a folder is, as far as its weights are there; ``target`` is LORA_TARGET.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    return _weights(folder, {path.name for path in folder.iterdir() if path.is_file()}, target)[1]
+
+
+def modelscope_folders(name: str, cache: Path | None = None) -> list[Path]:
+    """Return the folders that ModelScope may keep a model in, of which at most one is there."""
+    cache = cache or modelscope_cache()
+    folders = (cache / "hub/models" / name, cache / "models" / name, cache / "hub" / name)
+    return [folder.with_name(folder.name.replace(".", "___")) for folder in folders]
 
 
 def modelscope_cache() -> Path:

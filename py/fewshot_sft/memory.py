@@ -1,0 +1,281 @@
+"""How much memory of a GPU a LoRA trainer and a vLLM server take, estimated from a model's shape.
+
+All amounts are bytes, all functions are pure. The count of what a transformer layer keeps for the backward pass is that
+of Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer Models, section 4), done again for
+what runs here: RMSNorm in fp32, grouped queries, SwiGLU, scaled-dot-product attention that keeps no matrix of scores,
+and LoRA below autocast. Frozen weights need no gradient, so the input of a frozen linear is not kept; that of its
+adapter is, and each adapter keeps a copy of its own, because peft casts its input to fp32 and autocast casts it back.
+tests/test_memory.py counts the same tensors in PyTorch's own graph.
+
+Measured against it, on an H200 with GLM-4-9B-Chat's shape (9.40 billion parameters, rank 8 on all linears, examples of
+up to 296 tokens, torch 2.11, peft 0.18.1; peak of torch.cuda.max_memory_allocated):
+
+    micro-batch 8, no checkpointing    44.12 GB, the estimate is 44.03 GB (-0.2 %)
+    micro-batch 2, checkpointing       20.53 GB, the estimate is 20.45 GB (-0.4 %)
+
+What the allocator held (max_memory_reserved) was 54.87 and 23.66 GB. 4 bit has not been measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UserError
+
+GB = 10**9
+CONTEXT = 850_000_000  # CUDA context and kernels of one process: nvidia-smi's number less what PyTorch has reserved
+ADAPTER_PARAMETER = 16  # LLaMA-Factory trains LoRA in fp32: weight, gradient and Adam's two moments, 4 bytes each
+# bytes for each of positions x vocabulary when the loss is differentiated: log-softmax, its gradient and that of the
+# logits, all fp32 (transformers' ForCausalLMLoss)
+LOGIT = 12
+# bits a parameter; NF4 with double quantization is 4.127 (Dettmers et al. 2023, QLoRA, section 3)
+BITS = {4: 4.127, 8: 8.05, 16: 16.0, 32: 32.0}
+# What the allocator holds beyond what is in use, blocks that no longer fit as the length of the batches varies: a share
+# of what changes and one of the weights, a line through the two settings above. Five others (liger's kernels, logits of
+# some positions only, no casts of LoRA's inputs, all three, all three compiled) held 0.0, 1.3 and 0.2 GB more than the
+# line, 7.3 less, 2.6 more. Where it is alone on the GPU it gives that back before it fails, but for some.
+HELD, HELD_OF_WEIGHTS = 0.323, 0.138
+SLACK = 0.1
+# Models of these types have gate and up, or query, key and value, in one linear.
+FUSED_GATE_UP = ("glm", "glm4", "phi3", "chatglm")
+FUSED_QKV = ("phi3", "chatglm")
+# vLLM 0.26, EngineArgs: what `vllm serve` computes at once, by the size of the card.
+LARGE_CARD = 70 * 2**30
+BATCHED_TOKENS, SEQUENCES = {True: 8192, False: 2048}, {True: 1024, False: 256}
+# Bytes for each of sequences x vocabulary in its profiling run: on the H200 it told 1.29 GiB for the peak of 1024
+# sequences, 0.24 GiB for that of 256.
+SAMPLED_LOGIT = 9
+GRAPHS = 1_660_000_000  # nvidia-smi with graphs less nvidia-smi without
+OUTSIDE_TORCH = 240_000_000  # "non-torch memory" in its log
+BESIDE_ITS_SHARE = 1_350_000_000  # nvidia-smi less what --gpu-memory-utilization allowed it, without graphs
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear of a layer: its name as LORA_TARGET has it, and its inputs and outputs."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder's shape."""
+
+    hidden: int
+    layers: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    linears: tuple[Linear, ...]  # of one layer
+    embeddings: int  # parameters that no quantization touches: embedding and output layer
+    parameters: int  # all of them
+    norms: int = 2  # RMSNorms of the width ``hidden`` in a layer
+    quantized: int | None = None  # bytes of the weights where they are quantized on the disk already
+
+    @property
+    def query(self) -> int:
+        """Width of the queries of all heads."""
+        return self.heads * self.head_dim
+
+    @property
+    def key(self) -> int:
+        """Width of the keys of all heads; that of the values is the same."""
+        return self.kv_heads * self.head_dim
+
+    def adapted(self, target: str) -> list[Linear]:
+        """Return the linears of a layer that LORA_TARGET (``all``, or names) gives an adapter."""
+        return [each for each in self.linears if target == "all" or each.name in target.split(",")]
+
+    def adapter(self, target: str, rank: int) -> int:
+        """Return the parameters of an adapter."""
+        return self.layers * rank * sum(each.inputs + each.outputs for each in self.adapted(target))
+
+
+def shape_of(config: Mapping[str, Any], parameters: int | None = None, stored: int | None = None) -> Shape:
+    """Return the shape that a model's config.json describes.
+
+    Args:
+        config: its content; for a model of text and images the part ``text_config`` is taken.
+        parameters: counted in its weights; None computes them from the shape.
+        stored: bytes of its weights, which count where they are quantized on the disk.
+
+    Raises:
+        UserError: it is not a dense decoder whose memory this module knows; the message says what is missing.
+    """
+    config = {**config, **(config.get("text_config") or {})}
+    kind = str(config.get("model_type") or "unknown")
+    for key in ("num_experts", "num_local_experts", "n_routed_experts"):
+        if config.get(key):
+            raise UserError(f"model type {kind} is a mixture of experts, whose memory is not estimated")
+
+    def number(*names: str, default: int | None = None) -> int:
+        for name in names:
+            value = config.get(name)
+            if isinstance(value, int) and value > 0:
+                return value
+        if default is None:
+            raise UserError(f"config.json of model type {kind} has no {names[0]}")
+        return default
+
+    hidden, heads = number("hidden_size"), number("num_attention_heads")
+    layers = number("num_hidden_layers", "num_layers")
+    intermediate = number("intermediate_size", "ffn_hidden_size")
+    vocabulary = number("vocab_size", "padded_vocab_size")
+    kv_heads = number("num_key_value_heads", "multi_query_group_num", default=heads)
+    head_dim = number("head_dim", "kv_channels", default=hidden // heads)
+    query, key = heads * head_dim, kv_heads * head_dim
+    if kind in FUSED_QKV:
+        linears = [Linear("query_key_value" if kind == "chatglm" else "qkv_proj", hidden, query + 2 * key)]
+    else:
+        linears = [Linear("q_proj", hidden, query), Linear("k_proj", hidden, key), Linear("v_proj", hidden, key)]
+    linears.append(Linear("dense" if kind == "chatglm" else "o_proj", query, hidden))
+    if kind in FUSED_GATE_UP:
+        linears.append(Linear("dense_h_to_4h" if kind == "chatglm" else "gate_up_proj", hidden, 2 * intermediate))
+    else:
+        linears += [Linear("gate_proj", hidden, intermediate), Linear("up_proj", hidden, intermediate)]
+    linears.append(Linear("dense_4h_to_h" if kind == "chatglm" else "down_proj", intermediate, hidden))
+    tied = config.get("tie_word_embeddings", kind in ("gemma", "gemma2", "gemma3_text"))
+    embeddings = vocabulary * hidden * (1 if tied else 2)
+    counted = layers * sum(each.inputs * each.outputs for each in linears) + embeddings
+    return Shape(
+        hidden=hidden,
+        layers=layers,
+        intermediate=intermediate,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocabulary=vocabulary,
+        linears=tuple(linears),
+        embeddings=embeddings,
+        parameters=parameters or counted,
+        norms=4 if kind in ("glm4", "gemma2", "gemma3_text") else 2,
+        quantized=stored if config.get("quantization_config") else None,
+    )
+
+
+def weights(shape: Shape, bits: int, width: int = 2) -> int:
+    """Return the bytes of the base model's weights.
+
+    Args:
+        shape: the model's.
+        bits: 4 or 8 quantizes the linears of the layers; embedding and output layer stay ``width`` bytes a parameter.
+        width: bytes a parameter of the precision, 2 or 4.
+    """
+    if shape.quantized is not None:
+        return shape.quantized
+    if bits >= 16:
+        return shape.parameters * width
+    return round((shape.parameters - shape.embeddings) * BITS[bits] / 8) + shape.embeddings * width
+
+
+def layer(shape: Shape, target: str, rank: int, length: int, width: int = 2) -> int:
+    """Return the bytes that one layer keeps for each position until its backward pass.
+
+    Args:
+        shape: the model's.
+        target, rank: LORA_TARGET and LORA_RANK.
+        length: positions of an example: the mask of a padded batch is one row of so many numbers for each position.
+        width: bytes a number of the precision, 2 or 4.
+    """
+    adapted = shape.adapted(target)
+    norms = shape.norms * (4 * shape.hidden + 4)
+    # Queries and what attention returns; keys and values repeated for all heads, as the kernel with a mask wants them.
+    attention = width * (4 * shape.query + length) + 4 * shape.heads
+    # Gate and up, SiLU of the gate.
+    mlp = width * 3 * shape.intermediate
+    # The inputs of the adapters and what their first halves return.
+    adapters = width * sum(each.inputs + rank for each in adapted)
+    return norms + attention + mlp + adapters
+
+
+def trainer(
+    shape: Shape,
+    *,
+    micro_batch: int,
+    length: int,
+    checkpointing: bool,
+    bits: int = 16,
+    rank: int = 8,
+    target: str = "all",
+    width: int = 2,
+    alone: bool = True,
+) -> dict[str, int]:
+    """Return the most bytes that one trainer holds, by what for; the sum is what it needs.
+
+    Args:
+        shape: the model's.
+        micro_batch: examples a step.
+        length: tokens of the longest example; the others of its batch are padded to it.
+        checkpointing: gradient checkpointing: a layer keeps its input only and is computed again.
+        bits: of the base model's weights: 16 (32 follows from ``width``), 8 or 4.
+        rank, target: LORA_RANK and LORA_TARGET.
+        width: bytes a number of the precision: 2 for bf16 and fp16, 4 for fp32.
+        alone: no other process is on the GPU that would need what the allocator holds without use.
+    """
+    positions = micro_batch * length
+    kept = layer(shape, target, rank, length, width) * positions
+    logits = LOGIT * positions * shape.vocabulary
+    if checkpointing:
+        # At the loss there are the layers' inputs and the logits, later one layer's tensors and as much again in work.
+        activations, top = shape.layers * width * shape.hidden * positions, max(logits, 2 * kept)
+    else:
+        activations, top = shape.layers * kept, logits
+    base, adapter = weights(shape, bits, width), shape.adapter(target, rank) * ADAPTER_PARAMETER
+    # A quantized weight is unpacked when it is used.
+    unpacked = width * max(each.inputs * each.outputs for each in shape.linears) if bits < 16 else 0
+    changing = activations + unpacked + top
+    return {
+        "weights": base,
+        "adapter_and_optimizer": adapter,
+        "activations": activations + unpacked,
+        "loss": top,
+        "context": CONTEXT,
+        "held": round(SLACK * changing if alone else HELD * changing + HELD_OF_WEIGHTS * base),
+    }
+
+
+def kv_cache(shape: Shape, tokens: int, width: int = 2) -> int:
+    """Return the bytes of keys and values of so many tokens."""
+    return tokens * shape.layers * 2 * shape.key * width
+
+
+def server(
+    shape: Shape,
+    *,
+    card: int,
+    tokens: int,
+    eager: bool,
+    rank: int = 8,
+    adapters: int = 1,
+    target: str = "all",
+    bits: int = 16,
+    width: int = 2,
+) -> dict[str, int]:
+    """Return the bytes that a ``vllm serve`` needs, by what for.
+
+    Args:
+        shape: the model's.
+        card: bytes of the whole GPU: vLLM computes more at once on a large one.
+        tokens: that the KV cache has to hold.
+        eager: without CUDA graphs.
+        rank, adapters, target: of the adapters that are loaded at the same time.
+        bits, width: as for :func:`trainer`.
+    """
+    large = card >= LARGE_CARD
+    computed = BATCHED_TOKENS[large] * width * (3 * shape.intermediate + 4 * shape.hidden)
+    sampled = SEQUENCES[large] * shape.vocabulary * SAMPLED_LOGIT
+    return {
+        "weights": weights(shape, bits, width),
+        "adapters": adapters * shape.adapter(target, rank) * width,
+        "activations": max(computed, sampled),
+        "kv_cache": kv_cache(shape, tokens, width),
+        "graphs": 0 if eager else GRAPHS,
+        "outside_torch": OUTSIDE_TORCH,
+        "beside_its_share": BESIDE_ITS_SHARE,
+    }

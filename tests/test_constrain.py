@@ -1,0 +1,229 @@
+"""The server as a part of what decides, and the second evaluation that lets the model answer with a label only."""
+# ruff: noqa: F401, F811 - fixtures of another file
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+from openai_server import OpenAIServer
+from test_infer_eval import LABELS, RUN, Sweep, _environment, right, server, sweep
+from test_see_results import NEWS, Sweeps, make_record, sweeps
+
+import infer_eval
+import see_results
+from fewshot_sft.errors import UserError
+
+VLLM = ("--server", "vllm")
+BOTH = (*VLLM, "--constrain")
+
+
+def constrained_lines(sweep: Sweep) -> list[dict]:
+    return [json.loads(line) for line in (sweep.objs / f"{RUN}.constrained.predictions.jsonl").read_text().splitlines()]
+
+
+def is_constrained(server: OpenAIServer, number: int) -> bool:
+    return "structured_outputs" in server.requests[number].body
+
+
+# --- The server ---
+
+
+def test_the_server_is_noted_and_decides(sweep, server, capsys):
+    assert sweep.evaluate(server) == 0
+    assert (sweep.record["server"], sweep.record["backend"]) == ("llamafactory", "huggingface")
+    assert sweep.lines[0]["decides"]["server"] == "llamafactory"
+    server.requests.clear()
+
+    assert sweep.evaluate(server, *VLLM) == 0
+
+    assert (sweep.record["server"], sweep.record["backend"]) == ("vllm", "vllm")
+    assert "llamafactory" not in sweep.lines[0]["decides"]["versions"]
+    assert len(server.requests) == 6
+    assert "made anew, for it is of another server, backend" in capsys.readouterr().err
+    server.requests.clear()
+    assert sweep.evaluate(server, *VLLM) == 0
+    assert server.requests == []
+
+
+def test_only_vllm_can_constrain(sweep, server):
+    with pytest.raises(UserError, match=r"^--constrain: only vLLM's own server can .*; use it with SERVER=vllm$"):
+        sweep.evaluate(server, "--constrain", "--backend", "vllm")
+    assert server.requests == []
+
+
+# --- The second evaluation ---
+
+
+def test_both_scores_are_in_the_record_and_the_free_one_is_as_without(sweep, server, capsys):
+    # Outside the labels when free: the server then answers with the first label instead.
+    server.answer = lambda text: "Unknown" if "text 1 " in text or "text 3 " in text else right(text)
+    assert sweep.evaluate(server, *VLLM) == 0
+    free = sweep.record
+    server.requests.clear()
+    capsys.readouterr()
+
+    assert sweep.evaluate(server, *BOTH) == 0
+
+    record = sweep.record
+    constrained = record.pop("constrained")
+    assert record == free
+    assert len(server.requests) == 6  # nothing of the free one is asked again
+    assert server.requests[0].body["structured_outputs"] == {"choice": LABELS}
+    assert server.requests[0].body["max_tokens"] == 32
+    assert record["counts"]["correct"] == 4
+    assert record["counts"]["not_in_labels"] == 2
+    assert constrained["counts"]["correct"] == 5  # item 3 is of the first label
+    assert constrained["counts"]["not_in_labels"] == 0
+    assert constrained["metrics"]["accuracy"] == pytest.approx(5 / 6)
+    assert constrained["confusion"]["matrix"] == [[2, 0, 0, 0], [1, 1, 0, 0], [0, 0, 2, 0]]
+    assert constrained["predictions"] == str(sweep.objs / f"{RUN}.constrained.predictions.jsonl")
+    assert constrained["timings"]["answered"] == 6
+    assert constrained["identity"] != record["identity"]
+    assert sorted(line["index"] for line in constrained_lines(sweep)[1:]) == list(range(6))
+    assert len(sweep.lines) == 7
+    assert sum(line["pred"] == "Unknown" for line in sweep.lines[1:]) == 2
+    assert capsys.readouterr().out == (
+        "size 100, constrained to the labels: accuracy 0.8333, macro F1 0.8222; 0 of 6 answers outside the labels\n"
+    )
+
+
+def test_one_command_makes_both_and_the_next_nothing(sweep, server, capsys):
+    assert sweep.evaluate(server, *BOTH) == 0
+
+    assert [is_constrained(server, number) for number in range(12)] == [False] * 6 + [True] * 6
+    assert sweep.record["constrained"]["metrics"]["accuracy"] == 1
+    server.requests.clear()
+    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, *VLLM) == 0  # without the flag: what is there stays
+    assert "constrained" in sweep.record
+    assert server.requests == []
+    assert capsys.readouterr().out.count("already evaluated") == 2
+
+
+def test_the_second_one_asks_through_other_processes_too(sweep, server):
+    assert sweep.evaluate(server, *BOTH, "--processes", "2") == 0
+
+    assert [is_constrained(server, number) for number in range(12)] == [False] * 6 + [True] * 6
+    assert sweep.record["constrained"]["timings"]["processes"] == 2
+
+
+def test_an_interrupted_second_one_goes_on_where_it_was_and_the_free_score_stays(sweep, server, capsys):
+    server.answer = right
+    server.script.extend(["ok"] * 8)
+    server.behave = lambda text: "500"
+
+    assert sweep.evaluate(server, *BOTH, "--concurrency", "1") == 1
+
+    assert "size 100, constrained: evaluation incomplete: 2 of 6 items answered, 4 not; " in capsys.readouterr().err
+    assert sweep.record["metrics"]["accuracy"] == 1
+    assert "constrained" not in sweep.record
+    argv = sweep.argv(SimpleNamespace(base_url="http://127.0.0.1:1/v1"), *BOTH)
+    assert infer_eval.main([*argv, "--only-check"]) == 4
+    assert infer_eval.main([*argv, "--plan"]) == 4
+    assert "evaluation 100: to do, constrained: 2 of 6 items have an answer" in capsys.readouterr().out
+    server.behave = lambda text: "ok"
+    server.requests.clear()
+
+    assert sweep.evaluate(server, *BOTH, "--concurrency", "1") == 0
+
+    assert server.asked == sweep.texts[2:]
+    assert all(is_constrained(server, number) for number in range(4))
+    assert sweep.record["constrained"]["timings"]["resumed"] == 2
+    assert sweep.record["constrained"]["counts"]["correct"] == 6
+    assert infer_eval.main([*argv, "--only-check"]) == 0
+
+
+def test_a_free_score_made_anew_gets_the_constrained_one_back_without_asking(sweep, server):
+    assert sweep.evaluate(server, *BOTH) == 0
+    before = sweep.record
+    (sweep.objs / f"{RUN}.json").unlink()
+    server.requests.clear()
+
+    assert sweep.evaluate(server, *BOTH) == 0
+
+    assert server.requests == []
+    for key in ("metrics", "counts", "confusion", "identity"):
+        assert sweep.record["constrained"][key] == before["constrained"][key]
+    assert "seconds" not in sweep.record["constrained"]["timings"]
+
+
+def test_force_makes_both_anew(sweep, server, capsys):
+    assert sweep.evaluate(server, *BOTH) == 0
+    server.requests.clear()
+
+    assert sweep.evaluate(server, *BOTH, "--force") == 0
+
+    assert len(server.requests) == 12
+    kept = {name.rpartition("-")[0] for name in sweep.names if name.startswith("replaced/")}
+    assert kept == {
+        f"replaced/{RUN}.{end}" for end in ("json", "pkl", "predictions.jsonl", "constrained.predictions.jsonl")
+    }
+
+
+def test_another_adapter_makes_both_anew(sweep, server):
+    assert sweep.evaluate(server, *BOTH) == 0
+    (sweep.adapter / "adapter_model.safetensors").write_text("another")
+    server.requests.clear()
+
+    assert sweep.evaluate(server, *BOTH) == 0
+
+    assert len(server.requests) == 12
+    assert constrained_lines(sweep)[0]["decides"]["choice"] == LABELS
+
+
+def test_a_server_that_cannot_is_said(sweep, server):
+    server.error_body = "structured_outputs is not supported"
+    server.script.extend(["ok"] * 6)
+    server.behave = lambda text: "400"
+
+    with pytest.raises(UserError, match=r"^size 100, constrained: the server refuses: item \d: HTTP 400: .*not supp"):
+        sweep.evaluate(server, *BOTH)
+
+    assert sweep.record["metrics"]["accuracy"] == 1
+
+
+# --- The table ---
+
+
+def constrained_record(size: int) -> dict:
+    record = make_record("news", size, NEWS, right=0.5, outside=0.1)
+    scores = {"accuracy": 0.75, "precision": 0.7, "recall": 0.65, "f1": 0.6125}
+    return record | {"server": "vllm", "constrained": {"metrics": scores}}
+
+
+def test_the_table_has_a_second_score_only_where_there_is_one(sweeps, capsys):
+    sweeps.add("news", (50,))
+    out = sweeps.show("news")
+    plain = capsys.readouterr().out
+    assert "constr" not in plain
+    header = (out / "results.csv").read_text().splitlines()[0]
+
+    sweeps.write(constrained_record(200))
+    out = sweeps.show("news")
+    lines = capsys.readouterr().out.splitlines()
+
+    heading = next(line for line in lines if line.startswith("  N"))
+    assert "seed F1  constr. acc.  constr. F1  items" in heading
+    at = heading.index("constr. acc.") + len("constr. acc.")
+    assert [line[:at].rpartition("  ")[2] for line in lines if line.lstrip().startswith(("50 ", "200 "))] == [
+        "-",
+        "0.750",
+    ]
+    assert any(line.startswith("constr. acc., constr. F1: ") for line in lines)
+    rows = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
+    assert (out / "results.csv").read_text().splitlines()[0] == header
+    assert [row["constrained_f1"] for row in rows] == ["", "0.6125"]
+    assert [row["server"] for row in rows] == ["", "vllm"]
+    summary = json.loads((out / "results.json").read_text())["rows"]
+    assert [row.get("constrained_accuracy") for row in summary] == [None, 0.75]
+
+
+@pytest.mark.parametrize("damage", [{}, {"metrics": {"accuracy": 2}}, "yes"])
+def test_a_damaged_second_score_is_said(sweeps, damage):
+    sweeps.write(constrained_record(200) | {"constrained": damage})
+    with pytest.raises(UserError, match="corrupt record: "):
+        see_results.main(sweeps.args("news", "--no-plots"))
