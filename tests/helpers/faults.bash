@@ -32,19 +32,24 @@ fault() {
 }
 EVERYWHERE='data, base model, training, server start, evaluation, results'
 
-# undisturbed: the sweep that all are compared with, made once in a run of bats. undisturbed NAME LINE...: another one,
-# with these lines in its settings.
+# undisturbed: the sweep that all are compared with, made once in a run of bats, or of bin/test.sh, whose files share the
+# folder FAULTS_FOLDER. undisturbed NAME LINE...: another one, with these lines in its settings.
 undisturbed() {
-  UNDISTURBED=$BATS_RUN_TMPDIR/undisturbed${1:+-$1}
+  UNDISTURBED=${FAULTS_FOLDER:-$BATS_RUN_TMPDIR}/undisturbed${1:+-$1}
   export UNDISTURBED
-  [[ ! -d $UNDISTURBED ]] || return 0
+  (
+    flock 8
+    if [[ ! -d $UNDISTURBED ]]; then make_undisturbed "$@" 8>&-; fi
+  ) 8>"$UNDISTURBED.lock"
+}
+
+make_undisturbed() {
   local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR/undisturbed line
   local WORK STUB PORT ADAPTERS LOGS OBJS SETTINGS_FILE FEWSHOT_VENV AT GO status output
-  rm -rf -- "$BATS_TEST_TMPDIR"
-  mkdir -p -- "$BATS_TEST_TMPDIR"
+  rm -rf -- "$BATS_TEST_TMPDIR" "$UNDISTURBED.part"
+  mkdir -p -- "$BATS_TEST_TMPDIR" "$UNDISTURBED.part"
   setup
   for line in "${@:2}"; do setting "$line"; done
-  mkdir -- "$UNDISTURBED.part"
   if [[ ${1-} == base ]]; then
     # What the pretraining begins with, 10 s of imports, is kept for the tests.
     plan train-base crash
