@@ -19,6 +19,7 @@ from typing import Any
 SIZES = [int(size) for size in os.environ["RECORD_SIZES"].split()]
 MEASURED = ("size", "split", "labels", "counts", "metrics", "per_class", "not_in_labels", "seed_scoring", "confusion")
 TRAINED = ("status", "examples", "tokens", "loss", "steps")
+SIGNALS = {129: "HUP", 130: "INT", 143: "TERM"}
 # Of results.csv: what does not depend on the speed of this run.
 COLUMNS = ("size", "accuracy", "precision", "recall", "f1", "items")
 
@@ -118,6 +119,10 @@ def check_summary(work: Path, status: str, phase: str = "", done: str = "", unwr
     elif phase not in ("results", "between runs"):
         expected = [] if done == "some" else [int(size) for size in done.split()]
         assert found == expected or (done == "some" and found != SIZES), f"called done: {found}, not {done}: {states}"
+    if int(status) in SIGNALS:
+        assert told["ended_by"] == SIGNALS[int(status)], told
+        if phase in ("training", "server start", "evaluation"):
+            assert set(states.values()) <= {"interrupted", "not run", "done"}, states
     assert f"{len(found)} of {len(SIZES)} sizes done" in text.read_text(encoding="utf-8")
 
 
