@@ -182,7 +182,7 @@ kill_sweep() {
 records() { "$STUB_PYTHON" "$PROJECT/tests/helpers/records.py" "$1" "$WORK" "${@:2}"; }
 
 # undamaged: after the fault, before anything else: no process, no port, no record of what was not measured, and a
-# summary that tells the truth. DONE: the sizes that are done nevertheless. UNWRITTEN=1: no summary could be written.
+# summary that tells the truth. DONE: the sizes that are done nevertheless. UNWRITTEN: see records.py.
 undamaged() {
   nothing_left
   records measured

@@ -93,13 +93,14 @@ def check_summary(work: Path, status: str, phase: str = "", done: str = "", unwr
         status: the sweep's; "killed": there was no one to write a summary, and none of an earlier night is there.
         phase: where it was disturbed; unless that was when all sizes were done, those are done that are in ``done``
             ("some": not all, it depends).
-        unwritten: "1": the folder could not be written, so there may be none.
+        unwritten: "1": the folder could not be written, so there may be none; "before": nothing in it could be
+            changed from the start, so the one of an earlier night may be there.
     """
     path, text = work / "objs/demo/summary.json", work / "objs/demo/summary.txt"
     if status == "killed":
         assert [each for each in (path, text) if each.exists()] == [], "an earlier night's summary is there"
         return
-    if unwritten and not path.exists():
+    if unwritten == "before" or (unwritten and not path.exists()):
         return
     told = json.loads(path.read_text(encoding="utf-8"))
     assert told["status"] == int(status), f"summary: status {told['status']}, not {status}"
