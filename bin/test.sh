@@ -15,8 +15,12 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
-# run_bats FILE...: a file for each core at once, the largest first; what each says is shown when it has ended.
+# run_bats FILE...: a file for each core at once, the largest first; what each says is shown when it has ended. The
+# folder FAULTS_FOLDER holds what the files of the fault matrix have in common.
 run_bats() {
+  FAULTS_FOLDER=$(mktemp -d)
+  export FAULTS_FOLDER
+  trap 'rm -rf -- "$FAULTS_FOLDER"' EXIT
   # shellcheck disable=SC2016 # expanded there
   ls -S -- "$@" | tr '\n' '\0' | xargs -0 -P "$(nproc)" -I{} bash -c '
     status=0; said=$(bats --timing "$1" 2>&1) || status=$?

@@ -5,7 +5,8 @@
 
 Between the two, ``bin/base_model.sh`` pretrains it with ``llamafactory-cli train``: one small GLM that has read
 synthetic abstracts, has never seen which section one belongs to, and is fine-tuned with LoRA like any other model.
-``prepare`` exits with 3 when the model is there already; ``plan``, with the same arguments, only says what it would do.
+``prepare`` exits with 3 when the model is there already, and does nothing when a pretraining that was interrupted has
+left what it begins with; ``plan``, with the same arguments, only says what it would do.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from fewshot_sft.dataset_info import COLUMNS
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
-from fewshot_sft.jsonio import read_json, sha256_json, write_json
+from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
 from fewshot_sft.prompts import render_instruction
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
@@ -177,10 +178,14 @@ def prepare(args: argparse.Namespace, command: list[str]) -> int:
         return EXIT_DONE
     if why:
         set_aside([args.base], record.get("identity"), why)
+    shutil.rmtree(args.part, ignore_errors=True)
+    prepared = read_record(args.init / RECORD)
+    if not args.force and prepared.get("identity") == identity and prepared.get("files") == hashes(args.init):
+        print("base model: prepared before, to be pretrained")
+        return 0
     # One thread: the tokenizer trainer's merges must not depend on scheduling.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    for stale in (args.init, args.part):
-        shutil.rmtree(stale, ignore_errors=True)
+    shutil.rmtree(args.init, ignore_errors=True)
     args.init.mkdir(parents=True)
     make_tokenizer(rows, args.vocabulary, args.init)
     parameters = make_model(args.vocabulary, args.hidden, args.layers, args.seed, args.init)
@@ -188,9 +193,14 @@ def prepare(args: argparse.Namespace, command: list[str]) -> int:
     entry = {"file_name": f"{DATASET}.json", "columns": COLUMNS}
     write_json(args.init / "dataset_info.json", {DATASET: entry})
     note = {"schema": 1, "kind": "base model", "identity": identity, "decides": parts, "parameters": parameters}
-    write_json(args.init / RECORD, note)
+    write_json(args.init / RECORD, note | {"files": hashes(args.init)})
     print(f"base model: {parameters:,} parameters, to be pretrained on {len(rows):,} unlabelled synthetic documents")
     return 0
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of the initial model, but for its record."""
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != RECORD}
 
 
 def finish(args: argparse.Namespace) -> int:
@@ -207,6 +217,7 @@ def finish(args: argparse.Namespace) -> int:
         "versions": versions(),
         "git_revision": git_revision(),
     }
+    record.pop("files", None)  # the initial model's
     write_json(args.part / RECORD, record)
     os.replace(args.part, args.base)
     shutil.rmtree(args.init)

@@ -112,6 +112,7 @@ model_changed() {
   script sweep.sh
   as_undisturbed # the stub answers the same whatever the model is
   said 'model'
+  [[ -d $ADAPTERS/replaced ]] || fail 'what was trained with another model was gone on with'
   [[ $1 != 'between runs' || -d $OBJS/replaced ]] || fail 'the result of before is not kept'
 }
 
@@ -126,8 +127,8 @@ interrupted() {
   patiently nothing_runs
 }
 
-# change_data: a label of the data is another one; the file is otherwise the same.
-change_data() { sed -i '2s/Animals/Plants/g; 3s/Plants/Animals/g' "$WORK/rows.csv"; }
+# change_data: two classes have changed their names, so that the data of every size are others; as many as before.
+change_data() { sed -i 's/,Animals$/,Planets/; s/,Plants$/,Animals/; s/,Planets$/,Plants/' "$WORK/rows.csv"; }
 
 compare_changed() {
   local rows=$BATS_RUN_TMPDIR/changed.csv
@@ -138,12 +139,13 @@ compare_changed() {
 
 fault 'a second sweep at the same time' "$EVERYWHERE" second_sweep
 second_sweep() {
-  LATER=gone enter "$1"
+  enter "$1"
   local first=$WORK/first
   mv -- "$WORK/output" "$first"
   script sweep.sh
   status_is 2
   said "another sweep writes to $OBJS"
+  [[ ! -e $OBJS/demo/summary.json ]] || fail 'there is a summary of a sweep that runs'
   release
   mv -- "$first" "$WORK/output"
   finished

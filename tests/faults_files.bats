@@ -35,13 +35,17 @@ disk_is() {
   [[ $answer == ok ]]
 }
 
-# disk_for PHASE: the folder that the phase writes to is such a disk. What is there already is copied to it.
+# disk_for PHASE [UNWRITTEN]: the folder that the phase writes to is such a disk. What is there already is copied to it.
 disk_for() {
   local name setting
   case $1 in
   data) name=data setting=DATA_DIR ;;
   training | 'base model') name=saves setting=SAVES_DIR ;;
-  *) name=objs setting=OBJS_DIR ;;
+  *)
+    name=objs setting=OBJS_DIR
+    # shellcheck disable=SC2034 # for undamaged
+    UNWRITTEN=${2-1} # the summary, too
+    ;;
   esac
   mkdir -p -- "$WORK/disk" "$WORK/$name"
   disk "$WORK/disk" 2m
@@ -55,7 +59,7 @@ fill() { head -c 3000000 /dev/zero >"$DISK/filler" 2>/dev/null || true; }
 
 fault 'disk full' 'data, training, evaluation, results' disk_full
 disk_full() {
-  LATER=gone before "$1"
+  before "$1"
   disk_for "$1"
   case $1 in
   data) HOLD=build_data.py begin py/build_data.py ;;
@@ -93,7 +97,7 @@ disk_full_midway() {
   finished
   status_is 1
   said 'the disk is full; free some space'
-  undamaged
+  UNWRITTEN=1 undamaged
   [[ ! -e $OBJS/demo-llm_train_4.json ]] || fail 'it looks finished'
   [[ $(wc -l <"$OBJS/demo-llm_train_4.predictions.jsonl") -gt 2 ]] || fail 'it was full from the beginning'
   rm -- "$DISK/filler"
@@ -105,8 +109,8 @@ disk_full_midway() {
 
 fault 'read-only folder' 'data, training, evaluation, results' read_only
 read_only() {
-  LATER=gone before "$1"
-  disk_for "$1"
+  before "$1"
+  disk_for "$1" before # it cannot be removed either
   disk_is ro
   script sweep.sh
   ((status != 0)) || fail 'it ended with 0'
@@ -118,7 +122,7 @@ read_only() {
 
 fault 'folder becomes read-only in the middle' 'data, training, evaluation, results' becomes_read_only
 becomes_read_only() {
-  LATER=gone before "$1"
+  before "$1"
   disk_for "$1"
   case $1 in
   data) HOLD=build_data.py begin py/build_data.py ;;
@@ -146,6 +150,7 @@ trainer_fails() {
   said "size 4: training failed: $3"
   undamaged
   [[ ! -e $OBJS/demo-llm_train_4.json ]] || fail 'it looks evaluated'
+  cp -r -- "$UNDISTURBED/objs/." "$OBJS/" # as before(): it counts only when the training is the same
   script sweep.sh
   as_undisturbed
 }

@@ -84,11 +84,12 @@ fault 'power cut (all processes at once)' "$EVERYWHERE" power_cut enter
 fault 'power cut while a record is written' 'data, training, evaluation, results' power_cut write_held
 power_cut() {
   local pids
-  LATER=gone "$2" "$1"
+  "$2" "$1"
   disown "$STARTED"
   pids=$(left)
   # shellcheck disable=SC2086 # numbers
   kill -KILL $pids
+  status=killed
   patiently nothing_runs
   recovers
 }

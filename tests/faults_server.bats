@@ -31,7 +31,6 @@ disturbed() {
   esac
   as_undisturbed
   once
-  recovers
 }
 fault 'server answers 500' 'server start, evaluation' disturbed 500
 fault 'server answers 429' 'server start, evaluation' disturbed 429

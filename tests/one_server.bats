@@ -4,28 +4,11 @@
 
 load helpers/common
 load helpers/processes
+load helpers/one_server
 
 setup() {
   make_work
-  export GPU=0
-  local line
-  for line in DEVICE=gpu BACKEND=vllm SERVER=vllm; do setting "$line"; done
-  # The template as py/chat_template.py leaves it: that script and its real template are tested in
-  # tests/test_prompt_parity.py; this tokenizer is none that LLaMA-Factory could use.
-  HELD_TEMPLATE=$FEWSHOT_VENV/bin/python
-  rm "$HELD_TEMPLATE"
-  cat >"$HELD_TEMPLATE" <<END
-#!/usr/bin/env bash
-if [[ \${1-} == py/chat_template.py ]]; then
-  mkdir -p "$WORK/saves/a_model"
-  echo '{{ messages }}' >"$WORK/saves/a_model/glm4.jinja"
-  echo '{"stop_token_ids": [7]}' >"$WORK/saves/a_model/glm4.json"
-  exit
-fi
-exec '$PROJECT/tests/stubs/python' "\$@"
-END
-  chmod +x "$HELD_TEMPLATE"
-  ln -sf -- "$PROJECT/tests/stubs/vllm" "$FEWSHOT_VENV/bin/"
+  one_server
 }
 teardown() { end_leftovers; }
 

@@ -6,12 +6,13 @@ load helpers/common
 load helpers/processes
 
 setup_file() { undisturbed; }
-setup() {
+setup() { setup_faults; }
+setup_faults() {
   make_work
   setting SIZES='(4)'
   setting SKIP_PREFLIGHT=1
   setting STOP_TIMEOUT=5
-  export PLOTS=0
+  export PLOTS=0 RECORD_SIZES=4
 }
 teardown() {
   end_leftovers
@@ -31,31 +32,44 @@ fault() {
 }
 EVERYWHERE='data, base model, training, server start, evaluation, results'
 
-# undisturbed: the sweep that all are compared with, made once in a run of bats. undisturbed NAME LINE...: another one,
-# with these lines in its settings.
+# undisturbed: the sweep that all are compared with, made once in a run of bats, or of bin/test.sh, whose files share the
+# folder FAULTS_FOLDER. undisturbed NAME LINE...: another one, with these lines in its settings.
 undisturbed() {
-  UNDISTURBED=$BATS_RUN_TMPDIR/undisturbed${1:+-$1}
+  UNDISTURBED=${FAULTS_FOLDER:-$BATS_RUN_TMPDIR}/undisturbed${1:+-$1}
   export UNDISTURBED
-  [[ ! -d $UNDISTURBED ]] || return 0
+  (
+    flock 8
+    if [[ ! -d $UNDISTURBED ]]; then make_undisturbed "$@" 8>&-; fi
+  ) 8>"$UNDISTURBED.lock"
+}
+
+make_undisturbed() {
   local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR/undisturbed line
   local WORK STUB PORT ADAPTERS LOGS OBJS SETTINGS_FILE FEWSHOT_VENV AT GO status output
-  rm -rf -- "$BATS_TEST_TMPDIR"
-  mkdir -p -- "$BATS_TEST_TMPDIR"
+  rm -rf -- "$BATS_TEST_TMPDIR" "$UNDISTURBED.part"
+  mkdir -p -- "$BATS_TEST_TMPDIR" "$UNDISTURBED.part"
   setup
   for line in "${@:2}"; do setting "$line"; done
+  if [[ ${1-} == base ]]; then
+    # What the pretraining begins with, 10 s of imports, is kept for the tests.
+    plan train-base crash
+    script sweep.sh
+    status_is 1
+    cp -r -- "$WORK/saves/tiny/init" "$UNDISTURBED.part/"
+  fi
   script sweep.sh
   status_is 0
-  evaluated 4
-  mkdir -- "$UNDISTURBED.part"
+  all_evaluated
   cp -r -- "$WORK/data" "$WORK/saves" "$WORK/objs" "$UNDISTURBED.part/"
   mv -- "$UNDISTURBED.part" "$UNDISTURBED"
 }
 
 # before PHASE: everything that comes before it is done. Of what comes after it, in the first phases the undisturbed
 # sweep's adapter and evaluation are there, to keep the tests short: they count only when what is built anew is the
-# same, byte for byte. With LATER=gone they are not.
+# same, byte for byte. With LATER=gone they are not. The summary of an earlier night is there: none may take it for its own.
 before() {
   local part
+  PHASE=$1
   if [[ $1 == 'base model' ]]; then
     local base=(MODEL=@saves/tiny/base MODEL_NAME=a_model BASE_TEXTS=20)
     for part in "${base[@]}"; do setting "$part"; done
@@ -63,20 +77,25 @@ before() {
   fi
   for part in data saves objs; do cp -r -- "$UNDISTURBED/$part" "$WORK/"; done
   rm -f -- "$OBJS/.sweep.lock"
-  [[ $1 == 'between runs' ]] || rm -r -- "$OBJS/demo"
+  [[ $1 == 'between runs' ]] || find "$OBJS/demo" -type f ! -name 'summary.*' -delete
   case $1 in
   data) rm -r -- "$WORK/data" ;;
-  'base model') rm -r -- "$WORK/saves/tiny" ;;
+  'base model')
+    rm -r -- "$WORK/saves/tiny/base"
+    [[ ${LATER-} == gone ]] || cp -r -- "$UNDISTURBED/init" "$WORK/saves/tiny/"
+    ;;
   training) rm -r -- "$WORK/saves" ;;
-  'server start' | evaluation) rm -r -- "$OBJS" ;;
+  'server start' | evaluation) no_evaluation ;;
   results | 'between runs') return ;;
   *) fail "no such phase: $1" ;;
   esac
   if [[ ${LATER-} == gone ]]; then
-    rm -rf -- "$OBJS"
+    no_evaluation
     [[ $1 != data && $1 != 'base model' ]] || rm -rf -- "$WORK"/saves/*/lora
   fi
 }
+
+no_evaluation() { find "$OBJS" -mindepth 1 -maxdepth 1 ! -name demo -exec rm -r -- {} +; }
 
 # enter PHASE: start a sweep and wait until it is in the middle of the phase.
 enter() {
@@ -156,23 +175,32 @@ kill_the() {
 kill_sweep() {
   disown "$STARTED"
   kill -KILL "$STARTED"
+  status=killed
 }
 
 # records WHAT ARGUMENT...: tests/helpers/records.py about this test's folder.
 records() { "$STUB_PYTHON" "$PROJECT/tests/helpers/records.py" "$1" "$WORK" "${@:2}"; }
 
-# undamaged: after the fault, before anything else: no process, no port, no record of what was not measured.
+# undamaged: after the fault, before anything else: no process, no port, no record of what was not measured, and a
+# summary that tells the truth. DONE: the sizes that are done nevertheless. UNWRITTEN: see records.py.
 undamaged() {
   nothing_left
   records measured
+  records summary "$status" "$PHASE" "${DONE-}" "${UNWRITTEN-}"
 }
 
 # as_undisturbed: no lost and no doubled prediction, the same metrics, nothing done twice, nothing left.
 as_undisturbed() {
   status_is 0
   nothing_left
-  evaluated 4
+  all_evaluated
   records same "${1-$UNDISTURBED}"
+  records summary 0
+}
+
+all_evaluated() {
+  local size
+  for size in $RECORD_SIZES; do evaluated "$size"; done
 }
 
 # once: nothing was put aside, so nothing that was finished has been done again.

@@ -173,8 +173,9 @@ def main() -> None:
 
 
 def steal() -> None:
-    """Start another program on the port, none of the sweep's: without the test's mark; its id is in STUB/thief."""
-    environment = {name: value for name, value in os.environ.items() if name != "MARK"} | {"API_KEY": "another"}
+    """Start a program on the port, none of the sweep's: without its mark, nor the test's; STUB/thief has its id."""
+    ours = {"MARK", "FEWSHOT_FAMILY"}
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {"API_KEY": "another"}
     command = [sys.executable, __file__, "thief", SIZE]
     thief = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
     thief.stdout.readline()

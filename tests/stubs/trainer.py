@@ -94,7 +94,7 @@ def log(folder: Path, losses: list[float]) -> None:
 
 def weights(folder: Path, rows: list[dict[str, str]]) -> None:
     """Write an adapter that the data decides."""
-    value = 1 + hashlib.sha256(json.dumps(rows).encode()).digest()[0]
+    value = 1 + int.from_bytes(hashlib.sha256(json.dumps(rows).encode()).digest()[:2])
     header = {"layer.lora_B.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}
     text = json.dumps(header).encode()
     content = struct.pack("<Q", len(text)) + text + struct.pack("<2f", value, value)

@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# The fault matrix, SERVER=vllm: one server for two sizes, which are asked at once by a process each.
+
+load helpers/faults
+load helpers/one_server
+
+setup() {
+  setup_faults
+  one_server
+  setting SIZES='(4 8)'
+  export RECORD_SIZES='4 8'
+}
+setup_file() { undisturbed one-server; }
+
+# enter_one PHASE: as enter, with the server of all sizes.
+enter_one() {
+  before "$1"
+  case $1 in
+  training)
+    setting OVERLAP=1 # the server starts meanwhile
+    plan train-4 midway
+    begin 'train 4'
+    ;;
+  'server start')
+    plan serve-all wait
+    begin 'api all'
+    ;;
+  evaluation)
+    plan serve-all held=5
+    begin 'api all'
+    ;;
+  esac
+}
+
+fault 'with one server for all: SIGKILL of the sweep' 'training, server start, evaluation' one_sweep_killed
+one_sweep_killed() {
+  enter_one "$1"
+  kill_sweep
+  patiently nothing_runs
+  recovers
+}
+
+fault 'with one server for all: TERM' 'server start, evaluation' one_signalled
+one_signalled() {
+  enter_one "$1"
+  signal TERM
+  ended 143
+  DONE=some recovers # the one that was not being answered may have ended
+}
+
+# one_ends PHASE PROCESS: the sweep ends as if it had not been killed.
+fault 'with one server for all: SIGKILL of the server' evaluation one_ends server.py
+fault 'with one server for all: SIGKILL of one evaluator' evaluation one_ends infer_eval.py
+one_ends() {
+  enter_one "$1"
+  kill_the "$2"
+  finished
+  said 'starting a new server (1 of 2) for size(s) '
+  as_undisturbed
+  once
+}
+
+fault 'with one server for all: server hangs' evaluation one_hangs
+one_hangs() {
+  before "$1"
+  export IMPATIENT=1
+  setting REQUEST_TIMEOUT=2
+  plan serve-all hang=5 ok
+  script sweep.sh
+  said 'no answer within 2 s' 'starting a new server (1 of 2) for size(s) '
+  as_undisturbed
+  once
+}

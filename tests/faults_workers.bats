@@ -1,0 +1,78 @@
+#!/usr/bin/env bats
+# The fault matrix, TRAIN_JOBS and EVAL_JOBS: two sizes at once, each by a process of its own.
+
+load helpers/faults
+
+setup() {
+  setup_faults
+  setting SIZES='(4 8)'
+  setting TRAIN_JOBS=2
+  setting EVAL_JOBS=2
+  export RECORD_SIZES='4 8'
+}
+setup_file() { undisturbed workers; }
+
+# enter_both PHASE: a sweep is in the middle of the phase with both sizes.
+enter_both() {
+  before "$1"
+  local step=train
+  if [[ $1 == training ]]; then
+    plan train-4 midway
+    plan train-8 midway
+  else
+    step=api
+    plan api-4 held=3
+    plan api-8 held=3
+  fi
+  start sweep.sh
+  reached_both "$step 4" "$step 8"
+}
+
+fault 'two sizes at once: SIGKILL of the sweep' 'training, evaluation' both_sweep_killed
+both_sweep_killed() {
+  enter_both "$1"
+  kill_sweep
+  patiently nothing_runs
+  no_port
+  recovers
+}
+
+fault 'two sizes at once: SIGKILL of the step' 'training, evaluation' both_step_killed
+both_step_killed() {
+  enter_both "$1"
+  if [[ $1 == training ]]; then kill_the bin/train.sh; else kill_the bin/eval.sh; fi
+  finished
+  status_is 137
+  no_port
+  recovers
+}
+
+fault 'two sizes at once: TERM' 'training, evaluation' both_signalled
+both_signalled() {
+  enter_both "$1"
+  signal TERM
+  ended 143
+  no_port
+  recovers
+}
+
+fault 'two sizes at once: SIGKILL of one worker' 'training, evaluation' worker_killed
+worker_killed() {
+  before "$1"
+  if [[ $1 == training ]]; then
+    plan train-4 midway
+    begin 'train 4'
+  else
+    plan api-4 held=3
+    begin 'api 4'
+  fi
+  kill_the --worker=4
+  finished
+  status_is 1
+  said 'failed for size(s) 4'
+  no_port
+  DONE=8 recovers
+}
+
+# no_port: nor does one listen in the second worker's range.
+no_port() { ! listens $((PORT + 20)) || fail "something listens on port $((PORT + 20))"; }

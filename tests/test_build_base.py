@@ -1,0 +1,65 @@
+"""py/build_base.py prepare: what a pretraining begins with is made once, and again when it is not as it was made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import build_base
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what is made from now on; the tokenizer and the weights are a byte each."""
+    calls: list[str] = []
+
+    def make_tokenizer(_rows: object, _vocabulary: int, folder: Path) -> None:
+        calls.append("tokenizer")
+        (folder / "tokenizer.json").write_text("t")
+
+    def make_model(*arguments: object) -> int:
+        calls.append("model")
+        (Path(str(arguments[-1])) / "model.safetensors").write_text("m")
+        return 1
+
+    monkeypatch.setattr(build_base, "make_tokenizer", make_tokenizer)
+    monkeypatch.setattr(build_base, "make_model", make_model)
+    return calls
+
+
+def prepare(tmp_path: Path, *more: str) -> None:
+    flags = ["prepare", "--base", str(tmp_path / "base"), "--texts", "3", *more]
+    assert build_base.main([*flags, "--", "llamafactory-cli", "train", "--seed", "42"]) == 0
+
+
+def test_what_an_interrupted_pretraining_began_with_is_kept(tmp_path: Path, made: list[str]):
+    prepare(tmp_path)
+    (tmp_path / "base.part").mkdir()
+    (tmp_path / "base.part/half").touch()
+    prepare(tmp_path)
+    assert made == ["tokenizer", "model"]
+    assert not (tmp_path / "base.part").exists()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "base_corpus.json", "dataset_info.json"])
+@pytest.mark.parametrize("content", [None, ""])
+def test_it_is_made_again_when_it_is_damaged(tmp_path: Path, made: list[str], file: str, content: str | None):
+    prepare(tmp_path)
+    before = (tmp_path / "init" / file).read_text()
+    if content is None:
+        (tmp_path / "init" / file).unlink()
+    else:
+        (tmp_path / "init" / file).write_text(content)
+    prepare(tmp_path)
+    assert made == ["tokenizer", "model"] * 2
+    assert (tmp_path / "init" / file).read_text() == before
+
+
+def test_it_is_made_again_for_other_texts_and_with_force(tmp_path: Path, made: list[str]):
+    prepare(tmp_path)
+    prepare(tmp_path, "--texts", "4")
+    assert len(json.loads((tmp_path / "init/base_corpus.json").read_text())) == 4
+    prepare(tmp_path, "--texts", "4", "--force")
+    assert made == ["tokenizer", "model"] * 3
