@@ -39,7 +39,7 @@ no_key_in() {
 @test "the seed's server flags with vLLM; SERVER_ARGS come last" {
   with_adapters
   plan api-4 die
-  GPU=0 script eval.sh --sizes 4 --device gpu --backend vllm --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
+  GPU=0 script eval.sh --sizes 4 --device gpu --backend vllm --server llamafactory --gpu-memory 0.7 --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
   equal "$(
     api 4 "$PORT" | sed 's/DEVICES= /DEVICES=0 /; s/huggingface$/vllm --vllm_enforce_eager --vllm_maxlen 512 --vllm_gpu_util 0.8/'
   )" "$(<"$STUB/calls")"

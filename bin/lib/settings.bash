@@ -42,7 +42,7 @@ SETTINGS=(
   'LORA_TARGET|text|all|modules that get an adapter'
   'PRECISION|choice:auto,bf16,fp16,fp32|auto|auto: bf16 where the GPU has it (GLM-4 overflows in fp16), else fp16; fp32 on a CPU'
   'PREPROCESSING_WORKERS|int|16|processes that tokenize'
-  'TRAINER|choice:llamafactory-cli,fast|llamafactory-cli|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere (GPU)'
+  'TRAINER|choice:auto,llamafactory-cli,fast|auto|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere; auto: that on a GPU'
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
   'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
   'MPS|bool|0|1: NVIDIA MPS, so that what shares a GPU runs at the same time, not in turns; one that crashes can end the others'
@@ -50,7 +50,7 @@ SETTINGS=(
   'OVERLAP|auto_bool|auto|1: with SERVER=vllm evaluate each size while the next ones are trained; auto: where the GPU holds both'
   'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
   'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
-  'SERVER|choice:llamafactory,vllm|llamafactory|llamafactory: one `llamafactory-cli api` a size; vllm: one `vllm serve` for all (GPU)'
+  'SERVER|choice:auto,llamafactory,vllm|auto|llamafactory: one `llamafactory-cli api` a size; vllm: one `vllm serve` for all; auto: that with BACKEND=vllm'
   'BACKEND|choice:vllm,huggingface|vllm|inference engine behind llamafactory-cli api'
   'API_PORT|port|8000|first port to try on 127.0.0.1'
   'SERVER_ARGS|words||further arguments of the server'
@@ -280,6 +280,12 @@ _derive() {
   MODEL=${MODEL/#@saves/$SAVES_DIR}
   stem=${MODEL%/}
   stem=${stem##*/}
+  if [[ $SERVER == auto ]]; then
+    if [[ $DEVICE == gpu && $BACKEND == vllm ]]; then SERVER=vllm; else SERVER=llamafactory; fi
+  fi
+  if [[ $TRAINER == auto ]]; then
+    if [[ $DEVICE == gpu ]]; then TRAINER=fast; else TRAINER=llamafactory-cli; fi
+  fi
   [[ $SERVER != vllm || $BACKEND == vllm ]] || die "SERVER=vllm and BACKEND=$BACKEND contradict each other; vllm serve has one engine"
   [[ $MICRO_BATCH == auto ]] || ((BATCH_SIZE * GRADIENT_ACCUMULATION % MICRO_BATCH == 0)) ||
     die "MICRO_BATCH=$MICRO_BATCH does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = $((BATCH_SIZE * GRADIENT_ACCUMULATION))"

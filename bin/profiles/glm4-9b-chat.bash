@@ -4,6 +4,3 @@ MODEL=zai-org/glm-4-9b-chat-hf
 MODEL_NAME=GLM-4-9B-Chat
 TEMPLATE=glm4
 [[ ${USE_MODELSCOPE_HUB:-0} == 0 ]] || MODEL=ZhipuAI/glm-4-9b-chat-hf
-# The same answers as `llamafactory-cli api` gives and the same losses as `llamafactory-cli train` (docs/performance.md).
-SERVER=vllm
-TRAINER=fast
