@@ -8,7 +8,7 @@
 load helpers/faults
 
 KILL_SEED=${KILL_SEED:-20240731}
-KILL_SWEEPS=${KILL_SWEEPS:-50}
+KILL_SWEEPS=${KILL_SWEEPS:-8}
 
 # sleep_ms N
 sleep_ms() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def registered() -> dict[str, set[str]]:
       bats_test_function() { printf '%s\\n' "$2"; }
       for file in tests/faults_*.bats; do source "$file"; done
     """
-    done = subprocess.run(["bash", "-c", ask], cwd=PROJECT, check=True, capture_output=True, text=True)
+    environment = os.environ | {"MATRIX": "all"}
+    done = subprocess.run(["bash", "-c", ask], cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
     found: dict[str, set[str]] = {}
     for line in done.stdout.splitlines():
         fault, _, phase = line.partition(" | ")
