@@ -20,7 +20,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   setting CONCURRENCY=8
   script eval.sh --with-base --lora-rank 12
   status_is 0
-  equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --host 127.0.0.1 --port $PORT --served-model-name demo-llm_train_0 --chat-template $WORK/saves/a_model/glm4.jinja --generation-config vllm --dtype bfloat16 --max-model-len 4096 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8" \
+  equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --host 127.0.0.1 --port $PORT --served-model-name demo-llm_train_0 --chat-template $WORK/saves/a_model/glm4.jinja --generation-config vllm --dtype bfloat16 --max-model-len 4096 --gpu-memory-utilization 0.9 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8 --enforce-eager" \
     "$(sed "s|$WORK/a model|$WORK/a\\\\ model|" "$STUB/calls" | sed 's|with\\ a\\ space|with a space|g; s|with a space/a model|with a space/a\\ model|')"
   local size
   for size in 0 4 8 16; do evaluated $size; done
