@@ -1,0 +1,170 @@
+"""Draw docs/performance_time.png and docs/performance_loss.png from docs/performance.json: python bench/pictures.py"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
+
+from fewshot_sft.jsonio import write_bytes
+from fewshot_sft.plots.style import DPI, drawing, new_figure
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+# Told apart without colour by lightness and hatching.
+TRAINING = {"facecolor": "#0072b2", "edgecolor": "white"}
+WAITING = {"facecolor": "white", "edgecolor": "#8c5a00", "hatch": "////"}
+ASKING = {"facecolor": "#e69f00", "edgecolor": "white"}
+AROUND = {"facecolor": "#bfbfbf", "edgecolor": "white"}
+STARTS = {"facecolor": "#4d4d4d", "edgecolor": "white"}
+RUNS = {"default": "ours, defaults", "mps": "ours, MPS=1"}
+BAR = 0.62  # of a row's height
+
+
+def time_picture(found: dict[str, Any]) -> Figure:
+    """Return where the time goes: the totals on one scale, then our two runs, a row for each size and step."""
+    figure = new_figure(9.6, 8.6)
+    totals, *timelines = figure.subplots(3, 1, height_ratios=(1.0, 1.75, 1.75))
+    draw_totals(totals, found)
+    for panel, (run, title) in zip(timelines, RUNS.items(), strict=True):
+        draw_timeline(panel, found["ours"][run], title)
+    return figure
+
+
+def draw_totals(panel: Axes, found: dict[str, Any]) -> None:
+    """Draw the seed's computed total in its parts and, on the same scale, our measured totals."""
+    parts, begin = found["seed"]["computed_parts_seconds"], 0.0
+    look = {
+        "around_training": (AROUND, "start and end of the trainer"),
+        "training": (TRAINING, "training"),
+        "server_starts": (STARTS, "start of the server"),
+        "asking": (ASKING, "asking, one at a time"),
+    }
+    for part, (style, label) in look.items():
+        panel.barh(0, parts[part], BAR, begin, label=f"{label}: {parts[part]:,.0f} s", **style)
+        begin += parts[part]
+    for row, run in enumerate(RUNS, 1):
+        seconds, times = (found["ours"][run][key] for key in ("total_seconds", "times_faster_than_computed_seed"))
+        panel.barh(row, seconds, BAR, color="black")
+        panel.text(seconds + 100, row, f"{seconds} s, measured whole ({times} times faster)", va="center")
+    total = found["seed"]["computed_total_seconds"]
+    title = f"The whole experiment: the seed's way, {total:,} s computed from a timed part, and ours"
+    panel.set_title(title, loc="left")
+    finish(panel, ["the seed's way", *RUNS.values()], total * 1.01)
+    panel.legend(loc="center right", bbox_to_anchor=(1.0, 0.31), ncols=1)
+
+
+def draw_timeline(panel: Axes, run: dict[str, Any], title: str) -> None:
+    """Draw when each size of a run was trained, waited for its evaluation, and was asked."""
+    sizes = sorted(run["sizes"], key=lambda each: -each["size"])
+    for row, size in enumerate(sizes):
+        bars = (
+            (size["training"], TRAINING),
+            (size["evaluation"], WAITING),
+            (size["asked"], ASKING),
+        )
+        for (begin, end), style in bars:
+            panel.barh(row, end - begin, BAR, begin, **style)
+        label = f"{size['items_per_second']:.0f} items/s"
+        background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        panel.text(size["evaluation"][1] + 4, row, label, va="center", bbox=background)
+    begin, end = run["results"]
+    panel.barh(len(sizes), end - begin, BAR, begin, **STARTS)
+    panel.axvline(run["training_ends"], color="black", linewidth=0.9, linestyle=(0, (4, 3)))
+    panel.set_title(
+        f"{title}: {run['total_seconds']} s, {run['seconds_after_the_last_training']} s of it after the last training",
+        loc="left",
+    )
+    finish(panel, [*(f"N = {size['size']}" for size in sizes), "results"], 500)
+    legend = (
+        Patch(**TRAINING, label="training, start included"),
+        Patch(**WAITING, label="adapter loading, probe, client start"),
+        Patch(**ASKING, label="5,000 items asked"),
+        Line2D([], [], color="black", linewidth=0.9, linestyle=(0, (4, 3)), label="the last training ends"),
+    )
+    panel.legend(handles=legend, loc="lower left")
+
+
+def finish(panel: Axes, rows: list[str], last: float) -> None:
+    """Name the rows, the first on top, and the axis."""
+    panel.set_yticks(range(len(rows)), rows)
+    panel.invert_yaxis()
+    panel.tick_params(axis="y", length=0)
+    panel.set_xlim(0, last)
+    panel.set_xlabel("seconds")
+    panel.grid(axis="x")
+
+
+def loss_picture(found: dict[str, Any]) -> Figure:
+    """Return the losses of the seed's flags and of the fast trainer on top of each other, and their differences."""
+    figure = new_figure(9.6, 5.6)
+    panels = figure.subplots(2, 2, sharex="col", height_ratios=(2.2, 1))
+    hundred, five_hundred = found["losses"]["N=100"], found["losses"]["N=500"]
+    draw_losses(
+        panels[:, 0],
+        "N = 100, the whole training (39 steps)",
+        hundred["seed"],
+        {"ours, defaults": hundred["default"], "ours, MPS=1": hundred["mps"]},
+    )
+    draw_losses(
+        panels[:, 1],
+        "the first 40 steps of N = 500",
+        five_hundred["seed"],
+        {"the fast trainer (first form)": five_hundred["fast"]},
+    )
+    noise = found["training"]["noise_of_equal_arithmetic"]["max"][1]
+    for panel in panels[1]:
+        panel.axhspan(-noise, noise, color="#e6e6e6", zorder=0)
+        panel.text(
+            0.02,
+            0.97,
+            "grey: how far runs of equal arithmetic differ",
+            transform=panel.transAxes,
+            va="top",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )
+        panel.set_ylim(-0.02, 0.02)
+        panel.set_xlabel("optimizer step")
+    panels[0, 0].set_ylabel("training loss, mean of 5 steps")
+    panels[1, 0].set_ylabel("less the seed's")
+    return figure
+
+
+def draw_losses(panels: Any, title: str, seed: list[list[float]], others: dict[str, list[list[float]]]) -> None:
+    """Draw the seed's losses and the others' in the upper panel, the others less the seed's in the lower one."""
+    upper, lower = panels
+    steps = [step for step, _ in seed]
+    upper.plot(steps, [loss for _, loss in seed], color="#b3b3b3", linewidth=6, label="the seed's flags")
+    styles = (("#000000", "-", "o"), ("#d55e00", (0, (5, 2)), "s"))
+    for (name, points), (colour, dashes, marker) in zip(others.items(), styles, strict=False):
+        losses = [loss for _, loss in points]
+        look: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": marker, "linewidth": 1.2, "label": name}
+        upper.plot(steps, losses, **look)
+        lower.plot(steps, [ours - theirs for ours, (_, theirs) in zip(losses, seed, strict=True)], **look)
+    upper.set_title(title, loc="left")
+    upper.legend(loc="lower left")
+    for panel in panels:
+        panel.grid()
+
+
+def main() -> None:
+    """Draw both."""
+    found = json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))
+    with drawing([]):
+        for name, draw in (("time", time_picture), ("loss", loss_picture)):
+            picture = io.BytesIO()
+            draw(found).savefig(picture, format="png", dpi=DPI, facecolor="white")
+            write_bytes(DOCS / f"performance_{name}.png", picture.getvalue())
+
+
+if __name__ == "__main__":
+    main()
