@@ -1004,7 +1004,7 @@ def test_the_probe_set_is_asked_as_the_users_text_alone_one_at_a_time(probed, se
     first, *rest = [request.body for request in server.requests if request.body]
     assert len(first["messages"]) == 2
     assert [body["messages"] for body in rest] == [[{"role": "user", "content": text}] for text in probed.texts[:8]]
-    assert {(body["model"], body["temperature"], body["max_tokens"]) for body in rest} == {("served", 0, 48)}
+    assert {(body["model"], body["temperature"], body["max_tokens"]) for body in rest} == {("served", 0, 16)}
     assert server.most_in_flight == 1
     record = json.loads((probed.folder / "base.json").read_text())
     assert len(record.pop("identity")) == 64

@@ -8,7 +8,7 @@ there.
 Can that be said of an adapter that *is* applied? Yes, of one that hardly changes anything: a few updates at a small
 learning rate (the smallest sizes, or a warm-up that is longer than the training), or updates below the resolution of
 bf16 where the server merges the adapter into the weights, as LLaMA-Factory does with the backend huggingface. The most
-probable token must then be the same at all of up to 8 x 48 places. Likewise a model whose every answer is the same
+probable token must then be the same at all of up to 8 x 16 places. Likewise a model whose every answer is the same
 whatever it is trained on, for example nothing: empty answers are equal too. The evaluation of such an adapter would
 show little but the base model's own figures; more EPOCHS or a higher LEARNING_RATE mend that.
 
@@ -26,7 +26,8 @@ from .errors import UserError
 from .jsonio import read_json, sha256_json
 
 ITEMS = 8
-MAX_TOKENS = 48
+# Few: beside another size that is being asked, each token waits its turn.
+MAX_TOKENS = 16
 KIND = "probe answers"
 
 
