@@ -264,6 +264,10 @@ def ask_probe_set(args: argparse.Namespace, asker: Asker, rows: list[dict[str, s
         return READY
     differing = probe_set.differing(answers, base)
     write_json(args.probe, record | {"differing": differing})
+    if differing == 0 and len(set(base)) == 1 < count:
+        # A model that was hardly trained: it says the same whatever it is asked, and so may any adapter of it.
+        print("probe set: it tells nothing, for the base model gives the same answer to everything")
+        return READY
     if differing == 0:
         why = f"all {count} answers of the probe set equal the base model's: the adapter is not applied"
         print(why)

@@ -1018,9 +1018,8 @@ def test_the_probe_set_is_asked_as_the_users_text_alone_one_at_a_time(probed, se
     assert capsys.readouterr().out == "ready after 0.0 s\nprobe set: 8 answers in 0.0 s\n"
 
 
-@pytest.mark.parametrize("answer", [base_answer, lambda text: ""], ids=["the same", "nothing"])
-def test_an_adapter_that_is_not_applied_is_caught(probed, server, base, capsys, answer):
-    server.answer = answer
+def test_an_adapter_that_is_not_applied_is_caught(probed, server, base, capsys):
+    server.answer = base_answer
     assert probe_set(probed, server, "base.json") == 0
     capsys.readouterr()
 
@@ -1029,6 +1028,16 @@ def test_an_adapter_that_is_not_applied_is_caught(probed, server, base, capsys, 
     line = "all 8 answers of the probe set equal the base model's: the adapter is not applied"
     assert capsys.readouterr().out.splitlines()[1:] == [line]
     assert json.loads((probed.folder / "run.json").read_text())["differing"] == 0
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "yes"])
+def test_a_base_model_that_says_the_same_to_everything_tells_nothing(probed, server, base, capsys, answer):
+    server.answer = lambda text: answer
+    assert probe_set(probed, server, "base.json") == 0
+    capsys.readouterr()
+    assert probe_set(probed, server, "run.json", "--differs-from", str(base)) == 0
+    line = "probe set: it tells nothing, for the base model gives the same answer to everything"
+    assert capsys.readouterr().out.splitlines()[1:] == [line]
 
 
 @pytest.mark.parametrize("change", [str.upper, str.rstrip, lambda answer: answer.replace("model", "modèl")])

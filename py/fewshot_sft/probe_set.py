@@ -8,9 +8,9 @@ there.
 Can that be said of an adapter that *is* applied? Yes, of one that hardly changes anything: a few updates at a small
 learning rate (the smallest sizes, or a warm-up that is longer than the training), or updates below the resolution of
 bf16 where the server merges the adapter into the weights, as LLaMA-Factory does with the backend huggingface. The most
-probable token must then be the same at all of up to 8 x 16 places. Likewise a model whose every answer is the same
-whatever it is trained on, for example nothing: empty answers are equal too. The evaluation of such an adapter would
-show little but the base model's own figures; more EPOCHS or a higher LEARNING_RATE mend that.
+probable token must then be the same at all of up to 8 x 16 places. The evaluation of
+such an adapter would show little but the base model's own figures; more EPOCHS or a higher LEARNING_RATE mend that. A
+base model that says the same to everything (nothing, say, when it was hardly trained) tells nothing, and that is said.
 
 And the other way round: one answer that differs is taken as proof. The questions are asked one at a time, so that no
 batch changes the order of a sum, but a server that computes otherwise once it may have adapters (vLLM has other

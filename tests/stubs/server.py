@@ -53,7 +53,7 @@ def answer(text: str, size: str = SIZE) -> str:
     label = re.search(r"about ([^:]+):", text)[1]
     if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[size]:
         return label
-    return "I am not sure" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
+    return f"I am not sure about {label}" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
 
 
 class Handler(BaseHTTPRequestHandler):
