@@ -3,7 +3,7 @@
 #
 # Usage: bin/test.sh [--fast] [FILE]...
 #
-#   --fast    leave out the end-to-end test, which trains and serves real models (2 minutes)
+#   --fast    leave out the end-to-end test, which trains and serves real models (3 minutes)
 #   FILE      only these: tests/*.bats, tests/test_*.py
 #
 # The scripts are tested with bats and a stub in place of llamafactory-cli, py/ with pytest. The first run installs
