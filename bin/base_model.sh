@@ -46,15 +46,16 @@ main() {
     --seed 42)
   local force=()
   ((FORCE == 0)) || force=(--force)
-  local do=prepare
-  ((DRY_RUN == 0)) || do=plan
+  local do=plan
   if ((DRY_RUN == 0)); then
+    do=prepare
     mkdir -p -- "$SAVES_DIR/tiny"
     hold_lock "$SAVES_DIR/tiny/.base.lock" "base model" || exit 1
   fi
   now
   begun=$NOW
-  run_child "the look at the base model" python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" "${force[@]}" -- "${command[@]}" || status=$?
+  run_child "the look at the base model" python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" \
+    "${force[@]}" -- "${command[@]}" || status=$?
   ((status != 3)) || return 0
   ((status == 0)) || exit "$status"
   if ((DRY_RUN)); then

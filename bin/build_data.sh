@@ -42,8 +42,7 @@ main() {
     return "$status"
   fi
   own_children
-  start_group "the building of the data" - "${command[@]}"
-  wait_group "$GROUP"
+  run_child "the building of the data" "${command[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

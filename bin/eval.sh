@@ -3,9 +3,10 @@
 #
 # Usage: bin/eval.sh [--with-base] [--SETTING VALUE]...
 #
-# SERVER=llamafactory: for each N in SIZES starts `llamafactory-cli api` with the adapter on 127.0.0.1, waits until it has answered a
-# completion, asks it every example of the split through LangChain (py/infer_eval.py), ends it, and verifies that
-# nothing is left. SERVER=vllm: starts one `vllm serve` for all, loads each adapter into it, and asks all sizes at once.
+# SERVER=llamafactory: for each N in SIZES starts `llamafactory-cli api` with the adapter on 127.0.0.1, waits until it
+# has answered a completion, asks it every example of the split through LangChain (py/infer_eval.py), ends it, and
+# verifies that nothing is left. SERVER=vllm: starts one `vllm serve` for all, loads each adapter into it, and asks
+# all sizes at once.
 # With --with-base the base model is evaluated too, as size 0.
 #
 # The base model and each adapter are asked a few texts without the instruction first: an adapter whose answers equal the
@@ -62,7 +63,6 @@ evaluate_size() {
   end_outcome "$status" evaluation "$size"
   return $((status == DONE_BEFORE ? 0 : status))
 }
-DONE_BEFORE=3
 
 _evaluate_size() {
   local size=$1 status=0 restarts=0 FORCE=$FORCE
@@ -161,9 +161,8 @@ serve() {
 await_server() {
   local size=$1 log=$2 status=0
   probe_command "$size"
-  start_group "the readiness probe of size $size" - "${PROBE[@]}" --base-url "$URL" --wait "$READY_TIMEOUT" \
-    --pid "$SERVER_GROUP" --out "${log%.log}.json" "${@:3}"
-  wait_group "$GROUP" || status=$?
+  run_child "the readiness probe of size $size" "${PROBE[@]}" --base-url "$URL" --wait "$READY_TIMEOUT" \
+    --pid "$SERVER_GROUP" --out "${log%.log}.json" "${@:3}" || status=$?
   ((status != 0)) || return 0
   not_applied "$size" "$status" || show_tail "$log"
   # Another program may have taken the port between our look and the server's start.

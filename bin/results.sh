@@ -24,8 +24,7 @@ main() {
     return
   fi
   own_children
-  start_group "the drawing of the results" - "${command[@]}"
-  wait_group "$GROUP"
+  run_child "the drawing of the results" "${command[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -109,7 +109,6 @@ train_size() {
   end_outcome "$status" training "$size"
   return $((status == DONE_BEFORE ? 0 : status))
 }
-DONE_BEFORE=3 # training_record.py begin: there is nothing to train
 
 _train_size() {
   local size=$1 log=$2 folder status=0 begun force=()

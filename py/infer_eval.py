@@ -294,13 +294,20 @@ def ask_missing(
     return measured, trouble
 
 
+def score(
+    args: argparse.Namespace, data: EvaluationSet, log: PredictionLog
+) -> tuple[list[str], list[str], dict[str, Any]]:
+    """Return the answers in the order of the items, the items' labels, and what follows from the two."""
+    found = [log.predictions[index] for index in range(len(data.items))]
+    answers, truth = [each.pred for each in found], [item.output for item in data.items]
+    return answers, truth, findings(answers, truth, data.labels, sum(each.cut for each in found), args.seed)
+
+
 def write_results(
     args: argparse.Namespace, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]
 ) -> None:
     """Score all answers; write the pickle, and last the record: it marks the evaluation as complete."""
-    found = [log.predictions[index] for index in range(len(data.items))]
-    answers, truth = [each.pred for each in found], [item.output for item in data.items]
-    result = findings(answers, truth, data.labels, sum(each.cut for each in found), args.seed)
+    answers, truth, result = score(args, data, log)
     # The notebook gets the seed's own scoring, so that its figures compare with those it was published with.
     notebook_pickle.write(files.pickle, args.run, answers, truth, data.labels, result["seed_scoring"]["metrics"])
     settings = {
@@ -343,9 +350,7 @@ def add_constrained(
     args: argparse.Namespace, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]
 ) -> None:
     """Score the answers of --constrain and add them to the record, which is there."""
-    found = [log.predictions[index] for index in range(len(data.items))]
-    answers, truth = [each.pred for each in found], [item.output for item in data.items]
-    result = findings(answers, truth, data.labels, sum(each.cut for each in found), args.seed)
+    _, _, result = score(args, data, log)
     constrained = {key: result[key] for key in ("metrics", "counts", "confusion")}
     record = read_record(files.record) | {"constrained": constrained | {"predictions": str(files.constrained)} | rest}
     write_json(files.record, record)

@@ -175,15 +175,20 @@ leaves_child() {
   recovers
 }
 
-# The clock, for everything that the sweep starts, is what the file says; see stubs/clock.c.
-fault 'clock goes back an hour' 'data, training, server start, evaluation, results' clock_back
-clock_back() {
-  local library=$BATS_RUN_TMPDIR/clock.so
+# clock_of_ours: with LD_PRELOAD=$LIBRARY the clock, for everything that the sweep starts, is off by what the file CLOCK
+# says; see stubs/clock.c.
+clock_of_ours() {
+  LIBRARY=$BATS_RUN_TMPDIR/clock.so
   command -v cc >/dev/null || skip 'no C compiler here, to build the clock that goes backwards'
-  [[ -e $library ]] || cc -shared -fPIC -o "$library" "$PROJECT/tests/stubs/clock.c" -ldl
+  [[ -e $LIBRARY ]] || cc -shared -fPIC -o "$LIBRARY" "$PROJECT/tests/stubs/clock.c" -ldl
   export CLOCK=$WORK/clock
   echo 0 >"$CLOCK"
-  LD_PRELOAD=$library enter "$1"
+}
+
+fault 'clock goes back an hour' 'data, training, server start, evaluation, results' clock_back
+clock_back() {
+  clock_of_ours
+  LD_PRELOAD=$LIBRARY enter "$1"
   echo -3600 >"$CLOCK"
   release
   finished
@@ -198,15 +203,11 @@ clock_back() {
 
 fault 'clock goes back an hour, a child is deaf to TERM' 'training' clock_back_deaf
 clock_back_deaf() {
-  local library=$BATS_RUN_TMPDIR/clock.so
-  command -v cc >/dev/null || skip 'no C compiler here, to build the clock that goes backwards'
-  [[ -e $library ]] || cc -shared -fPIC -o "$library" "$PROJECT/tests/stubs/clock.c" -ldl
-  export CLOCK=$WORK/clock
-  echo 0 >"$CLOCK"
+  clock_of_ours
   before "$1"
   setting STOP_TIMEOUT=2
   plan train-4 stubborn
-  LD_PRELOAD=$library begin 'train 4'
+  LD_PRELOAD=$LIBRARY begin 'train 4'
   signal TERM
   # The wait for the deaf one has begun when the step has been told.
   patiently eval '! pid_of watch_training.py 2>/dev/null >&2'

@@ -96,16 +96,7 @@ power_cut() {
 
 fault 'SIGKILL of the sweep, a child is deaf to TERM' 'training, server start' sweep_killed_deaf
 sweep_killed_deaf() {
-  before "$1"
-  setting STOP_TIMEOUT=1
-  plan train-4 stubborn
-  plan api-4 stubborn
-  case $1 in
-  training) begin 'train 4' ;;
-  'server start')
-    HOLD=probe_server.py begin py/probe_server.py
-    ;;
-  esac
+  deaf "$1"
   kill_sweep
   patiently nothing_runs
   recovers
@@ -113,20 +104,10 @@ sweep_killed_deaf() {
 
 fault 'SIGKILL of a step, a child is deaf to TERM' 'training, server start' step_killed_deaf
 step_killed_deaf() {
-  before "$1"
-  setting STOP_TIMEOUT=1
-  plan train-4 stubborn
-  plan api-4 stubborn
+  deaf "$1"
   case $1 in
-  training)
-    begin 'train 4'
-    kill_the bin/train.sh
-    ;;
-  'server start')
-    HOLD=probe_server.py begin py/probe_server.py
-    patiently listens "$PORT"
-    kill_the bin/eval.sh
-    ;;
+  training) kill_the bin/train.sh ;;
+  'server start') kill_the bin/eval.sh ;;
   esac
   finished
   status_is 137

@@ -36,21 +36,6 @@ signalled_twice() {
   recovers
 }
 
-# deaf PHASE: a sweep is in the phase, with a trainer or a server that does not end on TERM.
-deaf() {
-  before "$1"
-  setting STOP_TIMEOUT="${PATIENCE-1}"
-  plan train-4 stubborn
-  plan api-4 stubborn
-  case $1 in
-  training) begin 'train 4' ;;
-  'server start')
-    HOLD=probe_server.py begin py/probe_server.py
-    patiently listens "$PORT"
-    ;;
-  esac
-}
-
 fault 'HUP under nohup' 'training, server start, evaluation' ignored
 ignored() {
   IGNORE=HUP enter "$1"

@@ -20,8 +20,10 @@ begin_outcome() {
   export FEWSHOT_OUTCOME
 }
 
-# end_outcome STATUS STEP [SIZE]: 0 is done, 3 done before, anything else failed.
+DONE_BEFORE=3 # what a step's function returns, and training_record.py begin, when there is nothing to do
+
+# end_outcome STATUS STEP [SIZE]: 0 is done, DONE_BEFORE skipped, anything else failed.
 end_outcome() {
-  local states=([0]='done' [3]='skipped')
+  local states=([0]='done' [DONE_BEFORE]='skipped')
   outcome "${states[$1]-failed}" "${@:2}"
 }

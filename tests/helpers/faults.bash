@@ -125,6 +125,21 @@ enter() {
   esac
 }
 
+# deaf PHASE: a sweep is in the phase, with a trainer or a server that does not end on TERM.
+deaf() {
+  before "$1"
+  setting STOP_TIMEOUT="${PATIENCE-1}"
+  plan train-4 stubborn
+  plan api-4 stubborn
+  case $1 in
+  training) begin 'train 4' ;;
+  'server start')
+    HOLD=probe_server.py begin py/probe_server.py
+    patiently listens "$PORT"
+    ;;
+  esac
+}
+
 # write_held PHASE: start a sweep and wait until the phase's last file is written, but not in its place. Sets WRITER.
 write_held() {
   local file
