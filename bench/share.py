@@ -4,15 +4,17 @@
 
 Runs the command and looks ten times a second whether one of its processes is llamafactory-cli, py/fast_trainer.py (the
 same training) or vllm. What is not covered is ours: data, checks, plan, records, scoring, pictures, the time between
-one program and the next. Prints seconds and share.
+one program and the next. Prints seconds and share, and during which of our programs it passed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 THEIRS = ("/llamafactory-cli", "fast_trainer.py", "/vllm", "VLLM::")
@@ -20,35 +22,46 @@ MARK = "FEWSHOT_SHARE"
 STEP = 0.1
 
 
-def theirs_runs(mark: str) -> bool:
-    """Return whether one of the marked processes is a trainer or a server."""
+def commands(mark: str) -> list[str]:
+    """Return the command lines of the marked processes."""
     wanted = f"{MARK}={mark}".encode()
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            if any(name in command for name in THEIRS) and wanted in (folder / "environ").read_bytes().split(b"\0"):
-                return True
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
         except OSError:
             continue
-    return False
+    return found
+
+
+def program(running: list[str]) -> str:
+    """Return the first of our Python programs among the command lines, or ``bash``."""
+    for command in running:
+        if ours := re.search(r"py/(\w+\.py(?: [a-z]\w+)?)", command):
+            return ours[1]
+    return "bash"
 
 
 def main(command: list[str]) -> int:
     """Run, look, print."""
     mark = f"{os.getpid()}"
     begun = time.monotonic()
-    covered = 0.0
+    own: Counter[str] = Counter()
     process = subprocess.Popen(command, env=os.environ | {MARK: mark})
     last = begun
     while process.poll() is None:
         time.sleep(STEP)
+        running = commands(mark)
         now = time.monotonic()
-        if theirs_runs(mark):
-            covered += now - last
+        if not any(name in each for each in running for name in THEIRS):
+            own[program(running)] += now - last
         last = now
     total = time.monotonic() - begun
-    own = total - covered
-    print(f"{total:.1f} s in all, {own:.1f} s of it without a trainer or a server: {own / total:.1%}")
+    spent = own.total()
+    print(f"{total:.1f} s in all, {spent:.1f} s of it without a trainer or a server: {spent / total:.1%}")
+    for name, seconds in own.most_common():
+        print(f"{seconds:6.1f} s  {name}")
     return process.returncode
 
 

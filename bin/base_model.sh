@@ -27,6 +27,7 @@ main() {
     --stage sft
     --do_train True
     --finetuning_type full
+    --train_from_scratch True
     --model_name_or_path "$SAVES_DIR/tiny/init"
     --dataset_dir "$SAVES_DIR/tiny/init"
     --dataset base_corpus

@@ -1,4 +1,4 @@
-"""Prepare the base model of the ``tiny`` profile: tokenizer, random weights and an unlabelled pretraining corpus.
+"""Prepare the base model of the ``tiny`` profile: tokenizer, the model's shape and an unlabelled pretraining corpus.
 
     python py/build_base.py prepare --base saves/tiny/base -- llamafactory-cli train --finetuning_type full ...
     python py/build_base.py finish --base saves/tiny/base --log logs/tiny.base.log
@@ -22,6 +22,7 @@ from fewshot_sft.dataset_info import COLUMNS
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.preflight.model import size_of
 from fewshot_sft.prompts import render_instruction
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
@@ -43,6 +44,7 @@ SPECIAL_TOKENS = (
 )
 DATASET = "base_corpus"
 RECORD = "base_model.json"
+GENERATION = "generation_config.json"
 EXIT_DONE = 3
 PATHS = {"output_dir", "dataset_dir", "model_name_or_path"}
 # What the documents ask for, by trial on the validation split. Predicting whole abstracts (`--stage pt`) spends nine
@@ -78,9 +80,11 @@ def corpus(texts: int, seed: int) -> list[dict[str, str]]:
 
 
 def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) -> None:
-    """Train a byte-level BPE tokenizer of ``vocabulary`` entries on the corpus and save it to ``folder``."""
+    """Train a byte-level BPE tokenizer of ``vocabulary`` entries on the corpus and save it to ``folder``.
+
+    The two files are as ``transformers`` writes them, which takes 4 s to import.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -92,43 +96,43 @@ def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) ->
         show_progress=False,
     )
     tokenizer.train_from_iterator((text for row in rows for text in row.values()), trainer)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|endoftext|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens=list(SPECIAL_TOKENS[1:]),
-        clean_up_tokenization_spaces=False,
-        padding_side="left",
-    ).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+        "extra_special_tokens": list(SPECIAL_TOKENS[1:]),
+        "clean_up_tokenization_spaces": False,
+        "padding_side": "left",
+    }
+    write_json(folder / "tokenizer_config.json", names)
 
 
-def make_model(vocabulary: int, hidden: int, layers: int, seed: int, folder: Path) -> int:
-    """Save a randomly initialised GLM to ``folder`` and return its number of parameters."""
-    import torch
-    from transformers import GenerationConfig, GlmConfig, GlmForCausalLM
-    from transformers.utils.logging import disable_progress_bar
+def describe_model(vocabulary: int, hidden: int, layers: int, folder: Path) -> None:
+    """Write the ``config.json`` of a GLM to ``folder``; the trainer draws its weights, for it is to train from scratch.
 
-    disable_progress_bar()
-    torch.manual_seed(seed)
-    config = GlmConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=hidden // 4,
-        max_position_embeddings=2048,
-        attention_bias=True,
-        tie_word_embeddings=False,
-        pad_token_id=0,
-        eos_token_id=[0, SPECIAL_TOKENS.index("<|user|>"), SPECIAL_TOKENS.index("<|observation|>")],
-        bos_token_id=None,
-    )
-    model = GlmForCausalLM(config)
-    model.generation_config = GenerationConfig(eos_token_id=config.eos_token_id, pad_token_id=0, do_sample=False)
-    model.save_pretrained(folder)
-    return model.num_parameters()
+    Its generation_config.json ends answers as GLM-4's does, at three tokens.
+    """
+    turns = [SPECIAL_TOKENS.index(token) for token in ("<|user|>", "<|observation|>")]
+    ends = {"pad_token_id": 0, "eos_token_id": [0, *turns]}
+    config = {
+        "architectures": ["GlmForCausalLM"],
+        "model_type": "glm",
+        "dtype": "float32",
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": hidden // 4,
+        "max_position_embeddings": 2048,
+        "attention_bias": True,
+        "tie_word_embeddings": False,
+        "bos_token_id": None,
+    }
+    write_json(folder / "config.json", config | ends)
+    write_json(folder / GENERATION, {"do_sample": False, "use_cache": True} | ends)
 
 
 def decides(rows: list[dict[str, str]], settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def plan(args: argparse.Namespace, command: list[str]) -> int:
 
 
 def prepare(args: argparse.Namespace, command: list[str]) -> int:
-    """Write the initial model and the corpus unless the pretrained model of the same identity is there."""
+    """Write what the pretraining begins with unless the pretrained model of the same identity is there."""
     rows = corpus(args.texts, args.seed)
     parts = decides(rows, settings_of(command), args)
     identity = sha256_json(parts)
@@ -188,13 +192,13 @@ def prepare(args: argparse.Namespace, command: list[str]) -> int:
     shutil.rmtree(args.init, ignore_errors=True)
     args.init.mkdir(parents=True)
     make_tokenizer(rows, args.vocabulary, args.init)
-    parameters = make_model(args.vocabulary, args.hidden, args.layers, args.seed, args.init)
+    describe_model(args.vocabulary, args.hidden, args.layers, args.init)
     write_json(args.init / f"{DATASET}.json", rows)
     entry = {"file_name": f"{DATASET}.json", "columns": COLUMNS}
     write_json(args.init / "dataset_info.json", {DATASET: entry})
-    note = {"schema": 1, "kind": "base model", "identity": identity, "decides": parts, "parameters": parameters}
+    note = {"schema": 1, "kind": "base model", "identity": identity, "decides": parts}
     write_json(args.init / RECORD, note | {"files": hashes(args.init)})
-    print(f"base model: {parameters:,} parameters, to be pretrained on {len(rows):,} unlabelled synthetic documents")
+    print(f"base model: to be pretrained on {len(rows):,} unlabelled synthetic documents")
     return 0
 
 
@@ -210,6 +214,7 @@ def finish(args: argparse.Namespace) -> int:
         raise UserError(f"base model: {reason} (log: {args.log})")
     record = read_json(args.init / RECORD) | {
         "status": "done",
+        "parameters": size_of(args.part, "all").parameters,
         "loss": {"first": logged[0][1], "last": logged[-1][1]},
         "steps": logged[-1][0],
         "seconds": args.seconds,
@@ -219,9 +224,12 @@ def finish(args: argparse.Namespace) -> int:
     }
     record.pop("files", None)  # the initial model's
     write_json(args.part / RECORD, record)
+    # The trainer's own, of a model trained from scratch, answers without a KV cache.
+    shutil.copyfile(args.init / GENERATION, args.part / GENERATION)
     os.replace(args.part, args.base)
     shutil.rmtree(args.init)
-    print(f"base model: pretrained, loss {record['loss']['last']:.3f} ({args.base})")
+    loss = record["loss"]["last"]
+    print(f"base model: {record['parameters']:,} parameters, pretrained, loss {loss:.3f} ({args.base})")
     return 0
 
 

@@ -12,14 +12,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import write_bytes, write_json
+from fewshot_sft.processes import die_with_parent, usable_cores
 from fewshot_sft.provenance import PROJECT
 from fewshot_sft.sweeps import Sweep, read_sweep, warnings_of
 from fewshot_sft.table import row_of, to_csv, to_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def main(argv: list[str]) -> int:
@@ -83,7 +90,10 @@ def folder_name(names: Sequence[str]) -> str:
 
 
 def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterator[Path]:
-    """Draw and write all pictures; what could not be drawn or written out in letters is appended to ``warnings``."""
+    """Draw and write all pictures; what could not be drawn or written out in letters is appended to ``warnings``.
+
+    Each picture is one process's work; as many are drawn at once as there are cores.
+    """
     # Matplotlib takes a second to import: the table is on the screen before.
     from fewshot_sft.plots import confusion, curve, losses, radar, style
 
@@ -91,14 +101,21 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
     with style.drawing(texts) as complaint:
         if complaint:
             warnings.append(complaint)
-        yield from style.save(curve.draw(sweeps), out / "learning_curve")
-        yield from style.save(radar.draw(sweeps), out / "radar")
+        pictures: list[tuple[Callable[..., Figure], object, Path]] = [
+            (curve.draw, sweeps, out / "learning_curve"),
+            (radar.draw, sweeps, out / "radar"),
+        ]
         for sweep in sweeps:
             for one in sweep.runs:
                 stem = f"confusion_{one.size}" if len(sweeps) == 1 else f"confusion_{sweep.name}_{one.size}"
-                yield from style.save(confusion.draw(one), out / stem)
+                pictures.append((confusion.draw, one, out / stem))
         if logged := read_all_losses(sweeps, warnings):
-            yield from style.save(losses.draw(logged), out / "training_loss")
+            pictures.append((losses.draw, logged, out / "training_loss"))
+        # Forked within `drawing`: the processes have its settings.
+        workers = min(len(pictures), usable_cores())
+        with ProcessPoolExecutor(workers, get_context("fork"), initializer=die_with_parent) as pool:
+            for paths in pool.map(style.draw_and_save, *zip(*pictures, strict=True)):
+                yield from paths
 
 
 def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[int, list[tuple[int, float]]]]:

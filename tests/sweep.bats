@@ -138,7 +138,7 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   script sweep.sh
   status_is 1
   equal 'train base, train 9' "$(calls)"
-  said "base model: pretrained, loss " "sweep tiny: sizes 9, model $WORK/saves/tiny/base, on the CPU"
+  said "base model: " " parameters, pretrained, loss " "sweep tiny: sizes 9, model $WORK/saves/tiny/base, on the CPU"
   [[ $(tail -n 1 "$STUB/calls") == *" --model_name_or_path $(printf %q "$WORK/saves/tiny/base") "* ]]
   script sweep.sh
   equal 'train base, train 9, train 9' "$(calls)"

@@ -23,6 +23,7 @@ from .asker import LONGEST
 from .client import Answer, ChatClient, ClientSettings, Refused, Unanswered
 from .concurrency import Pace
 from .inference import GaveUp
+from .processes import usable_cores
 
 MOST = 4
 # This process is the bottleneck when it wants a CPU for more than BUSY of the time; below IDLE it has time for
@@ -288,7 +289,7 @@ def cpu_wanted() -> float:
 
 def usable_cpus() -> int:
     """Return how many CPUs this process may use, by affinity and by a container's limit; at least 1."""
-    count = len(os.sched_getaffinity(0))
+    count = usable_cores()
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         if quota != "max":

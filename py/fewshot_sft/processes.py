@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def is_alive(pid: int) -> bool:
@@ -19,3 +23,13 @@ def is_alive(pid: int) -> bool:
     except (OSError, IndexError):  # ended just now, or a system without /proc
         return not Path("/proc/self/stat").exists()
     return state not in ("Z", "X")
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends, even by SIGKILL (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def usable_cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -6,7 +6,7 @@ import contextlib
 import io
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,11 @@ def new_figure(width: float, height: float, layout: str | None = "constrained") 
     if layout:
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     return figure
+
+
+def draw_and_save(draw: Callable[[Any], Figure], what: object, stem: Path) -> list[Path]:
+    """Draw ``what``, write ``<stem>.png`` and ``<stem>.svg``, and return their paths."""
+    return save(draw(what), stem)
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
