@@ -15,17 +15,22 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 
-# run_bats FILE...: a file for each core at once, the largest first; what each says is shown when it has ended. The
-# folder FAULTS_FOLDER holds what the files of the fault matrix have in common.
-run_bats() {
-  FAULTS_FOLDER=$(mktemp -d)
-  export FAULTS_FOLDER
-  trap 'rm -rf -- "$FAULTS_FOLDER"' EXIT
+# run_job pytest|FILE [ARGUMENT]...: pytest with the arguments, or a file of bats.
+run_job() {
+  case $1 in
+  pytest) python -m pytest -q -p no:cacheprovider "${@:2}" ;;
+  *) bats --timing "$1" ;;
+  esac
+}
+
+# run_jobs JOBS ARGUMENT...: a job for each core at once; what each says is shown when it has ended.
+run_jobs() {
+  export -f run_job
   # shellcheck disable=SC2016 # expanded there
-  ls -S -- "$@" | tr '\n' '\0' | xargs -0 -P "$(nproc)" -I{} bash -c '
-    status=0; said=$(bats --timing "$1" 2>&1) || status=$?
+  xargs -d '\n' -P "$(nproc)" -I{} bash -c '
+    status=0; said=$(run_job "$@" 2>&1) || status=$?
     printf "%s\n%s\n" "$1" "$said"
-    exit "$status"' _ {}
+    exit "$status"' _ {} "${@:2}" <<<"$1"
 }
 
 main() {
@@ -51,8 +56,19 @@ main() {
   # The tests' own settings, not those of whoever runs them.
   local name
   for name in "${!SETTING_TYPE[@]}"; do unset -v "$name"; done
-  ((${#bats[@]} == 0)) || run_bats "${bats[@]}" || failed=1
-  ((${#pytest[@]} == 0)) || python -m pytest -q -p no:cacheprovider "${marks[@]}" "${pytest[@]}" || failed=1
+  # What the files of the fault matrix have in common.
+  FAULTS_FOLDER=$(mktemp -d)
+  export FAULTS_FOLDER
+  trap 'rm -rf -- "$FAULTS_FOLDER"' EXIT
+  # The longest first.
+  local jobs=()
+  ((${#pytest[@]} == 0)) || jobs+=(pytest)
+  ((${#bats[@]} == 0)) || mapfile -t -O "${#jobs[@]}" jobs < <(ls -S -- "${bats[@]}")
+  if ((${#jobs[@]} == 1)); then
+    run_job "${jobs[0]}" "${marks[@]}" "${pytest[@]}" || failed=1
+  else
+    run_jobs "$(printf '%s\n' "${jobs[@]}")" "${marks[@]}" "${pytest[@]}" || failed=1
+  fi
   exit "$failed"
 }
 

@@ -256,7 +256,13 @@ def ask_missing(
     async def ask_them() -> list[tuple[int, str]]:
         patience = Patience(stall=args.stall_seconds)
         askers = Askers(
-            settings, endpoint.api_key(), pace, items=len(missing), processes=processes, idle=metrics.prepare
+            settings,
+            endpoint.api_key(),
+            pace,
+            items=len(missing),
+            processes=processes,
+            fast=args.server == "vllm",
+            idle=metrics.prepare,
         )
 
         async def ask(item: Item) -> Answer:

@@ -245,6 +245,9 @@ def probe_answers(
 def ask_probe_set(args: argparse.Namespace, asker: Asker, rows: list[dict[str, str]], base: list[str] | None) -> int:
     """Ask the probe set, keep the answers, compare them with the base model's if there are some.
 
+    One that differs is enough, and the last that is asked: beside a size that is being evaluated each waits its turn,
+    for seconds.
+
     Raises:
         GaveUp: an item got no answer; nothing is kept then.
     """
@@ -255,6 +258,8 @@ def ask_probe_set(args: argparse.Namespace, asker: Asker, rows: list[dict[str, s
         what = f"the probe set's item {number}"
         messages = [{"role": "user", "content": question}]
         answers.append(asker.ask(messages, probe_set.MAX_TOKENS, f"{what} has no answer", f"{what} is refused"))
+        if differs := base is not None and answers[-1] != base[number - 1]:
+            break
     count, seconds = len(answers), asker.seconds
     identity = probe_set.identity(questions, args.model, args.template, args.backend, args.server)
     record = probe_set.record_of(identity, args.served_model, answers, seconds)
@@ -262,19 +267,18 @@ def ask_probe_set(args: argparse.Namespace, asker: Asker, rows: list[dict[str, s
         write_json(args.probe, record)
         print(f"probe set: {count} answers in {seconds:.1f} s")
         return READY
-    differing = probe_set.differing(answers, base)
-    write_json(args.probe, record | {"differing": differing})
-    if differing == 0 and len(set(base)) == 1 < count:
+    write_json(args.probe, record | {"differs": differs})
+    if differs:
+        print(f"probe set: answer {count} differs from the base model's")
+        return READY
+    if len(set(base)) == 1 < count:
         # A model that was hardly trained: it says the same whatever it is asked, and so may any adapter of it.
         print("probe set: it tells nothing, for the base model gives the same answer to everything")
         return READY
-    if differing == 0:
-        why = f"all {count} answers of the probe set equal the base model's: the adapter is not applied"
-        print(why)
-        note_reason(why)
-        return NOT_APPLIED
-    print(f"probe set: {differing} of {count} answers differ from the base model's")
-    return READY
+    why = f"all {count} answers of the probe set equal the base model's: the adapter is not applied"
+    print(why)
+    note_reason(why)
+    return NOT_APPLIED
 
 
 def first_items(folder: Path, count: int = probe_set.ITEMS) -> list[dict[str, str]]:

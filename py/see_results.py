@@ -14,13 +14,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import write_bytes, write_json
-from fewshot_sft.processes import die_with_parent, usable_cores
+from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.provenance import PROJECT
 from fewshot_sft.sweeps import Sweep, read_sweep, warnings_of
 from fewshot_sft.table import row_of, to_csv, to_text
@@ -112,10 +113,14 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
         if logged := read_all_losses(sweeps, warnings):
             pictures.append((losses.draw, logged, out / "training_loss"))
         # Forked within `drawing`: the processes have its settings.
-        workers = min(len(pictures), usable_cores())
-        with ProcessPoolExecutor(workers, get_context("fork"), initializer=die_with_parent) as pool:
-            for paths in pool.map(style.draw_and_save, *zip(*pictures, strict=True)):
-                yield from paths
+        workers = min(len(pictures), usable_cpus())
+        with ProcessPoolExecutor(workers, get_context("fork"), initializer=be_a_worker) as pool:
+            try:
+                for paths in pool.map(style.draw_and_save, *zip(*pictures, strict=True)):
+                    yield from paths
+            except BrokenProcessPool:
+                why = "a picture's process was killed, for want of memory perhaps; bin/results.sh draws them again"
+                raise UserError(why) from None
 
 
 def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[int, list[tuple[int, float]]]]:

@@ -19,7 +19,7 @@ from openai_server import OpenAIServer
 from test_infer_eval import KEY, PY, RUN, Sweep, _environment, results, right, server, sweep
 
 import infer_eval
-from fewshot_sft import askers
+from fewshot_sft import askers, processes
 from fewshot_sft.askers import Askers
 from fewshot_sft.client import ClientSettings, Refused, Retry, Unanswered
 from fewshot_sft.concurrency import Fixed
@@ -262,8 +262,9 @@ class Clock:
         return self._wanted
 
 
-def test_other_processes_take_over_when_this_one_is_the_bottleneck(server, monkeypatch):
-    clock = Clock(monkeypatch)
+@pytest.mark.parametrize(("share", "count"), [(0.6, 2), (1.0, 4)])
+def test_other_processes_take_over_when_this_one_is_the_bottleneck(server, monkeypatch, share, count):
+    clock = Clock(monkeypatch, cpus=8)
     pace = Noted()
     idle: list[threading.Thread] = []
 
@@ -271,17 +272,17 @@ def test_other_processes_take_over_when_this_one_is_the_bottleneck(server, monke
         asking = Askers(settings_for(server), KEY, pace, items=10**6, processes=None, idle=lambda: idle.append(1))
         async with asking:
             await asking.ask("Choose.", "one about Physics")
-            clock.share = 0.7
+            clock.share = 0.45
             asking.tick()
             assert children(os.getpid()) == []
-            clock.share = 1.0
+            clock.share = share
             asking.tick()
             asking.tick()
             await asking.ask("Choose.", "two about Physics")
             await asyncio.wait_for(pace.all_ready.wait(), 60)
             await asking.ask("Choose.", "three about Physics")
             assert idle == []
-            assert len(children(os.getpid())) == 2
+            assert len(children(os.getpid())) == count
             clock.share = 0.1
             asking.tick()
             assert asking._thread is not None
@@ -291,8 +292,39 @@ def test_other_processes_take_over_when_this_one_is_the_bottleneck(server, monke
         assert children(os.getpid()) == []
         return asking.processes
 
-    assert asyncio.run(ask()) == 2
+    assert asyncio.run(ask()) == count
     assert pace.more == 1
+
+
+@pytest.mark.parametrize(
+    ("fast", "items", "cpus", "count"),
+    [(True, 999, 8, None), (True, 1000, 7, None), (False, 1000, 8, None), (True, 1000, 8, 1)],
+)
+def test_this_process_begins_alone(server, monkeypatch, fast, items, cpus, count):
+    Clock(monkeypatch, cpus)
+
+    async def ask() -> list[object]:
+        asking = Askers(settings_for(server), KEY, Fixed(4), items=items, processes=count, fast=fast)
+        async with asking:
+            return asking._helpers
+
+    assert asyncio.run(ask()) == []
+
+
+def test_two_others_start_at_once_for_many_items_and_a_fast_server(server, monkeypatch):
+    Clock(monkeypatch, cpus=8)
+    pace = Noted()
+
+    async def ask() -> int:
+        async with Askers(settings_for(server), KEY, pace, items=1000, processes=None, fast=True) as asking:
+            assert (await asking.ask("Choose.", "one about Physics")).text == "Physics"
+            await asyncio.wait_for(pace.all_ready.wait(), 60)
+            assert (await asking.ask("Choose.", "two about Physics")).text == "Physics"
+            assert len(children(os.getpid())) == 2
+        return asking.processes
+
+    assert asyncio.run(ask()) == 2
+    assert children(os.getpid()) == []
 
 
 @pytest.mark.parametrize(("cpus", "items"), [(2, 10**6), (1, 10**6), (8, 1)])
@@ -346,11 +378,11 @@ def test_cpus_are_those_that_a_container_gives(monkeypatch):
     real = Path.read_text
     limit = "max 100000"
     monkeypatch.setattr(Path, "read_text", lambda self, **more: limit if self.name == "cpu.max" else real(self, **more))
-    assert askers.usable_cpus() == 8
+    assert processes.usable_cpus() == 8
     limit = "350000 100000"
-    assert askers.usable_cpus() == 3
+    assert processes.usable_cpus() == 3
     limit = "50000 100000"
-    assert askers.usable_cpus() == 1
+    assert processes.usable_cpus() == 1
 
 
 def test_the_cpu_that_a_thread_wants_grows_when_it_computes():

@@ -1027,7 +1027,7 @@ def test_an_adapter_that_is_not_applied_is_caught(probed, server, base, capsys):
 
     line = "all 8 answers of the probe set equal the base model's: the adapter is not applied"
     assert capsys.readouterr().out.splitlines()[1:] == [line]
-    assert json.loads((probed.folder / "run.json").read_text())["differing"] == 0
+    assert json.loads((probed.folder / "run.json").read_text())["differs"] is False
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "yes"])
@@ -1046,10 +1046,22 @@ def test_one_character_tells_an_adapter_from_the_base_model(probed, server, base
 
     assert probe_set(probed, server, "run.json", "--differs-from", str(base)) == 0
 
-    assert capsys.readouterr().out.splitlines()[1:] == ["probe set: 1 of 8 answers differ from the base model's"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["probe set: answer 8 differs from the base model's"]
     record = json.loads((probed.folder / "run.json").read_text())
-    assert record["differing"] == 1
+    assert record["differs"] is True
     assert record["identity"] == json.loads(base.read_text())["identity"]
+
+
+def test_after_an_answer_that_differs_nothing_more_is_asked(probed, server, base, capsys):
+    server.answer = lambda text: base_answer(text) if text == probed.texts[0] else "another"
+    server.requests.clear()
+
+    assert probe_set(probed, server, "run.json", "--differs-from", str(base)) == 0
+
+    assert capsys.readouterr().out.splitlines()[1:] == ["probe set: answer 2 differs from the base model's"]
+    assert json.loads((probed.folder / "run.json").read_text())["answers"] == [base_answer(probed.texts[0]), "another"]
+    asked = [request.text for request in server.requests if request.body and len(request.body["messages"]) == 1]
+    assert asked == probed.texts[:2]
 
 
 def test_a_test_split_of_few_items_is_asked_whole(tmp_path, server, capsys):
@@ -1060,13 +1072,14 @@ def test_a_test_split_of_few_items_is_asked_whole(tmp_path, server, capsys):
 
 
 def test_passing_errors_in_the_probe_set_are_asked_again(probed, server, base):
-    server.answer = lambda text: "something else"
+    server.answer = lambda text: "something else" if text == probed.texts[7] else base_answer(text)
     server.script.extend(["ok", "ok", "429", "ok", "500", "reset", "half", "empty"])
 
     assert probe_set(probed, server, "run.json", "--differs-from", str(base)) == 0
 
     assert server.completions == 1 + 8 + 5
-    assert json.loads((probed.folder / "run.json").read_text())["answers"] == ["something else"] * 8
+    expected = [*map(base_answer, probed.texts[:7]), "something else"]
+    assert json.loads((probed.folder / "run.json").read_text())["answers"] == expected
 
 
 def test_the_probe_set_has_its_own_time_and_what_a_slow_server_needs(probed, server, slow, capsys):
@@ -1137,7 +1150,7 @@ def lose_an_answer(sweep: Sweep) -> None:
 
 def take_an_adapters(sweep: Sweep) -> None:
     path = sweep.folder / "base.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"differing": 3}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"differs": True}))
 
 
 OTHER = "answers of another model, template, backend, version or data"

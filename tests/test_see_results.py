@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -643,6 +644,18 @@ def test_no_text_covers_another(
     with style.drawing([*names, *classes]):
         for picture, figure in figures_of(sweeps.read(*names)):
             assert overlaps(figure) == [], picture
+
+
+def be_killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_picture_whose_process_is_killed(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps.add("tiny", (100,))
+    monkeypatch.setattr(radar, "draw", be_killed)
+    with pytest.raises(UserError, match=r"^a picture's process was killed, .*; bin/results.sh draws them again$"):
+        see_results.main(sweeps.args("tiny"))
+    assert not (sweeps.objs / "tiny/results.json").exists()
 
 
 def test_the_overlap_check_sees_overlaps(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,12 +23,16 @@ from .asker import LONGEST
 from .client import Answer, ChatClient, ClientSettings, Refused, Unanswered
 from .concurrency import Pace
 from .inference import GaveUp
-from .processes import usable_cores
+from .processes import usable_cpus
 
-MOST = 4
-# This process is the bottleneck when it wants a CPU for more than BUSY of the time; below IDLE it has time for
-# something else.
-BUSY, IDLE = 0.9, 0.5
+# A server that computes in batches answers many questions at once and waits for the next while this process works
+# through them: wanting a CPU for more than BUSY of the time, it holds the server back, which FEW others mend; from
+# SATURATED on, what it would want is not known. Below IDLE it has time for something else. Measured on one H200:
+# docs/performance.md, the client.
+BUSY, SATURATED, IDLE = 0.5, 0.9, 0.3
+FEW, MOST = 2, 4
+# With so many items and CPUs, and a server that takes some hundred items a second, the first FEW start at once.
+MANY_ITEMS, MANY_CPUS = 1000, 8
 # A client process is ready after 2 s of imports; with less than this left to ask, in seconds, it is not worth it.
 WORTHWHILE = 6.0
 
@@ -44,6 +48,7 @@ class Askers:
         *,
         items: int,
         processes: int | None = 1,
+        fast: bool = False,
         idle: Callable[[], None] | None = None,
     ) -> None:
         """Prepare.
@@ -54,6 +59,7 @@ class Askers:
             pace: is told of overloads, and when more processes can do more.
             items: how many will be asked.
             processes: 1: this one; more: so many others; None: this one until that is too slow, then others.
+            fast: the server is one that takes hundreds of items a second.
             idle: called once, in a thread, when this process has time for it.
         """
         self._settings = settings
@@ -61,6 +67,7 @@ class Askers:
         self._pace = pace
         self._left = items
         self._wanted = processes
+        self._fast = fast
         self._idle = idle
         self._here: ChatClient | None = None
         self._helpers: list[_Helper] = []
@@ -77,6 +84,8 @@ class Askers:
         """Make the client, or start the client processes and wait for the first of them."""
         began = time.monotonic()
         if self._wanted is None or self._wanted == 1:
+            if self._wanted is None and self._fast and self._left >= MANY_ITEMS and usable_cpus() >= MANY_CPUS:
+                self._start(FEW)  # they import what they need while this process does
             self._here = self._settings.client(self._key, self._was_overloaded)
         else:
             self._start(self._wanted)
@@ -137,7 +146,7 @@ class Askers:
             return  # it and the event loop hinder each other: the share means nothing
         if self._wanted is None and not self._helpers and share > BUSY and self._left > WORTHWHILE * rate:
             # One CPU is left to the server, which may be on this machine. One other process would not be faster.
-            if (count := min(MOST, usable_cpus() - 1)) > 1:
+            if (count := min(MOST if share > SATURATED else FEW, usable_cpus() - 1)) > 1:
                 self._start(count)
         elif self._idle is not None and share < IDLE and len(self._ready) == len(self._helpers):
             # A daemon: an interrupt ends this process without waiting for it.
@@ -285,18 +294,6 @@ def cpu_wanted() -> float:
     except (OSError, ValueError):  # not every kernel counts it
         return time.thread_time()
     return (int(ran) + int(waited)) / 1e9
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use, by affinity and by a container's limit; at least 1."""
-    count = usable_cores()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
-            count = min(count, int(quota) // int(period))
-    except (OSError, ValueError):  # no such limit here
-        pass
-    return max(1, count)
 
 
 def _environment() -> dict[str, str]:

@@ -15,7 +15,7 @@ from .errors import UserError
 from .identity import read_record, settings_of
 from .plan_choice import Facts, Gpu, Wishes
 from .preflight import model
-from .processes import usable_cores
+from .processes import usable_cpus
 
 TRUE = ("true", "1", "yes", "on")
 
@@ -91,7 +91,7 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         server_bits=4 if server.get("quantization") == "bitsandbytes" or server.get("quantization_bit") == "4" else 16,
         max_tokens=args.max_tokens,
         compiled=compiled_before(os.environ),
-        cpus=usable_cores(),
+        cpus=usable_cpus(),
         fast=args.trainer == "fast" and find_spec("liger_kernel") is not None and args.precision != "fp32",
         concurrency=args.concurrency,
     )

@@ -2,8 +2,8 @@
 
 The first items of the test split are asked as the user's text alone, without the instruction: an adapter changes such
 a free answer far more readily than a short label, which a base model may well get right too. The adapter's answers
-are compared with the base model's, character for character; when all are equal, nothing tells that the adapter is
-there.
+are compared with the base model's, character for character, up to the first that differs; when all are equal, nothing
+tells that the adapter is there.
 
 Can that be said of an adapter that *is* applied? Yes, of one that hardly changes anything: a few updates at a small
 learning rate (the smallest sizes, or a warm-up that is longer than the training), or updates below the resolution of
@@ -53,7 +53,7 @@ def read_answers(path: Path, expected: str, count: int) -> list[str]:
     answers = record.get("answers") if isinstance(record, dict) and record.get("kind") == KIND else None
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"{path}: no answers to a probe set in it")
-    if "differing" in record:
+    if "differs" in record:
         raise UserError(f"{path}: answers of an adapter, not of the base model")
     if record.get("identity") != expected or len(answers) != count:
         raise UserError(f"{path}: answers of another model, template, backend, version or data")
@@ -70,8 +70,3 @@ def record_of(identity: str, served_model: str, answers: list[str], seconds: flo
         "answers": answers,
         "seconds": round(seconds, 2),
     }
-
-
-def differing(answers: list[str], base: list[str]) -> int:
-    """Return how many answers are not the base model's to the same question, character for character."""
-    return sum(one != other for one, other in zip(answers, base, strict=True))

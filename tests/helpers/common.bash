@@ -75,7 +75,8 @@ with_data() {
 }
 
 with_adapters() {
-  local made=$BATS_RUN_TMPDIR/adapters
+  local made
+  made=$BATS_RUN_TMPDIR/adapters-$(cksum <"$SETTINGS_FILE" | tr ' ' -) # the settings decide them
   with_data
   [[ -d $made ]] || SAVES_DIR=$made TRAIN_JOBS=2 "$PROJECT/bin/train.sh" >/dev/null 3>&-
   cp -r -- "$made" "$WORK/saves"
