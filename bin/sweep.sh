@@ -78,10 +78,12 @@ FAILED=0
 start_mps() {
   command -v nvidia-cuda-mps-control >/dev/null ||
     die "MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver (in a container: NVIDIA_DRIVER_CAPABILITIES with utility)"
-  CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d)
-  export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
+  MPS_FOLDER=$(mktemp -d)
+  export CUDA_MPS_PIPE_DIRECTORY=$MPS_FOLDER CUDA_MPS_LOG_DIRECTORY=$MPS_FOLDER
   start_group "NVIDIA MPS" "$LOGS_DIR/$SWEEP_NAME.mps.log" nvidia-cuda-mps-control -f
 }
+
+MPS_FOLDER=''
 
 # is_to_be_trained: there is a size that has no adapter yet.
 is_to_be_trained() { [[ $(bin/train.sh "${FLAGS[@]}" --dry-run) == *': to do'* ]]; }
@@ -130,6 +132,7 @@ SCRIPT_FLAGS=(--dry-run)
 # in_the_morning STATUS: on every exit, what became of each size, and word to the user.
 in_the_morning() {
   local summary=$OBJS_DIR/$SWEEP_NAME/summary.txt base=()
+  [[ -z $MPS_FOLDER ]] || rm -rf -- "$MPS_FOLDER"
   ((WITH_BASE == 0)) || base=(--with-base)
   python py/summarize.py --outcomes "$FEWSHOT_OUTCOMES" --name "$SWEEP_NAME" --split "$SPLIT" --sizes "${SIZES[@]}" \
     "${base[@]}" --objs "$OBJS_DIR" --status "$1" --started "$BEGUN" || return

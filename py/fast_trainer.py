@@ -1,13 +1,14 @@
 """`llamafactory-cli train` with the same arguments and the same numbers, without work that leads nowhere.
 
-    python py/fast_trainer.py --stage sft --do_train True ...
+    python py/fast_trainer.py --stage sft --do_train True ... [--shared_prefix True]
 
 It is LLaMA-Factory's own training (``run_exp``) with one callback. For every model: peft casts the input of each
 adapted layer to the adapter's fp32, and autocast casts it back to bf16 before the product: two passes over all
 activations for the same numbers. Under autocast that is switched off, by the switch that peft has for it. On a GPU also
 liger-kernel's fused kernels: by LLaMA-Factory's ``enable_liger_kernel``, and for GLM (GLM-4-9B), which that flag takes
 for another architecture and so leaves alone, here. For GLM the logits are computed only where there is a label: some 5
-of 230 positions, of 151,552 each.
+of 230 positions, of 151,552 each. With --shared_prefix what all examples of a batch begin with, the instruction, is
+computed once (fewshot_sft/shared_prefix.py).
 
 One process and one GPU; llamafactory-cli would start one process a GPU. What each part is worth: docs/performance.md.
 """
@@ -22,8 +23,12 @@ from typing import Any
 from transformers import TrainerCallback
 
 LIGER = "--enable_liger_kernel"
-# More labels in an example than this, and its logits are computed in full.
+SHARED_PREFIX = "--shared_prefix"
+# More labels than this in an example, and in a batch, end the training.
 LABELS = 64
+LABELS_OF_BATCH = 512
+# Whose attention takes any mask and any positions, by test (tests/test_shared_prefix.py).
+TAKE_ANY_MASK = ("glm", "glm4", "llama", "qwen2", "qwen3")
 
 
 class NoUselessCasts(TrainerCallback):
@@ -62,7 +67,7 @@ def logits_where_labels_are() -> None:
         hidden = self.model(*args, **kwargs).last_hidden_state
         # As transformers' ForCausalLMLoss: position i is asked for token i + 1.
         target = torch.nn.functional.pad(labels, (0, 1), value=-100)[..., 1:]
-        count = min(LABELS, target.shape[1])
+        count = min(max(LABELS, LABELS_OF_BATCH // target.shape[0]), target.shape[1])
         # A stable sort keeps the order; positions without a label fill the rest and are ignored.
         where = torch.sort((target != -100).int(), dim=1, descending=True, stable=True).indices[:, :count]
         chosen = torch.gather(target, 1, where)
@@ -89,8 +94,47 @@ def liger_for_glm() -> None:
     modeling_glm.GlmMLP = LigerPhi3SwiGLUMLP
 
 
+def share_prefixes() -> None:
+    """Have LLaMA-Factory's collator make one sequence of each batch, with its common beginning once.
+
+    Left as they are: batches of models that are not known to take it, or that attend to a window only, and of a
+    training with dropout, which would be drawn once for all examples.
+    """
+    from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
+
+    from fewshot_sft.shared_prefix import cost_of, merged
+
+    plain = SFTDataCollatorWith4DAttentionMask.__call__
+
+    def collate(self: Any, features: list[dict[str, Any]]) -> Any:
+        batch = plain(self, features)
+        if not takes_any_mask(self.model):
+            return batch
+        if not hasattr(self, "cost"):
+            self.cost = cost_of(self.model)
+        return merged(batch, self.compute_dtype, self.cost, LABELS_OF_BATCH)
+
+    SFTDataCollatorWith4DAttentionMask.__call__ = collate
+
+
+def takes_any_mask(model: Any) -> bool:
+    """Return whether the model's attention takes any mask and any positions."""
+    config = getattr(model, "config", None)
+    return (
+        getattr(config, "model_type", None) in TAKE_ANY_MASK
+        and config._attn_implementation in ("sdpa", "eager")
+        and not getattr(config, "use_sliding_window", False)
+        and not getattr(config, "attention_dropout", 0)
+    )
+
+
 def main(argv: list[str]) -> None:
     """Train as the command line says."""
+    if SHARED_PREFIX in argv:
+        place = sys.argv.index(SHARED_PREFIX)
+        if sys.argv[place + 1 : place + 2] == ["True"]:
+            share_prefixes()
+        del sys.argv[place : place + 2]  # LLaMA-Factory does not know it
     import torch
     from llamafactory.train.tuner import run_exp
 

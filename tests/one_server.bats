@@ -164,3 +164,26 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   status_is 0
   evaluated 4
 }
+
+@test "MPS=1: what runs on the GPU shares it by NVIDIA MPS, of which nothing is left" {
+  mkdir "$WORK/mps"
+  cat >"$FEWSHOT_VENV/bin/nvidia-cuda-mps-control" <<'END'
+#!/usr/bin/env bash
+printf '%s\n' "$CUDA_MPS_PIPE_DIRECTORY $*" >"$STUB/mps"
+exec sleep infinity
+END
+  chmod +x "$FEWSHOT_VENV/bin/nvidia-cuda-mps-control"
+  setting MPS=1
+  setting SIZES='(4)'
+  setting SKIP_PREFLIGHT=1
+  TMPDIR=$WORK/mps script sweep.sh
+  status_is 0
+  evaluated 4
+  [[ $(<"$STUB/mps") == "$WORK/mps/"*' -f' ]]
+  nothing_left
+  equal '' "$(ls -A "$WORK/mps")"
+  rm "$FEWSHOT_VENV/bin/nvidia-cuda-mps-control"
+  script sweep.sh
+  status_is 2
+  said "error: MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver"
+}

@@ -87,8 +87,9 @@ class TestSweep:
         assert (folder / "adapter_model.safetensors").is_file()
         assert not (folder / "tokenized").exists()
 
-    def test_the_fast_trainer_learns_the_same(self, swept, tmp_path):
-        """Casts switched off, logits where there are labels: the same losses and the same adapter, up to rounding."""
+    @pytest.mark.parametrize("shared_prefix", ["False", "True"])
+    def test_the_fast_trainer_learns_the_same(self, swept, tmp_path, shared_prefix):
+        """Casts switched off, logits where there are labels, the instruction once: the same adapter, up to rounding."""
         import numpy as np
         from safetensors.numpy import load_file
 
@@ -96,12 +97,22 @@ class TestSweep:
         plain = swept["root"] / "saves/tiny/lora" / f"tiny-llm_train_{size}"
         settings = json.loads((plain / "training.json").read_text())["settings"]
         settings |= {"output_dir": str(tmp_path / "fast"), "tokenized_path": str(tmp_path / "tokenized")}
+        settings |= {
+            "shared_prefix": shared_prefix,
+            "per_device_train_batch_size": "8",
+            "gradient_accumulation_steps": "1",
+        }
         flags = [word for key, value in settings.items() for word in (f"--{key}", value)]
         # As bin/lib/device.bash has it on a CPU.
         environment = swept["env"] | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "DISABLE_VERSION_CHECK": "1"}
         command = [sys.executable, str(PROJECT / "py/fast_trainer.py"), *flags]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
         assert ran.returncode == 0, ran.stderr
+        flops = [
+            json.loads((folder / "all_results.json").read_text())["total_flos"] for folder in (plain, tmp_path / "fast")
+        ]
+        # The instruction, half of the tokens, is computed once instead of eight times.
+        assert (flops[1] < 0.6 * flops[0]) is (shared_prefix == "True")
 
         def losses(folder):
             lines = (folder / "trainer_log.jsonl").read_text().splitlines()

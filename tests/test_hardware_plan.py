@@ -184,13 +184,13 @@ def test_4_bit_without_bitsandbytes():
         "that 92% of the GPU are"
     )
     assert mend == (
-        "install bitsandbytes (uv pip install --python .venv bitsandbytes) and set QUANTIZATION=4, which needs 10.6 GB"
+        "install bitsandbytes (bin/setup.sh gpu) and set QUANTIZATION=4, which needs 10.6 GB"
         ", or take a smaller MODEL or a larger GPU"
     )
     made = plan(12, "9.4B", bitsandbytes=False, wishes=Wishes(quantization="4"))
     assert made.problems[0][:2] == (
         "QUANTIZATION=4 needs bitsandbytes, which is not installed",
-        "install bitsandbytes (uv pip install --python .venv bitsandbytes)",
+        "install bitsandbytes (bin/setup.sh gpu)",
     )
 
 

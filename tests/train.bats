@@ -46,6 +46,11 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
     '--logging_nan_inf_filter False'; do
     [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
   done
+  [[ $flags != *shared_prefix* ]]
+  plan train-4 exit
+  script train.sh --sizes 4 --trainer fast --micro-batch 8 --shared-prefix
+  status_is 1
+  [[ $(tail -n 1 "$STUB/calls") == *'--shared_prefix True'* ]]
   script train.sh --micro-batch 3
   status_is 2
   equal 'error: MICRO_BATCH=3 does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = 8' "$output"

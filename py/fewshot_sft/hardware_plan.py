@@ -27,7 +27,7 @@ from .plan_choice import (
 
 SETTINGS = ("MICRO_BATCH", "CHECKPOINTING", "QUANTIZATION", "TRAIN_JOBS", "OVERLAP", "GPU_MEMORY", "EAGER")
 SHORT = 256  # tokens that a CUTOFF_LEN may come down to
-INSTALL = "install bitsandbytes (uv pip install --python .venv bitsandbytes)"
+INSTALL = "install bitsandbytes (bin/setup.sh gpu)"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""Compare the answers that bench/agreement.sh has collected, adapter by adapter.
+
+    python bench/agreement.py first --data data/tiny --items 500 --out FOLDER/data
+    python bench/agreement.py compare --folder FOLDER --name tiny --sizes 100 500
+
+``first`` makes a data folder with the first test items only. ``compare`` reads FOLDER/<server>.<round>, prints for
+each size how many answers two askings have in common, of the same server and of the two, and writes agreement.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT / "py"))
+
+from fewshot_sft.errors import UserError, run  # noqa: E402
+from fewshot_sft.jsonio import write_json  # noqa: E402
+
+SHOWN = 5  # kinds of differences a size
+
+
+def first(data: Path, items: int, out: Path) -> None:
+    """Write a data folder whose test split has the first ``items`` of that in ``data``."""
+    rows = json.loads((data / "llm_test.json").read_text(encoding="utf-8"))[:items]
+    manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(rows, ensure_ascii=False)
+    (out / "llm_test.json").write_text(text, encoding="utf-8")
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    manifest["splits"] = {"llm_test": manifest["splits"]["llm_test"] | {"sha256": sha256, "rows": len(rows)}}
+    write_json(out / "manifest.json", manifest)
+
+
+def answers(folder: Path, name: str, size: int) -> list[str] | None:
+    """Return the answers of one asking in the order of the items, or None when it is not complete."""
+    run = f"{name}-llm_train_{size}"
+    if not (folder / f"{run}.json").exists():
+        return None
+    lines = (folder / f"{run}.predictions.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    found = {entry["index"]: entry["pred"] for entry in map(json.loads, lines)}
+    return [found[index] for index in range(len(found))]
+
+
+def compare(askings: dict[str, list[str]]) -> dict[str, object]:
+    """Return how many answers each two askings have in common, and what those differ in that are not all the same.
+
+    An item whose answers vary within one server tells of batches that are composed otherwise, not of the servers.
+    """
+    pairs = []
+    for one, other in itertools.combinations(askings, 2):
+        same = sum(map(str.__eq__, askings[one], askings[other]))
+        pairs.append({"one": one, "other": other, "same": same, "across": kind(one) != kind(other)})
+    swaps: Counter[tuple[str, ...]] = Counter()
+    steady = 0
+    for each in zip(*askings.values(), strict=True):
+        if len(set(each)) == 1:
+            continue
+        swaps[tuple(sorted(set(each)))] += 1
+        by_server: dict[str, set[str]] = {}
+        for asking, answer in zip(askings, each, strict=True):
+            by_server.setdefault(kind(asking), set()).add(answer)
+        steady += len(by_server) > 1 and all(len(said) == 1 for said in by_server.values())
+    return {
+        "items": len(next(iter(askings.values()))),
+        "pairs": pairs,
+        "differ_by_server_only": steady,
+        "swaps": [{"answers": list(texts), "items": count} for texts, count in swaps.most_common(SHOWN)],
+    }
+
+
+def kind(asking: str) -> str:
+    """Return the server of an asking: ``vllm`` of ``vllm.1``."""
+    return asking.rpartition(".")[0]
+
+
+def show(found: dict[int, dict]) -> None:
+    """Print the table."""
+    for size, one in found.items():
+        print(f"size {size}, {one['items']} items:")
+        for pair in one["pairs"]:
+            print(f"  {pair['one']:16} {pair['other']:16} {pair['same']:6} equal  {pair['same'] / one['items']:.1%}")
+        print(f"  {one['differ_by_server_only']} differ between the servers and not within one")
+        for swap in one["swaps"]:
+            print(f"  {swap['items']:4} times {' / '.join(map(repr, swap['answers']))}")
+
+
+def main(argv: list[str]) -> int:
+    """Run ``first`` or ``compare``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(dest="step", required=True)
+    step = steps.add_parser("first")
+    step.add_argument("--data", type=Path, required=True)
+    step.add_argument("--items", type=int, required=True)
+    step.add_argument("--out", type=Path, required=True)
+    step = steps.add_parser("compare")
+    step.add_argument("--folder", type=Path, required=True)
+    step.add_argument("--name", required=True)
+    step.add_argument("--sizes", type=int, nargs="+", required=True)
+    args = parser.parse_args(argv)
+    if args.step == "first":
+        first(args.data, args.items, args.out)
+        return 0
+    found = {}
+    for size in args.sizes:
+        asked = {folder.name: answers(folder, args.name, size) for folder in sorted(args.folder.glob("*.[0-9]"))}
+        complete = {name: texts for name, texts in asked.items() if texts is not None}
+        if len(complete) > 1:
+            found[size] = compare(complete)
+    if not found:
+        raise UserError(f"{args.folder}: no size has been asked twice")
+    show(found)
+    write_json(args.folder / "agreement.json", {"schema": 1, "kind": "agreement", "sizes": found})
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

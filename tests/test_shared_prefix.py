@@ -1,0 +1,199 @@
+"""A batch as one sequence: the same loss and gradients as example by example, for each architecture that gets it."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Glm4Config,
+    GlmConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+import fast_trainer
+from fewshot_sft.shared_prefix import IGNORED, Cost, common_beginning, cost_of, merged
+
+CHEAP = Cost(1.0, 0.0)  # attention costs nothing: fewer tokens are always better
+SMALL: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "head_dim": 16,
+}
+CONFIGS = {
+    "glm": GlmConfig(**SMALL, attention_bias=True),
+    "glm4": Glm4Config(**SMALL),
+    "llama": LlamaConfig(**SMALL),
+    "qwen2": Qwen2Config(**SMALL),
+    "qwen3": Qwen3Config(**SMALL),
+}
+
+
+def a_batch(
+    common: int = 20, lengths: tuple[int, ...] = (11, 17, 9, 14, 23), answer: int = 3
+) -> dict[str, torch.Tensor]:
+    """Examples with a common beginning and ``lengths`` tokens of their own, the last ``answer`` of them labelled."""
+    generator = torch.Generator().manual_seed(7)
+    width = -(-(common + max(lengths)) // 8) * 8
+    ids = torch.zeros(len(lengths), width, dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
+    ids[:, :common] = torch.randint(1, 300, (common,), generator=generator)
+    for row, length in enumerate(lengths):
+        end = common + length
+        ids[row, common:end] = torch.randint(1, 300, (length,), generator=generator)
+        ids[row, common] = row + 1  # no two go on alike
+        mask[row, :end] = 1
+        labels[row, end - answer : end] = ids[row, end - answer : end]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def loss_and_gradient(model: Any, batch: dict[str, Any]) -> tuple[float, torch.Tensor]:
+    model.zero_grad()
+    loss = model(**batch, use_cache=False).loss
+    loss.backward()
+    return loss.item(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_loss_and_the_gradients_are_those_of_the_examples(config: PretrainedConfig, attention: str) -> None:
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).double().train()
+    batch = a_batch()
+    one = merged(batch, torch.float64, cost_of(model), 512)
+    assert one["input_ids"].shape == (1, 96)  # 20 + 74, in eights, of 5 x 48
+    loss, gradient = loss_and_gradient(model, batch)
+    other, another = loss_and_gradient(model, one)
+    assert other == pytest.approx(loss, rel=1e-9)
+    torch.testing.assert_close(another, gradient, rtol=0, atol=1e-6 * gradient.abs().max().item())
+
+
+def test_every_architecture_that_gets_it_is_tested() -> None:
+    assert set(CONFIGS) == set(fast_trainer.TAKE_ANY_MASK)
+
+
+def test_with_logits_at_the_labels_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.models.glm.modeling_glm import GlmForCausalLM
+
+    monkeypatch.setattr(GlmForCausalLM, "forward", GlmForCausalLM.forward)
+    fast_trainer.logits_where_labels_are()
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(CONFIGS["glm"]).double().train()
+    batch = a_batch(lengths=(40, 50, 60, 70, 80), answer=30)  # 150 labels, more than an example alone may have
+    one = merged(batch, torch.float64, CHEAP, fast_trainer.LABELS_OF_BATCH)
+    assert one["input_ids"].shape[0] == 1
+    loss, gradient = loss_and_gradient(model, batch)
+    other, another = loss_and_gradient(model, one)
+    assert other == pytest.approx(loss, rel=1e-6)
+    torch.testing.assert_close(another, gradient, rtol=0, atol=1e-5 * gradient.abs().max().item())
+
+
+def test_what_the_sequence_is_made_of() -> None:
+    one = merged(a_batch(3, (2, 3), 1), torch.float32, CHEAP, 512)
+    assert one["position_ids"].tolist() == [[0, 1, 2, 3, 4, 3, 4, 5]]
+    assert (one["labels"] != IGNORED).tolist() == [[False] * 4 + [True] + [False] * 2 + [True]]
+    sees = one["attention_mask"][0, 0] == 0
+    assert sees.int().tolist() == [
+        [1, 0, 0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0, 1, 0, 0],
+        [1, 1, 1, 0, 0, 1, 1, 0],
+        [1, 1, 1, 0, 0, 1, 1, 1],
+    ]
+
+
+def test_no_row_of_the_mask_is_empty() -> None:
+    one = merged(a_batch(3, (2, 4, 3), 1), torch.float32, CHEAP, 512)  # 12 tokens, and 4 of padding
+    sees = one["attention_mask"][0, 0] == 0
+    assert sees.shape == (16, 16)
+    assert sees.diagonal().all()
+    assert not sees[12:, :12].any()
+    assert (one["labels"][0, 12:] == IGNORED).all()
+
+
+def test_the_common_beginning_ends_before_what_is_labelled_or_would_predict_anothers_token() -> None:
+    batch = a_batch(10, (6, 6), 3)
+    lengths = batch["attention_mask"].sum(1)
+    assert common_beginning(batch["input_ids"], lengths, batch["labels"]) == 10
+    # The whole prompt is the same: its last token, which predicts the answers, is each example's own.
+    batch["input_ids"][1, :13] = batch["input_ids"][0, :13]
+    assert common_beginning(batch["input_ids"], lengths, batch["labels"]) == 12
+    # Twice the same example.
+    batch["input_ids"][1] = batch["input_ids"][0]
+    assert common_beginning(batch["input_ids"], lengths, batch["labels"]) == 12
+
+
+def left_padded(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value.flip(1) for key, value in batch.items()}
+
+
+def of_one(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value[:1] for key, value in batch.items()}
+
+
+def begun_unlike(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    ids = batch["input_ids"].clone()
+    ids[:, 0] = torch.arange(1, len(ids) + 1)
+    return batch | {"input_ids": ids}
+
+
+def with_pictures(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return batch | {"pixel_values": torch.zeros(1)}
+
+
+@pytest.mark.parametrize("change", [left_padded, of_one, begun_unlike, with_pictures])
+def test_what_cannot_be_one_sequence_is_left_as_it_is(change: Any) -> None:
+    batch = change(a_batch())
+    after = merged(batch, torch.float32, CHEAP, 512)
+    assert after.keys() == batch.keys()
+    assert all(after[key] is batch[key] for key in batch)
+
+
+def test_too_many_labels_and_texts_too_long_are_left_as_they_are() -> None:
+    batch = a_batch()
+    assert merged(batch, torch.float32, CHEAP, 14)["labels"] is batch["labels"]
+    assert merged(batch, torch.float32, CHEAP, 15)["labels"].shape[0] == 1
+    # 96 tokens instead of 5 x 48, 96 x 96 pairs of them instead of 5 x 48 x 48.
+    assert merged(batch, torch.float32, Cost(1.0, 0.5), 512)["labels"].shape[0] == 1
+    long = a_batch(100, (900,) * 8)
+    assert merged(long, torch.float32, Cost(2 * 9.4e9, 4.0 * 40 * 4096), 512)["labels"] is long["labels"]
+    short = a_batch(108, (109,) * 8)
+    assert merged(short, torch.float32, Cost(2 * 9.4e9, 4.0 * 40 * 4096), 512)["labels"].shape == (1, 984)
+
+
+def test_the_cost_is_that_of_the_weights_and_the_attention() -> None:
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"])
+    assert cost_of(model) == Cost(2.0 * model.num_parameters(), 4.0 * 3 * 64)
+    assert math.isclose(Cost(2.0, 3.0).of(5, 7), 5 * 7 * 2 + 5 * 7 * 7 * 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "takes"),
+    [
+        ({}, True),
+        ({"_attn_implementation": "eager"}, True),
+        ({"_attn_implementation": "flash_attention_2"}, False),
+        ({"model_type": "gemma3"}, False),
+        ({"use_sliding_window": True}, False),
+        ({"attention_dropout": 0.1}, False),
+    ],
+)
+def test_models_that_may_not_take_it_do_not_get_it(change: dict[str, Any], takes: bool) -> None:
+    config = {"model_type": "qwen2", "_attn_implementation": "sdpa", "use_sliding_window": False} | change
+    assert fast_trainer.takes_any_mask(SimpleNamespace(config=SimpleNamespace(**config))) is takes
+    assert fast_trainer.takes_any_mask(None) is False
