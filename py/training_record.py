@@ -47,10 +47,16 @@ NOT_DECISIVE = {
     "include_num_input_tokens_seen",
     "logging_nan_inf_filter",
 }
+# Nor does how it is computed: it changes the losses by rounding (docs/performance.md, the same losses).
+HOW = {"disable_gradient_checkpointing", "shared_prefix", "enable_liger_kernel"}
+BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")  # their product decides
 
 
 def decides(data: Path, size: int, settings: dict[str, str]) -> dict[str, Any]:
     """Return all that the adapter of this size depends on.
+
+    What the plan for the hardware chooses is not among it, but for 4 bit: a night on another card, or with less memory
+    free, redoes nothing.
 
     Raises:
         UserError: the size's training file or the model's folder is missing.
@@ -61,9 +67,25 @@ def decides(data: Path, size: int, settings: dict[str, str]) -> dict[str, Any]:
     return {
         "data": sha256_file(file),
         "model": model_identity(settings.get("model_name_or_path", "")),
-        "settings": {key: value for key, value in sorted(settings.items()) if key not in NOT_DECISIVE},
+        "settings": decisive(settings),
         "versions": versions(TRAINING_PACKAGES),
     }
+
+
+def decisive(settings: dict[str, str]) -> dict[str, str]:
+    """Return the trainer's settings that decide what is learned, in order, with the global batch size."""
+    found = {key: value for key, value in settings.items() if key not in NOT_DECISIVE | HOW}
+    if all(found.get(key, "").isdecimal() for key in BATCH):
+        first, second = (int(found.pop(key)) for key in BATCH)
+        found["global_batch_size"] = str(first * second)
+    if found.get("optim") == "adamw_torch_fused":  # one kernel for the same update
+        found["optim"] = "adamw_torch"
+    return dict(sorted(found.items()))
+
+
+def resumable_with(settings: dict[str, str]) -> dict[str, str]:
+    """Return the settings that a checkpoint is continued with: the trainer takes the batch size that it finds in it."""
+    return {key: value for key, value in sorted(settings.items()) if key not in NOT_DECISIVE}
 
 
 @dataclass(frozen=True)
@@ -84,7 +106,8 @@ def decide(args: argparse.Namespace) -> Decision:
         UserError: the size's training file or the model's folder is missing.
     """
     folder: Path = args.folder
-    parts = decides(args.data, args.size, settings_of(args.command))
+    settings = settings_of(args.command)
+    parts = decides(args.data, args.size, settings)
     identity = sha256_json(parts)
     record, started = read_record(folder / RECORD), read_record(folder / STARTED)
     if not args.force and record.get("status") == "done" and record.get("identity") == identity:
@@ -97,9 +120,17 @@ def decide(args: argparse.Namespace) -> Decision:
     # one that our checks found (a wrong count, a broken loss) cannot. The watcher's word counts where `finish` did not
     # come to write the record.
     ended = record or read_record(folder / ABORTED)
-    if not args.force and started.get("identity") == identity and ended.get("resumable", not record):
+    resumable = started.get("identity") == identity and ended.get("resumable", not record)
+    how = {"settings": resumable_with(settings)}
+    how_before = {"settings": resumable_with(started.get("settings") or {})}
+    if resumable and not args.force and how == how_before:
         return Decision("resume", parts, identity)
-    why = "--force" if args.force else _why(ended, started, parts)
+    if args.force:
+        why = "--force"
+    elif resumable:
+        why = f"{changes(how_before, how)}: not with its checkpoint"
+    else:
+        why = _why(ended, started, parts)
     return Decision("replace", parts, identity, record.get("identity") or started.get("identity"), why)
 
 

@@ -354,7 +354,7 @@ def test_a_failed_training_notes_why(running: Path, folder: Path, capsys: pytest
     assert training_record.main(["finish", *where, "--exit-code", "1", "--seconds", "7"]) == 1
 
     reason = read(running).reason or ""
-    assert reason.startswith("CUDA out of memory; lower BATCH_SIZE")
+    assert reason.startswith("CUDA out of memory; with MICRO_BATCH=1")
     assert capsys.readouterr().err == f"size 100: training failed: {reason} (log: {log})\n"
 
 

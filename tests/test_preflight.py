@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
             False,
             "warning",
             "19.0 billion parameters at 16 bits take 38.0 GB of the GPU's 42.9 GB: that is tight; "
-            "lower BATCH_SIZE and CUTOFF_LEN if it runs out of memory",
+            "set MICRO_BATCH=1 and CHECKPOINTING=1 if it runs out of memory",
         ),
         (
             32_000_000_000,
@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
             False,
             "problem",
             "32.0 billion parameters at 16 bits take 64.0 GB of the GPU's 42.9 GB; "
-            "take a smaller MODEL, a larger GPU, or TRAIN_ARGS='--quantization_bit 4'",
+            "take a smaller MODEL, a larger GPU, or QUANTIZATION=4",
         ),
         (
             32_000_000_000,

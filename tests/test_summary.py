@@ -21,8 +21,8 @@ from fewshot_sft.words import display_width, duration, one_line
 PY = Path(__file__).resolve().parents[1] / "py"
 NOW = 1_767_323_045.0  # 2026-01-02 03:04:05 UTC
 OOM = (
-    "CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the same factor, or lower CUTOFF_LEN, "
-    "or add TRAIN_ARGS='--quantization_bit 4'"
+    "CUDA out of memory; with MICRO_BATCH=1 CHECKPOINTING=1, or TRAIN_JOBS=1 OVERLAP=0, the same needs less; "
+    "or lower CUTOFF_LEN, or set QUANTIZATION=4"
 )
 
 
@@ -108,8 +108,8 @@ def test_a_night_with_everything_in_it(night: Night, capsys: pytest.CaptureFixtu
     assert night.lines == [
         "sweep tiny: 1 of 3 sizes done, 1 failed, 1 not run (status 1, 4 h 12 min)",
         "  N = 100   done     accuracy 0.750, macro F1 0.733 (trained in 34 s, evaluated in 14 s)",
-        "  N = 500   FAILED   training: CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the "
-        "same factor, or lower CUTOFF_LEN, or add TR… (after 3 min 07 s; log: logs/t500.log)",
+        "  N = 500   FAILED   training: CUDA out of memory; with MICRO_BATCH=1 CHECKPOINTING=1, or TRAIN_JOBS=1 "
+        "OVERLAP=0, the same needs less; or lower CUTOFF… (after 3 min 07 s; log: logs/t500.log)",
         "  N = 1000  not run",
         'to go on: bin/sweep.sh --sizes "100 500 1000"',
     ]

@@ -153,7 +153,7 @@ def test_a_training_that_left_nothing_has_failed(run):
 @pytest.mark.parametrize(
     ("code", "log", "reason"),
     [
-        (1, "torch.OutOfMemoryError: CUDA out of memory. Tried", "CUDA out of memory; lower BATCH_SIZE"),
+        (1, "torch.OutOfMemoryError: CUDA out of memory. Tried", "CUDA out of memory; with MICRO_BATCH=1"),
         (1, "OSError: [Errno 28] No space left on device", "the disk is full; free some space and run again"),
         (137, "", "the trainer was ended by signal 9 (killed: often the machine ran out of memory)"),
         (143, "", "the trainer was ended by signal 15"),
@@ -291,6 +291,51 @@ def test_where_things_lie_does_not_decide(run):
     run.train()
     run.finish()
     assert run.begin("--output_dir", "elsewhere", "--preprocessing_num_workers", "3") == training_record.EXIT_DONE
+
+
+SPLIT = ("--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "4", "--optim", "adamw_torch")
+WHOLE = ("--per_device_train_batch_size", "8", "--gradient_accumulation_steps", "1", "--optim", "adamw_torch_fused")
+FAST = ("--disable_gradient_checkpointing", "True", "--shared_prefix", "True", "--enable_liger_kernel", "True")
+
+
+def test_how_it_is_computed_does_not_decide(run):
+    run.begin(*SPLIT)
+    run.train()
+    run.finish()
+    assert run.record["decides"]["settings"]["global_batch_size"] == "8"
+    assert run.record["settings"]["per_device_train_batch_size"] == "2"
+    assert run.begin(*WHOLE, *FAST) == training_record.EXIT_DONE
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (WHOLE[:2], "global_batch_size: 8 -> 32"),
+        (("--quantization_bit", "4"), "quantization_bit: none -> 4"),
+        (("--optim", "adafactor"), "optim: adamw_torch -> adafactor"),
+        (("--gradient_accumulation_steps", "auto"), "global_batch_size: 8 -> none"),
+    ],
+)
+def test_the_global_batch_4_bit_and_the_optimizer_decide(run, capsys, change, what):
+    run.begin(*SPLIT)
+    run.train()
+    run.finish()
+    assert run.begin(*SPLIT, *change) == 0
+    assert what in capsys.readouterr().err
+
+
+def test_a_checkpoint_goes_on_only_as_it_was_computed(run, capsys):
+    run.begin(*SPLIT)
+    run.checkpoint(100)
+    assert run.begin(*SPLIT) == 0
+    assert capsys.readouterr().out == "size 10: resuming at step 100\n"
+    assert run.begin(*WHOLE) == 0
+    assert not (run.folder / "checkpoint-100").exists()
+    why = (
+        "settings changed (gradient_accumulation_steps: 4 -> 1, optim: adamw_torch -> adamw_torch_fused, "
+        "per_device_train_batch_size: 2 -> 8): not with its checkpoint; the old one is "
+    )
+    assert why in capsys.readouterr().err
 
 
 def test_a_folder_without_a_record_is_moved_aside_not_resumed(run, capsys):

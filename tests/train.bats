@@ -137,7 +137,7 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   plan train-16 killed
   script train.sh
   status_is 1
-  equal "CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the same factor, or lower CUTOFF_LEN, or add TRAIN_ARGS='--quantization_bit 4'" "$(reason 4)"
+  equal "CUDA out of memory; with MICRO_BATCH=1 CHECKPOINTING=1, or TRAIN_JOBS=1 OVERLAP=0, the same needs less; or lower CUTOFF_LEN, or set QUANTIZATION=4" "$(reason 4)"
   equal 'the disk is full; free some space and run again' "$(reason 8)"
   equal 'the trainer was ended by signal 9 (killed: often the machine ran out of memory)' "$(reason 16)"
   plan train-4 exit

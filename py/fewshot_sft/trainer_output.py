@@ -33,8 +33,8 @@ def failure_of_process(exit_code: int, log: Path) -> str | None:
         tail = ""
     if "OutOfMemoryError" in tail or "CUDA out of memory" in tail:
         return (
-            "CUDA out of memory; lower BATCH_SIZE and raise GRADIENT_ACCUMULATION by the same factor, or lower "
-            "CUTOFF_LEN, or add TRAIN_ARGS='--quantization_bit 4'"
+            "CUDA out of memory; with MICRO_BATCH=1 CHECKPOINTING=1, or TRAIN_JOBS=1 OVERLAP=0, the same needs less; "
+            "or lower CUTOFF_LEN, or set QUANTIZATION=4"
         )
     if "No space left on device" in tail:
         return "the disk is full; free some space and run again"

@@ -104,13 +104,13 @@ def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, har
     facts = {"bytes_weights": round(weights), "bytes_memory": round(memory), "basis": size.basis}
     message = f"{what} of the GPU's {amount(memory)}"
     if weights > memory:
-        mend = "take a smaller MODEL, a larger GPU, or TRAIN_ARGS='--quantization_bit 4'"
+        mend = "take a smaller MODEL, a larger GPU, or QUANTIZATION=4"
         return Finding("GPU memory", "problem", message, mend, facts)
     if vllm and size.parameters * 2 > share * memory:
         message = f"vLLM gets {share:.0%} of the GPU's {amount(memory)}, the weights take {amount(size.parameters * 2)}"
         return Finding("GPU memory", "problem", message, "give it more: SERVER_ARGS='--vllm_gpu_util 0.9'", facts)
     if weights * 1.25 + 2e9 > memory:
-        mend = "lower BATCH_SIZE and CUTOFF_LEN if it runs out of memory"
+        mend = "set MICRO_BATCH=1 and CHECKPOINTING=1 if it runs out of memory"
         return Finding("GPU memory", "warning", f"{message}: that is tight", mend, facts)
     return Finding("GPU memory", "ok", message, facts=facts)
 
