@@ -1,16 +1,14 @@
 """Compare the answers that bench/agreement.sh has collected, adapter by adapter.
 
-    python bench/agreement.py first --data data/tiny --items 500 --out FOLDER/data
-    python bench/agreement.py compare --folder FOLDER --name tiny --sizes 100 500
+    python bench/agreement.py --folder FOLDER --name tiny --sizes 100 500
 
-``first`` makes a data folder with the first test items only. ``compare`` reads FOLDER/<server>.<round>, prints for
-each size how many answers two askings have in common, of the same server and of the two, and writes agreement.json.
+Reads FOLDER/<server>.<round>, prints for each size how many answers two askings have in common, of the same server and
+of the two, and writes agreement.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import sys
@@ -24,18 +22,6 @@ from fewshot_sft.errors import UserError, run  # noqa: E402
 from fewshot_sft.jsonio import write_json  # noqa: E402
 
 SHOWN = 5  # kinds of differences a size
-
-
-def first(data: Path, items: int, out: Path) -> None:
-    """Write a data folder whose test split has the first ``items`` of that in ``data``."""
-    rows = json.loads((data / "llm_test.json").read_text(encoding="utf-8"))[:items]
-    manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rows, ensure_ascii=False)
-    (out / "llm_test.json").write_text(text, encoding="utf-8")
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    manifest["splits"] = {"llm_test": manifest["splits"]["llm_test"] | {"sha256": sha256, "rows": len(rows)}}
-    write_json(out / "manifest.json", manifest)
 
 
 def answers(folder: Path, name: str, size: int) -> list[str] | None:
@@ -92,25 +78,19 @@ def show(found: dict[int, dict]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run ``first`` or ``compare``."""
+    """Compare all askings of each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    steps = parser.add_subparsers(dest="step", required=True)
-    step = steps.add_parser("first")
-    step.add_argument("--data", type=Path, required=True)
-    step.add_argument("--items", type=int, required=True)
-    step.add_argument("--out", type=Path, required=True)
-    step = steps.add_parser("compare")
-    step.add_argument("--folder", type=Path, required=True)
-    step.add_argument("--name", required=True)
-    step.add_argument("--sizes", type=int, nargs="+", required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--sizes", type=int, nargs="+", required=True)
     args = parser.parse_args(argv)
-    if args.step == "first":
-        first(args.data, args.items, args.out)
-        return 0
     found = {}
     for size in args.sizes:
-        asked = {folder.name: answers(folder, args.name, size) for folder in sorted(args.folder.glob("*.[0-9]"))}
+        asked = {folder.name: answers(folder, args.name, size) for folder in sorted(args.folder.glob("*.[0-9]*"))}
         complete = {name: texts for name, texts in asked.items() if texts is not None}
+        if len({len(texts) for texts in complete.values()}) > 1:
+            counts = ", ".join(f"{name}: {len(texts)}" for name, texts in complete.items())
+            raise UserError(f"size {size}: not as many items in each ({counts}); take another BENCH_DIR")
         if len(complete) > 1:
             found[size] = compare(complete)
     if not found:

@@ -4,7 +4,7 @@
 # Usage: bench/agreement.sh [--SETTING VALUE]...
 #
 # Evaluates all SIZES (they must be trained) with SERVER=vllm and with SERVER=llamafactory, BENCH_ROUNDS (2) times each,
-# for a server that computes in batches differs from itself, too. The first BENCH_ITEMS (500) test items are asked.
+# for a server that computes in batches differs from itself, too. The first EVAL_LIMIT (500) test items are asked.
 # Everything goes to BENCH_DIR (a new temporary folder), which is kept: agreement.json there holds what the table shows.
 # BENCH_SERVERS="vllm llamafactory" says which; what is there already is not asked again.
 
@@ -13,24 +13,24 @@ set -Eeuo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
 
 main() {
-  local work server round data failed=0
+  local work server round limit failed=0
   begin_script "$0" "$@"
   work=${BENCH_DIR:-$(mktemp -d)}
   mkdir -p -- "$work"
   work=$(cd -- "$work" && pwd -P)
   own_children
   settings_as_flags
-  # The same test items, fewer of them; the training files are not looked at.
-  data=$work/data
-  run_child "the data" python bench/agreement.py first --data "$DATA_DIR" --items "${BENCH_ITEMS:-500}" --out "$data"
+  limit=${EVAL_LIMIT:-500}
+  # What only one of the two can do, or this bench does not look at.
+  FLAGS+=("--eval-limit=$limit" --split=test --constrain=0 --overlap=0 --adapter-check=0)
   for ((round = 1; round <= ${BENCH_ROUNDS:-2}; round++)); do
     for server in ${BENCH_SERVERS:-vllm llamafactory}; do
       say "round $round: $server"
-      run_child "the evaluation" bin/eval.sh "${FLAGS[@]}" "--server=$server" "--data-dir=$data" \
-        "--objs-dir=$work/$server.$round" "--logs-dir=$work/$server.$round/logs" --adapter-check=0 || failed=1
+      run_child "the evaluation" bin/eval.sh "${FLAGS[@]}" "--server=$server" \
+        "--objs-dir=$work/$server.$round" "--logs-dir=$work/$server.$round/logs" || failed=1
     done
   done
-  python bench/agreement.py compare --folder "$work" --name "$SWEEP_NAME" --sizes "${SIZES[@]}"
+  python bench/agreement.py --folder "$work" --name "$SWEEP_NAME" --sizes "${SIZES[@]}"
   return "$failed"
 }
 

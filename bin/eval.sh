@@ -205,6 +205,7 @@ evaluator_command() {
   ((FORCE == 0)) || optional+=(--force)
   ((CONSTRAIN == 0)) || optional+=(--constrain)
   [[ $SERVER != vllm ]] || optional+=(--chat-template "$(chat_template_file)")
+  ((FOLLOW == 0)) || optional+=(--helpers-at-once) # one size at a time, mostly
   EVALUATOR=(python py/infer_eval.py --run "$(run_name "$1")" --name "$SWEEP_NAME" --size "$1" --split "$SPLIT"
   --data "$DATA_DIR" --objs "$OBJS_DIR" --served-model "$(run_name "$1")" --model "$MODEL" --template "$TEMPLATE"
   --backend "$BACKEND" --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS"

@@ -46,6 +46,7 @@ main() {
     *.py | *.py::*) pytest+=("$argument") ;;
     *) die "unknown argument '$argument'; see bin/test.sh --help" ;;
     esac
+    [[ $argument == -* || -e ${argument%%::*} ]] || die "$argument: no such file"
   done
   cd -- "$ROOT"
   if ((${#bats[@]} + ${#pytest[@]} == 0)); then

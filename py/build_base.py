@@ -82,7 +82,7 @@ def corpus(texts: int, seed: int) -> list[dict[str, str]]:
 def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) -> None:
     """Train a byte-level BPE tokenizer of ``vocabulary`` entries on the corpus and save it to ``folder``.
 
-    The two files are as ``transformers`` writes them, which takes 4 s to import.
+    The two files are as ``transformers`` reads them, which takes 4 s to import.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 

@@ -27,8 +27,6 @@ SHARED_PREFIX = "--shared_prefix"
 # More labels than this in an example, and in a batch, end the training.
 LABELS = 64
 LABELS_OF_BATCH = 512
-# Whose attention takes any mask and any positions, by test (tests/test_shared_prefix.py).
-TAKE_ANY_MASK = ("glm", "glm4", "llama", "qwen2", "qwen3")
 
 
 class NoUselessCasts(TrainerCallback):
@@ -94,46 +92,14 @@ def liger_for_glm() -> None:
     modeling_glm.GlmMLP = LigerPhi3SwiGLUMLP
 
 
-def share_prefixes() -> None:
-    """Have LLaMA-Factory's collator make one sequence of each batch, with its common beginning once.
-
-    Left as they are: batches of models that are not known to take it, or that attend to a window only, and of a
-    training with dropout, which would be drawn once for all examples.
-    """
-    from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
-
-    from fewshot_sft.shared_prefix import cost_of, merged
-
-    plain = SFTDataCollatorWith4DAttentionMask.__call__
-
-    def collate(self: Any, features: list[dict[str, Any]]) -> Any:
-        batch = plain(self, features)
-        if not takes_any_mask(self.model):
-            return batch
-        if not hasattr(self, "cost"):
-            self.cost = cost_of(self.model)
-        return merged(batch, self.compute_dtype, self.cost, LABELS_OF_BATCH)
-
-    SFTDataCollatorWith4DAttentionMask.__call__ = collate
-
-
-def takes_any_mask(model: Any) -> bool:
-    """Return whether the model's attention takes any mask and any positions."""
-    config = getattr(model, "config", None)
-    return (
-        getattr(config, "model_type", None) in TAKE_ANY_MASK
-        and config._attn_implementation in ("sdpa", "eager")
-        and not getattr(config, "use_sliding_window", False)
-        and not getattr(config, "attention_dropout", 0)
-    )
-
-
 def main(argv: list[str]) -> None:
     """Train as the command line says."""
     if SHARED_PREFIX in argv:
+        from fewshot_sft.shared_prefix import share_prefixes
+
         place = sys.argv.index(SHARED_PREFIX)
         if sys.argv[place + 1 : place + 2] == ["True"]:
-            share_prefixes()
+            share_prefixes(argv, LABELS_OF_BATCH)
         del sys.argv[place : place + 2]  # LLaMA-Factory does not know it
     import torch
     from llamafactory.train.tuner import run_exp

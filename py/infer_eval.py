@@ -261,7 +261,7 @@ def ask_missing(
             pace,
             items=len(missing),
             processes=processes,
-            fast=args.server == "vllm",
+            at_once=args.helpers_at_once,
             idle=metrics.prepare,
         )
 
@@ -411,6 +411,12 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         type=_number_or_auto,
         default="auto",
         help="that ask; auto: this one, and when it is the bottleneck up to 4 others (default: auto)",
+    )
+    add(
+        "--helpers-at-once",
+        action="store_true",
+        help="with --processes auto begin with 2 others, where there are many items and CPUs: for a fast server that "
+        "only this evaluation asks",
     )
     add("--max-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
     add("--request-timeout", type=float, default=120, help="seconds for one request (default: 120)")

@@ -37,7 +37,7 @@ def test_what_differs_and_between_whom(agreement, tmp_path, capsys):
     asked(tmp_path / "vllm.1", "aaabA")
     asked(tmp_path / "vllm.2", "aaacA")
     asked(tmp_path / "vllm.2", "aaaaa", size=8)  # once only
-    assert agreement.main(["compare", "--folder", str(tmp_path), "--name", "demo", "--sizes", "4", "8"]) == 0
+    assert agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4", "8"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "size 4, 5 items:",
         "  llamafactory.1   llamafactory.2        5 equal  100.0%",
@@ -60,4 +60,11 @@ def test_an_evaluation_that_is_not_complete_is_left_out(agreement, tmp_path):
     asked(tmp_path / "vllm.2", "aa")
     (tmp_path / "vllm.2/demo-llm_train_4.json").unlink()
     with pytest.raises(agreement.UserError, match=r"no size has been asked twice$"):
-        agreement.main(["compare", "--folder", str(tmp_path), "--name", "demo", "--sizes", "4"])
+        agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"])
+
+
+def test_askings_of_other_items_are_told(agreement, tmp_path):
+    asked(tmp_path / "vllm.1", "aa")
+    asked(tmp_path / "vllm.10", "aaa")
+    with pytest.raises(agreement.UserError, match=r"^size 4: not as many items in each \(vllm\.1: 2, vllm\.10: 3\); "):
+        agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"])

@@ -297,26 +297,36 @@ def test_other_processes_take_over_when_this_one_is_the_bottleneck(server, monke
 
 
 @pytest.mark.parametrize(
-    ("fast", "items", "cpus", "count"),
+    ("at_once", "items", "cpus", "count"),
     [(True, 999, 8, None), (True, 1000, 7, None), (False, 1000, 8, None), (True, 1000, 8, 1)],
 )
-def test_this_process_begins_alone(server, monkeypatch, fast, items, cpus, count):
+def test_this_process_begins_alone(server, monkeypatch, at_once, items, cpus, count):
     Clock(monkeypatch, cpus)
 
     async def ask() -> list[object]:
-        asking = Askers(settings_for(server), KEY, Fixed(4), items=items, processes=count, fast=fast)
+        asking = Askers(settings_for(server), KEY, Fixed(4), items=items, processes=count, at_once=at_once)
         async with asking:
             return asking._helpers
 
     assert asyncio.run(ask()) == []
 
 
-def test_two_others_start_at_once_for_many_items_and_a_fast_server(server, monkeypatch):
+def test_two_others_start_at_once_for_many_items(server, monkeypatch):
     Clock(monkeypatch, cpus=8)
     pace = Noted()
 
     async def ask() -> int:
-        async with Askers(settings_for(server), KEY, pace, items=1000, processes=None, fast=True) as asking:
+        asking = Askers(settings_for(server), KEY, pace, items=1000, processes=None, at_once=True)
+        real = ClientSettings.client
+        others: list[int] = []
+
+        def client(*arguments: object) -> object:
+            others.extend(children(os.getpid()))
+            return real(*arguments)
+
+        monkeypatch.setattr(ClientSettings, "client", client)
+        async with asking:
+            assert len(others) == 2  # they run before this process begins its imports
             assert (await asking.ask("Choose.", "one about Physics")).text == "Physics"
             await asyncio.wait_for(pace.all_ready.wait(), 60)
             assert (await asking.ask("Choose.", "two about Physics")).text == "Physics"

@@ -21,6 +21,9 @@ tested() {
   tested "$WORK/passes.bats" "$WORK/test_passes.py"
   status_is 0
   said 'ok 1 passes' '1 passed'
+  tested "$WORK/passes.bats" "$WORK/missing.bats"
+  status_is 2
+  said "error: $WORK/missing.bats: no such file"
   tested "$PROJECT/tests/canary/fails.bats"
   status_is 1
   said 'not ok 1 fails'

@@ -19,7 +19,18 @@ from transformers import (
 )
 
 import fast_trainer
-from fewshot_sft.shared_prefix import IGNORED, Cost, common_beginning, cost_of, merged
+from fewshot_sft.errors import UserError
+from fewshot_sft.shared_prefix import (
+    IGNORED,
+    NOT_WITH,
+    TAKE_ANY_MASK,
+    Cost,
+    common_beginning,
+    cost_of,
+    merged,
+    share_prefixes,
+    takes_any_mask,
+)
 
 CHEAP = Cost(1.0, 0.0)  # attention costs nothing: fewer tokens are always better
 SMALL: dict[str, Any] = {
@@ -67,12 +78,12 @@ def loss_and_gradient(model: Any, batch: dict[str, Any]) -> tuple[float, torch.T
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_the_loss_and_the_gradients_are_those_of_the_examples(config: PretrainedConfig, attention: str) -> None:
+def test_the_loss_and_the_gradients_are_those_of_the_examples(config: PretrainedConfig) -> None:
     torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).double().train()
+    model = AutoModelForCausalLM.from_config(config).double().train()
+    assert takes_any_mask(model)
     batch = a_batch()
-    one = merged(batch, torch.float64, cost_of(model), 512)
+    one = merged(batch, cost_of(model), 512)
     assert one["input_ids"].shape == (1, 96)  # 20 + 74, in eights, of 5 x 48
     loss, gradient = loss_and_gradient(model, batch)
     other, another = loss_and_gradient(model, one)
@@ -81,7 +92,7 @@ def test_the_loss_and_the_gradients_are_those_of_the_examples(config: Pretrained
 
 
 def test_every_architecture_that_gets_it_is_tested() -> None:
-    assert set(CONFIGS) == set(fast_trainer.TAKE_ANY_MASK)
+    assert set(CONFIGS) == set(TAKE_ANY_MASK)
 
 
 def test_with_logits_at_the_labels_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +103,7 @@ def test_with_logits_at_the_labels_only(monkeypatch: pytest.MonkeyPatch) -> None
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(CONFIGS["glm"]).double().train()
     batch = a_batch(lengths=(40, 50, 60, 70, 80), answer=30)  # 150 labels, more than an example alone may have
-    one = merged(batch, torch.float64, CHEAP, fast_trainer.LABELS_OF_BATCH)
+    one = merged(batch, CHEAP, fast_trainer.LABELS_OF_BATCH)
     assert one["input_ids"].shape[0] == 1
     loss, gradient = loss_and_gradient(model, batch)
     other, another = loss_and_gradient(model, one)
@@ -101,10 +112,10 @@ def test_with_logits_at_the_labels_only(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_the_sequence_is_made_of() -> None:
-    one = merged(a_batch(3, (2, 3), 1), torch.float32, CHEAP, 512)
+    one = merged(a_batch(3, (2, 3), 1), CHEAP, 512)
     assert one["position_ids"].tolist() == [[0, 1, 2, 3, 4, 3, 4, 5]]
     assert (one["labels"] != IGNORED).tolist() == [[False] * 4 + [True] + [False] * 2 + [True]]
-    sees = one["attention_mask"][0, 0] == 0
+    sees = one["attention_mask"][0, 0]
     assert sees.int().tolist() == [
         [1, 0, 0, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0, 0, 0],
@@ -118,8 +129,8 @@ def test_what_the_sequence_is_made_of() -> None:
 
 
 def test_no_row_of_the_mask_is_empty() -> None:
-    one = merged(a_batch(3, (2, 4, 3), 1), torch.float32, CHEAP, 512)  # 12 tokens, and 4 of padding
-    sees = one["attention_mask"][0, 0] == 0
+    one = merged(a_batch(3, (2, 4, 3), 1), CHEAP, 512)  # 12 tokens, and 4 of padding
+    sees = one["attention_mask"][0, 0]
     assert sees.shape == (16, 16)
     assert sees.diagonal().all()
     assert not sees[12:, :12].any()
@@ -152,33 +163,42 @@ def begun_unlike(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return batch | {"input_ids": ids}
 
 
+def labelled_padding(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    labels = batch["labels"].clone()
+    labels[0, -1] = 0
+    return batch | {"labels": labels}
+
+
 def with_pictures(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return batch | {"pixel_values": torch.zeros(1)}
 
 
-@pytest.mark.parametrize("change", [left_padded, of_one, begun_unlike, with_pictures])
+@pytest.mark.parametrize("change", [left_padded, of_one, begun_unlike, labelled_padding, with_pictures])
 def test_what_cannot_be_one_sequence_is_left_as_it_is(change: Any) -> None:
     batch = change(a_batch())
-    after = merged(batch, torch.float32, CHEAP, 512)
+    after = merged(batch, CHEAP, 512)
     assert after.keys() == batch.keys()
     assert all(after[key] is batch[key] for key in batch)
 
 
 def test_too_many_labels_and_texts_too_long_are_left_as_they_are() -> None:
     batch = a_batch()
-    assert merged(batch, torch.float32, CHEAP, 14)["labels"] is batch["labels"]
-    assert merged(batch, torch.float32, CHEAP, 15)["labels"].shape[0] == 1
+    assert merged(batch, CHEAP, 14)["labels"] is batch["labels"]
+    assert merged(batch, CHEAP, 15)["labels"].shape[0] == 1
     # 96 tokens instead of 5 x 48, 96 x 96 pairs of them instead of 5 x 48 x 48.
-    assert merged(batch, torch.float32, Cost(1.0, 0.5), 512)["labels"].shape[0] == 1
+    assert merged(batch, Cost(1.0, 0.5), 512)["labels"].shape[0] == 1
     long = a_batch(100, (900,) * 8)
-    assert merged(long, torch.float32, Cost(2 * 9.4e9, 4.0 * 40 * 4096), 512)["labels"] is long["labels"]
+    assert merged(long, Cost(2 * 9.4e9, 4.0 * 40 * 4096), 512)["labels"] is long["labels"]
     short = a_batch(108, (109,) * 8)
-    assert merged(short, torch.float32, Cost(2 * 9.4e9, 4.0 * 40 * 4096), 512)["labels"].shape == (1, 984)
+    assert merged(short, Cost(2 * 9.4e9, 4.0 * 40 * 4096), 512)["labels"].shape == (1, 984)
 
 
 def test_the_cost_is_that_of_the_weights_and_the_attention() -> None:
     model = AutoModelForCausalLM.from_config(CONFIGS["llama"])
-    assert cost_of(model) == Cost(2.0 * model.num_parameters(), 4.0 * 3 * 64)
+    assert cost_of(model) == Cost(2.0 * model.num_parameters(), 4.0 * 3 * 4 * 16)
+    weight = model.lm_head.weight
+    weight.quant_state = SimpleNamespace(shape=(1000, 64))  # as bitsandbytes has it
+    assert cost_of(model).linear == 2.0 * (model.num_parameters() - weight.numel() + 64_000)
     assert math.isclose(Cost(2.0, 3.0).of(5, 7), 5 * 7 * 2 + 5 * 7 * 7 * 3)
 
 
@@ -186,7 +206,7 @@ def test_the_cost_is_that_of_the_weights_and_the_attention() -> None:
     ("change", "takes"),
     [
         ({}, True),
-        ({"_attn_implementation": "eager"}, True),
+        ({"_attn_implementation": "eager"}, False),
         ({"_attn_implementation": "flash_attention_2"}, False),
         ({"model_type": "gemma3"}, False),
         ({"use_sliding_window": True}, False),
@@ -195,5 +215,32 @@ def test_the_cost_is_that_of_the_weights_and_the_attention() -> None:
 )
 def test_models_that_may_not_take_it_do_not_get_it(change: dict[str, Any], takes: bool) -> None:
     config = {"model_type": "qwen2", "_attn_implementation": "sdpa", "use_sliding_window": False} | change
-    assert fast_trainer.takes_any_mask(SimpleNamespace(config=SimpleNamespace(**config))) is takes
-    assert fast_trainer.takes_any_mask(None) is False
+    assert takes_any_mask(SimpleNamespace(config=SimpleNamespace(**config), modules=list)) is takes
+    assert takes_any_mask(None) is False
+
+
+@pytest.mark.parametrize(("dropout", "takes"), [(0.0, True), (0.1, False)])
+def test_dropout_in_the_adapter_is_drawn_for_every_example(dropout: float, takes: bool) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_config(CONFIGS["qwen2"]), lora)
+    assert takes_any_mask(model.base_model.model) is takes
+
+
+@pytest.mark.parametrize("flag", NOT_WITH)
+def test_what_the_number_or_the_length_of_the_sequences_would_change_is_refused(flag: str) -> None:
+    with pytest.raises(UserError, match=rf"^{flag} cannot be with a shared prefix; set SHARED_PREFIX=0$"):
+        share_prefixes(["--stage", "sft", flag, "5"], 512)
+
+
+@pytest.mark.parametrize(
+    ("weights", "autocast"), [(torch.float32, None), (torch.float32, torch.bfloat16), (torch.bfloat16, None)]
+)
+def test_the_mask_is_one_for_every_precision(weights: torch.dtype, autocast: torch.dtype | None) -> None:
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(CONFIGS["glm"]).to(weights).train()
+    batch = a_batch()
+    with torch.autocast("cpu", dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+        losses = [model(**each, use_cache=False).loss.item() for each in (batch, merged(batch, CHEAP, 512))]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2 if torch.bfloat16 in (weights, autocast) else 1e-5)

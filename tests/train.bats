@@ -51,6 +51,9 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   script train.sh --sizes 4 --trainer fast --micro-batch 8 --shared-prefix
   status_is 1
   [[ $(tail -n 1 "$STUB/calls") == *'--shared_prefix True'* ]]
+  script train.sh --sizes 4 --trainer llamafactory-cli --shared-prefix
+  status_is 2
+  equal 'error: SHARED_PREFIX=1 needs TRAINER=fast, and a MICRO_BATCH of more than one' "$output"
   script train.sh --micro-batch 3
   status_is 2
   equal 'error: MICRO_BATCH=3 does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = 8' "$output"

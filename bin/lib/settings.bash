@@ -291,6 +291,7 @@ _derive() {
   [[ $MICRO_BATCH == auto ]] || ((BATCH_SIZE * GRADIENT_ACCUMULATION % MICRO_BATCH == 0)) ||
     die "MICRO_BATCH=$MICRO_BATCH does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = $((BATCH_SIZE * GRADIENT_ACCUMULATION))"
   [[ $OVERLAP != 1 || $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
+  ((SHARED_PREFIX == 0)) || [[ $TRAINER == fast ]] || die "SHARED_PREFIX=1 needs TRAINER=fast, and a MICRO_BATCH of more than one"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   : "${MODEL_NAME:=${stem//[[:space:]]/_}}"
   if [[ -n $TRAIN_FILE ]]; then

@@ -27,11 +27,10 @@ from .processes import usable_cpus
 
 # A server that computes in batches answers many questions at once and waits for the next while this process works
 # through them: wanting a CPU for more than BUSY of the time, it holds the server back, which FEW others mend; from
-# SATURATED on, what it would want is not known. Below IDLE it has time for something else. Measured on one H200:
-# docs/performance.md, the client.
+# SATURATED on, what it would want is not known. Below IDLE it has time for something else.
 BUSY, SATURATED, IDLE = 0.5, 0.9, 0.3
 FEW, MOST = 2, 4
-# With so many items and CPUs, and a server that takes some hundred items a second, the first FEW start at once.
+# With so many items and CPUs FEW can start at once.
 MANY_ITEMS, MANY_CPUS = 1000, 8
 # A client process is ready after 2 s of imports; with less than this left to ask, in seconds, it is not worth it.
 WORTHWHILE = 6.0
@@ -48,7 +47,7 @@ class Askers:
         *,
         items: int,
         processes: int | None = 1,
-        fast: bool = False,
+        at_once: bool = False,
         idle: Callable[[], None] | None = None,
     ) -> None:
         """Prepare.
@@ -59,7 +58,7 @@ class Askers:
             pace: is told of overloads, and when more processes can do more.
             items: how many will be asked.
             processes: 1: this one; more: so many others; None: this one until that is too slow, then others.
-            fast: the server is one that takes hundreds of items a second.
+            at_once: with None, where there are many items and CPUs, a few others start with this one.
             idle: called once, in a thread, when this process has time for it.
         """
         self._settings = settings
@@ -67,7 +66,7 @@ class Askers:
         self._pace = pace
         self._left = items
         self._wanted = processes
-        self._fast = fast
+        self._at_once = at_once
         self._idle = idle
         self._here: ChatClient | None = None
         self._helpers: list[_Helper] = []
@@ -84,8 +83,10 @@ class Askers:
         """Make the client, or start the client processes and wait for the first of them."""
         began = time.monotonic()
         if self._wanted is None or self._wanted == 1:
-            if self._wanted is None and self._fast and self._left >= MANY_ITEMS and usable_cpus() >= MANY_CPUS:
-                self._start(FEW)  # they import what they need while this process does
+            if self._wanted is None and self._at_once and self._left >= MANY_ITEMS and usable_cpus() >= MANY_CPUS:
+                self._start(FEW)
+                # They import what they need while this process does, which hears nothing meanwhile.
+                await asyncio.gather(*(helper.told.wait() for helper in self._helpers))
             self._here = self._settings.client(self._key, self._was_overloaded)
         else:
             self._start(self._wanted)
@@ -170,6 +171,7 @@ class Askers:
             reason = helper.obituary()
         self._lost = GaveUp(reason)
         self._some_ready.set()
+        helper.told.set()
         helper.fail(self._lost)
 
     def _is_ready(self, helper: _Helper) -> None:
@@ -190,6 +192,7 @@ class _Helper:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = 0
         self._is_ready = False
+        self.told = asyncio.Event()  # its settings, or it has ended
 
     def load(self) -> int:
         """Return how many of its questions have no answer yet."""
@@ -217,6 +220,7 @@ class _Helper:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         assert self._process.stdout is not None
         self._tell(asdict(settings))
+        self.told.set()
         while line := await self._process.stdout.readline():
             if not line.endswith(b"\n"):  # it died in the middle
                 break

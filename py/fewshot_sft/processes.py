@@ -25,16 +25,17 @@ def is_alive(pid: int) -> bool:
 
 
 def be_a_worker() -> None:
-    """Leave Ctrl-C to the process that started this one, and have the kernel end this one with it, even on SIGKILL."""
+    """Leave Ctrl-C to the process that started this one; on Linux the kernel ends this one with it, even on SIGKILL."""
     import ctypes  # 3 ms that the others need not pay
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if prctl := getattr(ctypes.CDLL(None), "prctl", None):
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def usable_cpus() -> int:
     """Return how many CPUs this process may use, by affinity and by a container's limit; at least 1."""
-    count = len(os.sched_getaffinity(0))
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         if quota != "max":

@@ -12,11 +12,18 @@ It pays while the examples are short: attention is computed between all tokens o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
+from .errors import UserError
+
+# Whose attention takes any mask and any positions, by test (tests/test_shared_prefix.py).
+TAKE_ANY_MASK = ("glm", "glm4", "llama", "qwen2", "qwen3")
+# LLaMA-Factory's flags for what the number or the length of the sequences changes.
+NOT_WITH = ("--neftune_noise_alpha", "--use_asft_loss", "--ignore_pad_token_for_loss", "--compute_accuracy")
 IGNORED = -100  # a label that has no part in the loss
 MULTIPLE = 8  # of tokens: what the attention kernels want of a mask
 
@@ -33,24 +40,30 @@ class Cost(NamedTuple):
 
 
 def cost_of(model: torch.nn.Module) -> Cost:
-    """Return a causal language model's cost: 2 FLOPs a weight and token, 4 a layer, hidden unit and pair of tokens."""
+    """Return a causal language model's cost: 2 FLOPs a weight and token, 4 a layer, head unit and pair of tokens.
+
+    A weight in 4 bit is counted as the numbers that it stands for.
+    """
     config: Any = model.config
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(2.0 * parameters, 4.0 * config.num_hidden_layers * config.hidden_size)
+    packed = ((parameter, getattr(parameter, "quant_state", None)) for parameter in model.parameters())
+    weights = sum(parameter.numel() if state is None else math.prod(state.shape) for parameter, state in packed)
+    heads = config.num_attention_heads
+    head = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return Cost(2.0 * weights, 4.0 * config.num_hidden_layers * heads * head)
 
 
-def merged(batch: Mapping[str, torch.Tensor], dtype: torch.dtype, cost: Cost, most_labels: int) -> dict[str, Any]:
+def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int) -> dict[str, Any]:
     """Return the batch as one sequence, or as it is where that cannot be or costs more.
 
     Args:
         batch: ``input_ids``, ``attention_mask`` (1 or 0) and ``labels``, each of shape (examples, length), padded on
-            the right; with anything else in it, it is returned as it is.
-        dtype: of the mask that is added to the attention's scores: the model's under autocast.
+            the right; with anything else in it, or labels at the padding, it is returned as it is.
         cost: the model's.
         most_labels: with more labels than this in all examples together, it is returned as it is.
 
     Returns:
-        ``input_ids``, ``labels``, ``position_ids`` of shape (1, tokens), ``attention_mask`` (1, 1, tokens, tokens).
+        ``input_ids``, ``labels``, ``position_ids`` of shape (1, tokens), ``attention_mask`` (1, 1, tokens, tokens),
+        True where a token (third dimension) attends to another (fourth).
     """
     if set(batch) != {"input_ids", "attention_mask", "labels"} or batch["attention_mask"].dim() != 2:
         return dict(batch)
@@ -59,34 +72,34 @@ def merged(batch: Mapping[str, torch.Tensor], dtype: torch.dtype, cost: Cost, mo
     lengths = mask.sum(1)
     if examples == 1 or not torch.equal(mask, torch.arange(length) < lengths.unsqueeze(1)):
         return dict(batch)
+    labelled = labels != IGNORED
+    if int(labelled.sum()) > most_labels or bool((labelled & ~mask).any()):
+        return dict(batch)
     common = common_beginning(ids, lengths, labels)
     own = (lengths - common).tolist()
     tokens = -(-(common + sum(own)) // MULTIPLE) * MULTIPLE
-    if common == 0 or cost.of(1, tokens) >= cost.of(examples, length) or int((labels != IGNORED).sum()) > most_labels:
+    if common == 0 or cost.of(1, tokens) >= cost.of(examples, length):
         return dict(batch)
 
     padding = tokens - common - sum(own)
     # Which example a token belongs to; the common beginning is 0, each token of the padding is on its own.
-    owner = torch.cat([torch.zeros(common), torch.repeat_interleave(torch.arange(1, examples + 1), lengths - common)])
+    nobody = torch.zeros(common, dtype=torch.long)
+    owner = torch.cat([nobody, torch.repeat_interleave(torch.arange(1, examples + 1), lengths - common)])
     owner = torch.cat([owner, torch.arange(examples + 1, examples + 1 + padding)])
     position = torch.arange(tokens)
     sees = (owner == owner.unsqueeze(1)) | (owner == 0)
     sees &= position <= position.unsqueeze(1)
     sees[tokens - padding :, :common] = False
-    attention = torch.zeros(tokens, tokens, dtype=dtype).masked_fill_(~sees, torch.finfo(dtype).min)
 
     mine = mask.clone()
     mine[:, :common] = False
     rest = torch.full((padding,), IGNORED)
+    rows = (torch.arange(common, common + count) for count in own)
     return {
         "input_ids": torch.cat([ids[0, :common], ids[mine], ids.new_zeros(padding)]).unsqueeze(0),
         "labels": torch.cat([labels[0, :common], labels[mine], rest]).unsqueeze(0),
-        "position_ids": torch.cat(
-            [torch.arange(common), *(torch.arange(common, common + count) for count in own), torch.zeros(padding)]
-        )
-        .long()
-        .unsqueeze(0),
-        "attention_mask": attention[None, None],
+        "position_ids": torch.cat([torch.arange(common), *rows, ids.new_zeros(padding)]).unsqueeze(0),
+        "attention_mask": sees[None, None],
     }
 
 
@@ -102,3 +115,41 @@ def common_beginning(ids: torch.Tensor, lengths: torch.Tensor, labels: torch.Ten
     while common > 0 and (common >= int(lengths.min()) or bool((labels[:, common] != IGNORED).any())):
         common -= 1
     return common
+
+
+def takes_any_mask(model: Any) -> bool:
+    """Return whether the model's attention takes any mask and any positions, and nothing in it is drawn by lot.
+
+    False of models that are not known to, of attention to a window only, and of dropout, which would be drawn once for
+    all examples.
+    """
+    config = getattr(model, "config", None)
+    return (
+        getattr(config, "model_type", None) in TAKE_ANY_MASK
+        and config._attn_implementation == "sdpa"
+        and not getattr(config, "use_sliding_window", False)
+        and not getattr(config, "attention_dropout", 0)
+        and not any(isinstance(module, torch.nn.Dropout) and module.p for module in model.modules())
+    )
+
+
+def share_prefixes(flags: Sequence[str], most_labels: int) -> None:
+    """Have LLaMA-Factory's collator merge each batch of a model that takes it; ``flags`` are those of its training.
+
+    Raises:
+        UserError: a flag asks for what the number or the length of the sequences changes.
+    """
+    from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
+
+    for flag in NOT_WITH:
+        if flag in flags:
+            raise UserError(f"{flag} cannot be with a shared prefix; set SHARED_PREFIX=0")
+    plain = SFTDataCollatorWith4DAttentionMask.__call__
+
+    def collate(self: Any, features: list[dict[str, Any]]) -> Any:
+        batch = plain(self, features)
+        if not hasattr(self, "cost"):
+            self.cost = cost_of(self.model) if takes_any_mask(self.model) else None
+        return batch if self.cost is None else merged(batch, self.cost, most_labels)
+
+    SFTDataCollatorWith4DAttentionMask.__call__ = collate
