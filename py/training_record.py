@@ -23,7 +23,7 @@ from typing import Any, Literal
 from fewshot_sft import trainer_output
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
-from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.jsonio import is_leftover, read_json, sha256_file, sha256_json, write_json
 from fewshot_sft.outcomes import note_reason
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
@@ -114,7 +114,8 @@ def decide(args: argparse.Namespace) -> Decision:
         if is_adapter(folder, record):
             return Decision("skip", parts, identity)
         return Decision("replace", parts, identity, identity, "its adapter is not as it was trained")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    # A sweep that was killed while it wrote its first note has left a part of that.
+    if not folder.is_dir() or all(map(is_leftover, folder.iterdir())):
         return Decision("train", parts, identity)
     # A failure that the trainer reported by its own end (a crash, no memory) can go on from its last checkpoint;
     # one that our checks found (a wrong count, a broken loss) cannot. The watcher's word counts where `finish` did not

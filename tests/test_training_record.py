@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -342,6 +344,25 @@ def test_a_folder_without_a_record_is_moved_aside_not_resumed(run, capsys):
     run.checkpoint(100)
     assert run.begin() == 0
     assert not (run.folder / "checkpoint-100").exists()
+    assert "it has no record of what made it" in capsys.readouterr().err
+
+
+def test_a_note_that_was_never_finished_is_nothing_to_keep(run, capsys):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    run.folder.mkdir(parents=True)
+    left = run.folder / f".training.started.json.{ended.pid}-abc_12.part"
+    left.write_text('{"schema"')
+    assert run.begin() == 0
+    assert not left.exists()
+    assert capsys.readouterr().err == ""
+    assert not (run.folder.parent / "replaced").exists()
+
+
+def test_a_file_that_someone_is_writing_is_not_overlooked(run, capsys):
+    run.folder.mkdir(parents=True)
+    (run.folder / f".training.started.json.{os.getpid()}-abc_12.part").write_text("{")
+    assert run.begin() == 0
     assert "it has no record of what made it" in capsys.readouterr().err
 
 

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -51,12 +52,22 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 def remove_leftovers(folder: Path, prefix: str, suffix: str = "") -> None:
     """Remove files and folders ``<prefix><process id>-<anything><suffix>`` whose process is gone."""
     for path in folder.glob(f"{glob.escape(prefix)}*{glob.escape(suffix)}"):
-        process = path.name.removeprefix(prefix).partition("-")[0]
-        if process.isdigit() and not is_alive(int(process)):
+        if _is_of_the_dead(path.name.removeprefix(prefix)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a file is what a killed :func:`write_bytes` has left: nothing that counts."""
+    found = re.fullmatch(r"\..+\.(\d+-[^.]+)\.part", path.name)
+    return found is not None and _is_of_the_dead(found[1])
+
+
+def _is_of_the_dead(mark: str) -> bool:
+    process = mark.partition("-")[0]
+    return process.isdigit() and not is_alive(int(process))
 
 
 def dumps(value: Any) -> str:
