@@ -55,40 +55,40 @@ one_sweep() {
   rm -rf -- "$BATS_TEST_TMPDIR"
 }
 
-# lane EVEN_OR_ODD DURATION: every second sweep, one after the other.
+# lane NUMBER DURATION: every LANES-th sweep, one after the other.
 lane() {
   local number count index moments failed=0
   for ((number = 0; number < KILL_SWEEPS; number++)); do
-    # Drawn for all sweeps in both lanes, so that a sweep's moments do not depend on the lanes.
+    # Drawn for all sweeps in every lane, so that a sweep's moments do not depend on the lanes.
     count=$((1 + RANDOM % 3)) moments=()
     for ((index = 0; index < 3; index++)); do moments+=($((RANDOM * $2 / 32768))); done
-    ((number % 2 == $1)) || continue
+    ((number % LANES == $1)) || continue
     (one_sweep "$number" "${moments[@]:0:count}") || failed=1
   done
   return "$failed"
 }
+# So many at a time: a sweep waits now and then, so that 2 cores have time for 4.
+LANES=4
 
 @test "sweeps killed at random moments, and run again until done, end as the undisturbed one" {
-  local begun duration first failed=0
+  local begun duration number lanes=() failed=0
   begun=${EPOCHREALTIME//./}
   script sweep.sh
   status_is 0
   duration=$(((${EPOCHREALTIME//./} - begun) / 1000))
-  # Two at a time, as on 2 cores; each seeds the generator for itself.
-  (
-    RANDOM=$KILL_SEED
-    lane 0 "$duration"
-  ) >"$BATS_TEST_TMPDIR/even" 2>&1 &
-  first=$!
-  (
-    RANDOM=$KILL_SEED
-    lane 1 "$duration"
-  ) >"$BATS_TEST_TMPDIR/odd" 2>&1 || failed=1
-  wait "$first" || failed=1
+  mkdir "$BATS_TEST_TMPDIR/said"
+  for ((number = 0; number < LANES; number++)); do
+    (
+      RANDOM=$KILL_SEED # each seeds the generator for itself
+      lane "$number" "$duration"
+    ) >"$BATS_TEST_TMPDIR/said/$number" 2>&1 &
+    lanes+=($!)
+  done
+  for number in "${lanes[@]}"; do wait "$number" || failed=1; done
   {
     echo "# seed $KILL_SEED, $KILL_SWEEPS sweeps, an undisturbed one takes $duration ms"
-    sort -t' ' -k2n "$BATS_TEST_TMPDIR/even" "$BATS_TEST_TMPDIR/odd" | sed 's/^/# /'
-    echo "# $(cat "$BATS_TEST_TMPDIR"/{even,odd} | grep -oE ' ms \(' | wc -l) kills in all, $(((${EPOCHREALTIME//./} - begun) / 1000000)) s"
+    sort -t' ' -k2n "$BATS_TEST_TMPDIR"/said/* | sed 's/^/# /'
+    echo "# $(cat "$BATS_TEST_TMPDIR"/said/* | grep -oE ' ms \(' | wc -l) kills in all, $(((${EPOCHREALTIME//./} - begun) / 1000000)) s"
   } >&3
-  ((failed == 0)) || fail "$(cat "$BATS_TEST_TMPDIR/even" "$BATS_TEST_TMPDIR/odd")"
+  ((failed == 0)) || fail "$(cat "$BATS_TEST_TMPDIR"/said/*)"
 }
