@@ -24,11 +24,8 @@ from fewshot_sft.jsonio import write_json  # noqa: E402
 SHOWN = 5  # kinds of differences a size
 
 
-def answers(folder: Path, name: str, size: int) -> list[str] | None:
-    """Return the answers of one asking in the order of the items, or None when it is not complete."""
-    run = f"{name}-llm_train_{size}"
-    if not (folder / f"{run}.json").exists():
-        return None
+def answers(folder: Path, run: str) -> list[str]:
+    """Return the answers of one asking, in the order of the items."""
     lines = (folder / f"{run}.predictions.jsonl").read_text(encoding="utf-8").splitlines()[1:]
     found = {entry["index"]: entry["pred"] for entry in map(json.loads, lines)}
     return [found[index] for index in range(len(found))]
@@ -86,10 +83,11 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     found = {}
     for size in args.sizes:
-        asked = {folder.name: answers(folder, args.name, size) for folder in sorted(args.folder.glob("*.[0-9]*"))}
-        complete = {name: texts for name, texts in asked.items() if texts is not None}
+        name = f"{args.name}-llm_train_{size}"
+        folders = [folder for folder in sorted(args.folder.glob("*.[0-9]*")) if (folder / f"{name}.json").exists()]
+        complete = {folder.name: answers(folder, name) for folder in folders}
         if len({len(texts) for texts in complete.values()}) > 1:
-            counts = ", ".join(f"{name}: {len(texts)}" for name, texts in complete.items())
+            counts = ", ".join(f"{asking}: {len(texts)}" for asking, texts in complete.items())
             raise UserError(f"size {size}: not as many items in each ({counts}); take another BENCH_DIR")
         if len(complete) > 1:
             found[size] = compare(complete)

@@ -13,16 +13,15 @@ set -Eeuo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
 
 main() {
-  local work server round limit failed=0
+  local work server round failed=0
   begin_script "$0" "$@"
   work=${BENCH_DIR:-$(mktemp -d)}
   mkdir -p -- "$work"
   work=$(cd -- "$work" && pwd -P)
   own_children
   settings_as_flags
-  limit=${EVAL_LIMIT:-500}
   # What only one of the two can do, or this bench does not look at.
-  FLAGS+=("--eval-limit=$limit" --split=test --constrain=0 --overlap=0 --adapter-check=0)
+  FLAGS+=("--eval-limit=${EVAL_LIMIT:-500}" --split=test --constrain=0 --overlap=0 --adapter-check=0)
   for ((round = 1; round <= ${BENCH_ROUNDS:-2}; round++)); do
     for server in ${BENCH_SERVERS:-vllm llamafactory}; do
       say "round $round: $server"

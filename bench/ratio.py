@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from statistics import median
 
+from agreement import answers
+
 
 def main(folder: Path, run: str) -> None:
     """Print items per second of both ways, their ratio, and how many answers are the same."""
@@ -15,11 +17,10 @@ def main(folder: Path, run: str) -> None:
         loop = json.loads(theirs.read_text())
         results = folder / theirs.name.replace("seed.", "ours.").removesuffix(".json")
         record = json.loads((results / f"{run}.json").read_text())
-        lines = (results / f"{run}.predictions.jsonl").read_text().splitlines()[1:]
-        answers = {entry["index"]: entry["pred"] for entry in map(json.loads, lines)}
+        given = answers(results, run)
         seed.append(loop["items"] / loop["seconds"])
         ours.append(record["timings"]["items_per_second"])
-        same += sum(answers[index] == pred for index, pred in enumerate(loop["preds"]))
+        same += sum(given[index] == pred for index, pred in enumerate(loop["preds"]))
         items += loop["items"]
     print(f"seed's loop:    {', '.join(f'{rate:.1f}' for rate in seed)} items/s")
     print(f"our evaluation: {', '.join(f'{rate:.1f}' for rate in ours)} items/s")

@@ -57,7 +57,7 @@ main() {
   begun=$NOW
   run_child "the look at the base model" python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" \
     "${force[@]}" -- "${command[@]}" || status=$?
-  ((status != 3)) || return 0
+  ((status != DONE_BEFORE)) || return 0
   ((status == 0)) || exit "$status"
   if ((DRY_RUN)); then
     would_run "${command[@]}"

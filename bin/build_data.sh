@@ -37,7 +37,7 @@ main() {
   if ((DRY_RUN)); then
     local status=0
     "${command[@]}" --plan || status=$?
-    ((status == 3)) && return
+    ((status == DONE_BEFORE)) && return
     ((status != 0)) || would_run "${command[@]}"
     return "$status"
   fi

@@ -85,7 +85,7 @@ plan_training() {
   if ! waits_for "training $size" "data llm_train_$size.json" 'base model'; then
     python py/training_record.py plan --folder "$(adapter_folder "$size")" --data "$DATA_DIR" --size "$size" \
       --name "$SWEEP_NAME" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
-    ((status != 3)) || return 0
+    ((status != DONE_BEFORE)) || return 0
     ((status == 0)) || return 1
   fi
   would_run "${TRAIN_COMMAND[@]}"

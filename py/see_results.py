@@ -13,9 +13,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,6 +93,10 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
     Each picture is one process's work; as many are drawn at once as there are cores.
     """
     # Matplotlib takes a second to import: the table is on the screen before.
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
     from fewshot_sft.plots import confusion, curve, losses, radar, style
 
     texts = [text for sweep in sweeps for text in (sweep.name, *(la for one in sweep.runs for la in one.labels))]

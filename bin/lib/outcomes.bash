@@ -20,7 +20,7 @@ begin_outcome() {
   export FEWSHOT_OUTCOME
 }
 
-DONE_BEFORE=3 # what a step's function returns, and training_record.py begin, when there is nothing to do
+DONE_BEFORE=3 # how a step's function, or its program's plan, ends when there is nothing to do
 
 # end_outcome STATUS STEP [SIZE]: 0 is done, DONE_BEFORE skipped, anything else failed.
 end_outcome() {
