@@ -24,6 +24,20 @@ library() {
   nothing_left
 }
 
+@test "a second signal just before the cleaning up begins does not prevent it, nor does it when the end was no signal's" {
+  local end
+  for end in 'kill -TERM $$' 'exit 143'; do
+    library "own_children; set -T; again=1
+      start_group 'a child' - bash -c 'read <>\"$STUB/go\"'
+      AT_EXIT=bye; bye() { echo \"bye \$1\"; }
+      trap '[[ \$again == 0 || \${FUNCNAME-} != end_children ]] || { again=0; kill -TERM \$\$; }' DEBUG
+      $end; echo unreachable"
+    status_is 143
+    equal 'bye 143' "$output"
+    nothing_left
+  done
+}
+
 @test "a script that is ended by set -e ends its children too, and keeps its exit status" {
   library 'own_children; start_group "a child" - bash -c "read <>\"$STUB/go\""; (exit 7); echo unreachable'
   status_is 7

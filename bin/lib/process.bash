@@ -153,19 +153,22 @@ wait_group() {
 # 130, 143 and 129; bash runs a trap only between commands, so whatever takes long is started with start_group and
 # awaited with `wait`, which a signal interrupts.
 own_children() {
-  trap 'end_children' EXIT
+  trap 'end_children "$?"' EXIT
   trap '_leave 130' INT
   trap '_leave 143' TERM
   trap '_leave 129' HUP
 }
 
 _leave() {
-  if ((STARTING)); then ENDED_BY=$1; else exit "$1"; fi
+  # Not `exit`, on whose way to end_children a second signal would come through: bash runs a trap for EXIT only once.
+  if ((STARTING)); then ENDED_BY=$1; else end_children "$1"; fi
 }
 
+# end_children STATUS: end them all, then this script.
 end_children() {
-  local status=$? group
+  local status=$1 group
   trap '' INT TERM HUP # cleaning up is not interrupted by an impatient second Ctrl-C
+  trap - EXIT
   for group in "${!CHILDREN[@]}"; do _signal_group TERM "$group"; done
   for group in "${!CHILDREN[@]}"; do stop_group "$group" || true; done
   [[ -z $AT_EXIT ]] || "$AT_EXIT" "$status" || true
