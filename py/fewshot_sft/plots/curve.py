@@ -38,8 +38,7 @@ def draw(sweeps: Sequence[Sweep]) -> Figure:
     for panel, (_, metric) in zip(panels, _PANELS, strict=True):
         _axis(panel, sweeps)
         panel.set_title(metric)
-    for panel in panels:
-        fit_ticks(panel)
+    fit_ticks(panels)
     drawn = [_lines(panel, sweeps, key) for panel, (key, _) in zip(panels, _PANELS, strict=True)]
     for panel, (marks, lines) in zip(panels, drawn, strict=True):
         left_out = place_values(panel, marks, lines)

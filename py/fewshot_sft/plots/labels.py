@@ -36,10 +36,9 @@ def place_values(axes: Axes, marks: Sequence[Mark], lines: Sequence[Sequence[tup
     """Write each mark's text near its point, over no marker, error bar, line or other label.
 
     ``lines`` are polylines in data coordinates. A value that fits nowhere is left out; returns how many were. The
-    layout must be final: call it last. Greedy, in the order of the marks.
+    layout must be final and drawn: call it last. Greedy, in the order of the marks.
     """
     figure = axes.figure
-    figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     scale = figure.dpi / 72
     to_pixels = axes.transData.transform
@@ -91,18 +90,24 @@ def _within(box: Bbox, outer: Bbox) -> bool:
     return box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1
 
 
-def fit_ticks(axes: Axes) -> None:
-    """Turn the x tick labels upright when they would overlap, and blank those that do even then."""
-    figure = axes.figure
+def fit_ticks(panels: Sequence[Axes]) -> None:
+    """Turn the x tick labels of a figure's panels upright where they would overlap, and blank those that do even then.
+
+    The figure is drawn afterwards, so that its layout is known.
+    """
+    figure = panels[0].figure
     figure.draw_without_rendering()
-    if not _overlapping(axes):
+    crowded = [axes for axes in panels if _overlapping(axes)]
+    if not crowded:
         return
-    axes.tick_params(axis="x", labelrotation=90)
+    for axes in crowded:
+        axes.tick_params(axis="x", labelrotation=90)
     figure.draw_without_rendering()
-    drop = _overlapping(axes)
-    if drop:
-        texts = [tick.get_text() for tick in axes.get_xticklabels()]
-        axes.set_xticks(axes.get_xticks(), ["" if index in drop else text for index, text in enumerate(texts)])
+    for axes in crowded:
+        if drop := _overlapping(axes):
+            texts = [tick.get_text() for tick in axes.get_xticklabels()]
+            axes.set_xticks(axes.get_xticks(), ["" if index in drop else text for index, text in enumerate(texts)])
+    figure.draw_without_rendering()
 
 
 def _overlapping(axes: Axes) -> set[int]:
