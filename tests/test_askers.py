@@ -30,13 +30,20 @@ from fewshot_sft.inference import GaveUp
 def children(pid: int) -> list[int]:
     """The client processes of a process."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found if b"fewshot_sft.asker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in found if "fewshot_sft.asker" in command_of(int(child))]
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process. In the middle of an exec, and when it has ended, it has none."""
+    while not (command := Path(f"/proc/{pid}/cmdline").read_bytes()) and processes.is_alive(pid):
+        time.sleep(0)
+    return command.decode()
 
 
 def wait_until_gone(handles: list[int]) -> None:
     """Wait for the ends of processes that are not ours, by their pidfds."""
     for handle in handles:
-        assert select.select([handle], [], [], 20)[0], "a client process is left"
+        assert select.select([handle], [], [], 240)[0], "a client process is left"
         os.close(handle)
 
 
@@ -92,7 +99,7 @@ def test_questions_go_to_the_process_with_the_fewest(server):
 
     async def ask() -> list[int]:
         async with Askers(settings_for(server), KEY, pace, items=6, processes=2) as asking:
-            await asyncio.wait_for(pace.all_ready.wait(), 60)
+            await asyncio.wait_for(pace.all_ready.wait(), 240)
             questions = [asyncio.ensure_future(asking.ask("Choose.", f"{n} about Physics")) for n in range(6)]
             await asyncio.to_thread(server.wait_for, lambda: server.in_flight == 6)
             loads = [helper.load() for helper in asking._helpers]
@@ -204,7 +211,7 @@ class Noted(Fixed):
         self.all_ready = asyncio.Event()
 
     def overloaded(self, began: float, now: float) -> None:
-        assert 0 <= now - began < 20
+        assert 0 <= now - began < 240
         self.overloads.append(now)
 
     def more_capacity(self) -> None:
@@ -279,14 +286,14 @@ def test_other_processes_take_over_when_this_one_is_the_bottleneck(server, monke
             asking.tick()
             asking.tick()
             await asking.ask("Choose.", "two about Physics")
-            await asyncio.wait_for(pace.all_ready.wait(), 60)
+            await asyncio.wait_for(pace.all_ready.wait(), 240)
             await asking.ask("Choose.", "three about Physics")
             assert idle == []
             assert len(children(os.getpid())) == count
             clock.share = 0.1
             asking.tick()
             assert asking._thread is not None
-            asking._thread.join(20)
+            asking._thread.join(240)
             asking.tick()
         assert idle == [1]
         assert children(os.getpid()) == []
@@ -328,7 +335,7 @@ def test_two_others_start_at_once_for_many_items(server, monkeypatch):
         async with asking:
             assert len(others) == 2  # they run before this process begins its imports
             assert (await asking.ask("Choose.", "one about Physics")).text == "Physics"
-            await asyncio.wait_for(pace.all_ready.wait(), 60)
+            await asyncio.wait_for(pace.all_ready.wait(), 240)
             assert (await asking.ask("Choose.", "two about Physics")).text == "Physics"
             assert len(children(os.getpid())) == 2
         return asking.processes
@@ -396,10 +403,10 @@ def test_cpus_are_those_that_a_container_gives(monkeypatch):
 
 
 def test_the_cpu_that_a_thread_wants_grows_when_it_computes():
-    before = askers.cpu_wanted()
-    while time.thread_time() < 0.02 + before:
+    before, began = askers.cpu_wanted(), time.thread_time()
+    while time.thread_time() < began + 0.02:
         sum(range(10_000))
-    assert askers.cpu_wanted() - before > 0.0
+    assert askers.cpu_wanted() - before > 0.01
 
 
 # --- Concurrency that adapts ---
@@ -413,7 +420,7 @@ def test_concurrency_auto_is_noted_with_what_it_reached(tmp_path, server):
     thread.start()
     server.wait_for(lambda: server.in_flight == 8)
     server.release.set()
-    thread.join(30)
+    thread.join(240)
 
     assert done == [0]
     assert sweep.record["settings"]["concurrency"] == "auto"
