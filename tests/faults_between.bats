@@ -105,6 +105,16 @@ settings_edited() {
   recovers
 }
 
+fault 'settings file broken while a sweep runs' 'data, training, evaluation' settings_broken
+settings_broken() {
+  enter "$1"
+  echo 'SIZES=(' >>"$SETTINGS_FILE" # edited for the next night, and saved half way
+  release
+  finished
+  as_undisturbed
+  once
+}
+
 fault 'base model changed between runs' 'training, evaluation, between runs' model_changed
 model_changed() {
   interrupted "$1"

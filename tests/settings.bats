@@ -176,7 +176,7 @@ refused() {
     --labels-file l.txt
   status_is 0
   local before=$output
-  : >"$SETTINGS_FILE"
+  echo 'SIZES=(' >"$SETTINGS_FILE" # it is not read
   cd /
   run in_library "eval \"load_settings \$(<'$WORK/flags')\"; $all"
   status_is 0

@@ -64,6 +64,17 @@ $INSTALL --group dev" "$(grep '^uv' "$STUB/calls")"
   equal "$SUM gpu dev" "$(<"$STAMP")"
 }
 
+@test "another lock installs nothing in the middle of a sweep: what it has started knows the lock of its beginning" {
+  mkdir -p "$FEWSHOT_VENV/bin"
+  echo 'an-old-sum dev' >"$STAMP"
+  FEWSHOT_LOCK=an-old-sum script setup.sh dev
+  status_is 0
+  equal '' "$output$(<"$STUB/calls")"
+
+  run in_library 'environment_is_there dev || true; bash -c "echo \$FEWSHOT_LOCK"'
+  equal "$SUM" "$output"
+}
+
 @test "an installation that fails says so, and the next run tries again" {
   touch "$STUB/uv-fails"
   PYTHON=$STUB_PYTHON script setup.sh

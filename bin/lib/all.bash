@@ -1,7 +1,7 @@
 # The library of the scripts in bin/: one file a subject.
 # shellcheck shell=bash
 
-_lib=$(dirname -- "${BASH_SOURCE[0]}")
+_lib=${BASH_SOURCE[0]%/*}
 # shellcheck source=common.bash
 source "$_lib/common.bash"
 # shellcheck source=settings.bash

@@ -1,7 +1,7 @@
 # Messages, failing, --help. Sourced first by every script in bin/.
 # shellcheck shell=bash
 
-ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+ROOT=$(cd -- "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 # shellcheck disable=SC2034 # for settings.bash: relative paths in flags are the caller's
 CALLER_DIR=$PWD
 

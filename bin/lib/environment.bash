@@ -15,13 +15,24 @@ use_environment() {
 }
 
 # environment_is_there [gpu] [modelscope] [dev]: with these parts, and as the lock is now.
-environment_is_there() { _has_parts "$VENV/.few-shot-sft" "$(_environment_stamp "$@")"; }
+environment_is_there() {
+  _hash_lock
+  _has_parts "$VENV/.few-shot-sft" "$(_environment_stamp "$@")"
+}
 
-# The stamp: the lock's and pyproject's hash, then the parts that are installed.
-_environment_stamp() {
+# _hash_lock: set FEWSHOT_LOCK, the hash of the lock and of pyproject. A script that another of ours has started has it
+# from that one: a new lock (git pull) in the middle of a night does not install anything in it.
+_hash_lock() {
+  [[ -z ${FEWSHOT_LOCK-} ]] || return 0
   local sum
   sum=$(cat -- "$ROOT/requirements.lock" "$ROOT/pyproject.toml" | sha256sum)
-  printf '%s' "${sum%% *}"
+  export FEWSHOT_LOCK=${sum%% *}
+}
+
+# The stamp: the hash, then the parts that are installed.
+_environment_stamp() {
+  _hash_lock
+  printf '%s' "$FEWSHOT_LOCK"
   (($# == 0)) || printf ' %s' "$@"
   printf '\n'
 }

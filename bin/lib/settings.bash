@@ -79,11 +79,15 @@ SETTINGS=(
 SETTINGS_FILE=${SETTINGS_FILE:-$ROOT/settings.sh}
 [[ $SETTINGS_FILE == /* ]] || SETTINGS_FILE=$CALLER_DIR/$SETTINGS_FILE
 
-declare -A SETTING_TYPE=() SETTING_FLAG=()
+SETTING_NAMES=()
+declare -A SETTING_TYPE=() SETTING_DEFAULT=() SETTING_FLAG=()
 _row='' _name='' _type=''
 for _row in "${SETTINGS[@]}"; do
-  IFS='|' read -r _name _type _ <<<"$_row"
+  _name=${_row%%|*} _row=${_row#*|}
+  _type=${_row%%|*} _row=${_row#*|}
+  SETTING_NAMES+=("$_name")
   SETTING_TYPE[$_name]=$_type
+  SETTING_DEFAULT[$_name]=${_row%%|*}
   _row=${_name,,}
   SETTING_FLAG["--${_row//_/-}"]=$_name
 done
@@ -113,28 +117,40 @@ load_settings() {
     [[ -n ${!name-} ]] && from_env[$name]=${!name}
     unset -v "$name"
   done
-  _source_into from_file "$SETTINGS_FILE"
-  PROFILE=${from_flag[PROFILE]-${from_env[PROFILE]-${from_file[PROFILE]-}}}
-  if [[ -z $PROFILE && -n ${from_flag[MODEL]-${from_env[MODEL]-${from_file[MODEL]-}}} ]]; then
-    PROFILE=custom
-  fi
-  local profile=${PROFILE:-${DEFAULT_PROFILE:-tiny}}
-  local profile_file=$ROOT/bin/profiles/$profile.bash
-  [[ $profile != */* && -f $profile_file ]] ||
-    die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
-  # A profile may choose its model by hub: ModelScope names it differently.
-  _choose USE_MODELSCOPE_HUB 0
-  _source_into from_profile "$profile_file"
-  local row default
-  for row in "${SETTINGS[@]}"; do
-    IFS='|' read -r name _ default _ <<<"$row"
-    _choose "$name" "$default"
-  done
+  local profile=${from_flag[PROFILE]-}
+  _all_are_given || _read_files
+  for name in "${SETTING_NAMES[@]}"; do _choose "$name"; done
   PROFILE=$profile
   _derive "${from_profile[DATASET]-ccdv/patent-classification}" "${from_profile[MODEL]-}"
 }
 
-# _choose NAME DEFAULT: set it from the place that wins; the maps and the profile are load_settings's.
+# _all_are_given: this script was started by another of ours (settings_as_flags). Then no file is read again: an edit of
+# settings.sh for the next night does no harm to this one.
+_all_are_given() {
+  local each
+  for each in "${SETTING_NAMES[@]}"; do
+    [[ $each == ON_FINISH || -v from_flag[$each] ]] || return 1
+  done
+}
+
+# _read_files: read settings.sh and the profile into load_settings's maps, and set profile, its name.
+_read_files() {
+  local file
+  _source_into from_file "$SETTINGS_FILE"
+  profile=${from_flag[PROFILE]-${from_env[PROFILE]-${from_file[PROFILE]-}}}
+  if [[ -z $profile && -n ${from_flag[MODEL]-${from_env[MODEL]-${from_file[MODEL]-}}} ]]; then
+    profile=custom
+  fi
+  : "${profile:=${DEFAULT_PROFILE:-tiny}}"
+  file=$ROOT/bin/profiles/$profile.bash
+  [[ $profile != */* && -f $file ]] ||
+    die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
+  # A profile may choose its model by hub: ModelScope names it differently.
+  _choose USE_MODELSCOPE_HUB
+  _source_into from_profile "$file"
+}
+
+# _choose NAME: set it from the place that wins; the maps and the profile are load_settings's.
 _choose() {
   local name=$1 flag=${1,,}
   if [[ -v from_flag[$name] ]]; then
@@ -144,7 +160,7 @@ _choose() {
   elif [[ -n ${from_file[$name]-} || ($name == SIZES && -v from_file[SIZES]) ]]; then
     _set "$name" "${from_file[$name]}" "$ROOT" "$(short "$SETTINGS_FILE")"
   else
-    _set "$name" "${from_profile[$name]-$2}" "$ROOT" "profile $profile"
+    _set "$name" "${from_profile[$name]-${SETTING_DEFAULT[$name]}}" "$ROOT" "profile $profile"
   fi
 }
 
