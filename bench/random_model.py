@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
 
-from build_base import SPECIAL_TOKENS, make_tokenizer
+from build_base import ENDS, make_tokenizer
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import read_json
 
@@ -69,10 +69,9 @@ def draw(shape: dict[str, int], seed: int) -> GlmForCausalLM:
     import torch
     from transformers import GenerationConfig, GlmConfig, GlmForCausalLM
 
-    ends = {"pad_token_id": 0, "eos_token_id": [0, *map(SPECIAL_TOKENS.index, ("<|user|>", "<|observation|>"))]}
     config = GlmConfig(
         **shape,
-        **ends,
+        **ENDS,
         attention_bias=True,
         rms_norm_eps=1.5625e-07,
         max_position_embeddings=131_072,
@@ -86,7 +85,7 @@ def draw(shape: dict[str, int], seed: int) -> GlmForCausalLM:
             model = GlmForCausalLM(config).to(torch.bfloat16)
     finally:
         torch.set_default_dtype(torch.float32)
-    model.generation_config = GenerationConfig(**ends)
+    model.generation_config = GenerationConfig(**ENDS)
     return model
 
 

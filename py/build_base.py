@@ -42,6 +42,11 @@ SPECIAL_TOKENS = (
     "<|assistant|>",
     "<|observation|>",
 )
+# An answer ends as GLM-4's does, at three tokens.
+ENDS = {
+    "pad_token_id": 0,
+    "eos_token_id": [SPECIAL_TOKENS.index(token) for token in ("<|endoftext|>", "<|user|>", "<|observation|>")],
+}
 DATASET = "base_corpus"
 RECORD = "base_model.json"
 GENERATION = "generation_config.json"
@@ -111,10 +116,8 @@ def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) ->
 def describe_model(vocabulary: int, hidden: int, layers: int, folder: Path) -> None:
     """Write the ``config.json`` of a GLM to ``folder``; the trainer draws its weights, for it is to train from scratch.
 
-    Its generation_config.json ends answers as GLM-4's does, at three tokens.
+    Its generation_config.json ends answers as :data:`ENDS` says.
     """
-    turns = [SPECIAL_TOKENS.index(token) for token in ("<|user|>", "<|observation|>")]
-    ends = {"pad_token_id": 0, "eos_token_id": [0, *turns]}
     config = {
         "architectures": ["GlmForCausalLM"],
         "model_type": "glm",
@@ -131,8 +134,8 @@ def describe_model(vocabulary: int, hidden: int, layers: int, folder: Path) -> N
         "tie_word_embeddings": False,
         "bos_token_id": None,
     }
-    write_json(folder / "config.json", config | ends)
-    write_json(folder / GENERATION, {"do_sample": False, "use_cache": True} | ends)
+    write_json(folder / "config.json", config | ENDS)
+    write_json(folder / GENERATION, {"do_sample": False, "use_cache": True} | ENDS)
 
 
 def decides(rows: list[dict[str, str]], settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:

@@ -203,6 +203,6 @@ refused() {
 }
 
 @test "compose passes every setting of the host to the container, but the folders that it mounts" {
-  equal "$(in_library 'for row in "${SETTINGS[@]}"; do echo "${row%%|*}"; done' | grep -v '_DIR$')" \
+  equal "$(in_library 'printf "%s\n" "${SETTING_NAMES[@]}"' | grep -v '_DIR$')" \
     "$(sed -n '/^x-settings:/,/^  # Hubs/s/^  \([A-Z_]*\):$/\1/p' "$PROJECT/docker-compose.yml")"
 }

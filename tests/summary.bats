@@ -21,8 +21,8 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
   plan train-4 memory
   # shellcheck disable=SC2016 # expanded there
   export HF_TOKEN=hf_secretsecret ON_FINISH='cat >"$WORK/told"; env >"$WORK/env"; cat /proc/*/cmdline 2>/dev/null | tr "\0" "\n" >"$WORK/processes"; echo sent'
-  start sweep.sh
-  ended 1
+  script sweep.sh
+  status_is 1
   equal '4 failed, 8 done' "$(states)"
   said 'sweep demo: 1 of 2 sizes done, 1 failed (status 1, ' '  N = 4  FAILED  training: CUDA out of memory; with MICRO_BATCH=1' \
     "log: $LOGS/demo-llm_train_4.train.log" '  N = 8  done    accuracy 0.5' "results: $OBJS/demo/learning_curve.png"
