@@ -3,7 +3,8 @@
     python bench/agreement.py --folder FOLDER --name tiny --sizes 100 500
 
 Reads FOLDER/<server>.<round>, prints for each size how many answers two askings have in common, of the same server and
-of the two, and writes agreement.json.
+of the two, and writes agreement.json. Where `BENCH_MARGINS=1 bench/server.sh` has left its measurements in the same
+folder, it also tells how close to another answer those were that differ, and those that do not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "py"))
@@ -31,7 +33,13 @@ def answers(folder: Path, run: str) -> list[str]:
     return [found[index] for index in range(len(found))]
 
 
-def compare(askings: dict[str, list[str]]) -> dict[str, object]:
+def margins(folder: Path, run: str) -> list[float | None] | None:
+    """Return each item's distance to another answer, in nats, as bench/load.py measured it; None when it did not."""
+    path = folder / f"margins.{run}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["margins"] if path.exists() else None
+
+
+def compare(askings: dict[str, list[str]], distances: list[float | None] | None = None) -> dict[str, object]:
     """Return how many answers each two askings have in common, and what those differ in that are not all the same.
 
     An item whose answers vary within one server tells of batches that are composed otherwise, not of the servers.
@@ -41,21 +49,38 @@ def compare(askings: dict[str, list[str]]) -> dict[str, object]:
         same = sum(map(str.__eq__, askings[one], askings[other]))
         pairs.append({"one": one, "other": other, "same": same, "across": kind(one) != kind(other)})
     swaps: Counter[tuple[str, ...]] = Counter()
-    steady = 0
-    for each in zip(*askings.values(), strict=True):
+    steady, varying = 0, []
+    for index, each in enumerate(zip(*askings.values(), strict=True)):
         if len(set(each)) == 1:
             continue
+        varying.append(index)
         swaps[tuple(sorted(set(each)))] += 1
         by_server: dict[str, set[str]] = {}
         for asking, answer in zip(askings, each, strict=True):
             by_server.setdefault(kind(asking), set()).add(answer)
         steady += len(by_server) > 1 and all(len(said) == 1 for said in by_server.values())
-    return {
+    found: dict[str, object] = {
         "items": len(next(iter(askings.values()))),
         "pairs": pairs,
         "differ_by_server_only": steady,
         "swaps": [{"answers": list(texts), "items": count} for texts, count in swaps.most_common(SHOWN)],
     }
+    if distances is not None:
+        found["margins"] = closeness(distances, set(varying))
+    return found
+
+
+def closeness(distances: list[float | None], varying: set[int]) -> dict[str, object]:
+    """Return the margins, in nats, of the items whose answers vary and of the others: how many, median, and how many of
+    the others are as close to another answer as the farthest of those that vary.
+    """
+    theirs = [margin for index, margin in enumerate(distances) if index in varying and margin is not None]
+    others = [margin for index, margin in enumerate(distances) if index not in varying and margin is not None]
+    found: dict[str, object] = {"varying": len(theirs), "others": len(others)}
+    if theirs:
+        found |= {"varying_median": median(theirs), "varying_largest": max(theirs)}
+        found["others_within_largest"] = sum(margin <= max(theirs) for margin in others)
+    return found | ({"others_median": median(others)} if others else {})
 
 
 def kind(asking: str) -> str:
@@ -72,6 +97,13 @@ def show(found: dict[int, dict]) -> None:
         print(f"  {one['differ_by_server_only']} differ between the servers and not within one")
         for swap in one["swaps"]:
             print(f"  {swap['items']:4} times {' / '.join(map(repr, swap['answers']))}")
+        close = one.get("margins", {})
+        if close.get("varying") and close["others"]:
+            print(
+                f"  margin to the next best token, nats: those that vary {close['varying_median']:.3f} in the middle, "
+                f"{close['varying_largest']:.3f} at most; the others {close['others_median']:.3f} in the middle, "
+                f"{close['others_within_largest']} of {close['others']} within that most"
+            )
 
 
 def main(argv: list[str]) -> int:
@@ -90,7 +122,13 @@ def main(argv: list[str]) -> int:
             counts = ", ".join(f"{asking}: {len(texts)}" for asking, texts in complete.items())
             raise UserError(f"size {size}: not as many items in each ({counts}); take another BENCH_DIR")
         if len(complete) > 1:
-            found[size] = compare(complete)
+            distances = margins(args.folder, name)
+            asked = len(next(iter(complete.values())))
+            if distances is not None and len(distances) < asked:
+                raise UserError(
+                    f"size {size}: margins of {len(distances)} items only, not {asked}; take another BENCH_DIR"
+                )
+            found[size] = compare(complete, distances[:asked] if distances is not None else None)
     if not found:
         raise UserError(f"{args.folder}: no size has been asked twice")
     show(found)

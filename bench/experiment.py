@@ -1,9 +1,11 @@
 """Compare what bench/experiment.sh has left in a folder: print the table, write experiment.json.
 
-    python bench/experiment.py --folder bench.out --sizes 100 500 1000 2000 --epochs 3 --data data/x --model MODEL
+    python bench/experiment.py --folder bench.out --sizes 100 500 1000 2000 --epochs 3 --batch 8 \\
+        --data data/x --model MODEL
 
-The seed's total is computed from its measured parts: for each size a start of the trainer, its examples at its rate, a
-start of the server, its items at the loop's rate. Ours is the sweep's own wall time. The floor: 4 x parameters x tokens
+The seed's total is computed from its measured parts: for each size what a training takes beside its steps (the start,
+the slow first steps), its examples at the steady rate between the first and the last line of the trainer's log, a start
+of the server, its items at the loop's rate. Ours is the sweep's own wall time. The floor: 4 x parameters x tokens
 operations to train an adapter (forward, and backward for the activations only), 2 x parameters x uncached tokens for
 each item, at the rate of the card in one large bf16 product, measured here; without a GPU there is none.
 """
@@ -40,6 +42,25 @@ def training(folder: Path, size: int) -> dict[str, float]:
         "around_seconds": record["seconds"] - results["train_runtime"],
         "tokens": record["tokens"]["mean"],
     }
+
+
+def steady_rate(folder: Path, size: int, batch: int) -> float | None:
+    """Return samples/s between a training's first and last logged step; None where its log, in whole seconds, has no
+    time between them.
+    """
+    (run,) = folder.glob(f"saves/*/lora/bench-llm_train_{size}")
+    lines = [json.loads(line) for line in (run / "trainer_log.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    first, last = steps[0], steps[-1]
+    seconds = clock(last["elapsed_time"]) - clock(first["elapsed_time"])
+    return (last["current_steps"] - first["current_steps"]) * batch / seconds if seconds else None
+
+
+def clock(text: str) -> int:
+    """Return the seconds of `0:01:30`, with days before it if there are any."""
+    days, _, rest = text.rpartition(" day")
+    hours, minutes, seconds = rest.rpartition(" ")[2].split(":")
+    return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
 
 
 def seconds_of(outcome: dict[str, Any], begun: datetime) -> tuple[float, float]:
@@ -84,15 +105,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
     if (args.folder / "seed/loop.json").exists():
         loop = load(args.folder / "seed/loop.json")
-        part = training(args.folder / "seed", min(args.sizes))
+        smallest = min(args.sizes)
+        part = training(args.folder / "seed", smallest)
         ready = load(args.folder / "seed/server.json")["seconds"]
         rate = loop["items"] / loop["seconds"]
-        total = sum(
-            part["around_seconds"] + size * args.epochs / part["samples_per_second"] + ready + items / rate
-            for size in args.sizes
-        )
+        steady = steady_rate(args.folder / "seed", smallest, args.batch) or part["samples_per_second"]
+        beside = part["around_seconds"] + part["train_seconds"] - smallest * args.epochs / steady
+        total = sum(beside + size * args.epochs / steady + ready + items / rate for size in args.sizes)
         found["seed"] = part | {
-            "timed_examples": min(args.sizes),
+            "steady_samples_per_second": round(steady, 2),
+            "beside_the_steps_seconds": round(beside, 1),
+            "timed_examples": smallest,
+            "asked_adapter": loop.get("adapter"),
             "timed_items": loop["items"],
             "ready_seconds": ready,
             "items_per_second": round(rate, 2),
@@ -156,7 +180,7 @@ def table(found: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     seed, ours = found.get("seed", {}), found.get("ours", {})
     rows = [
-        ("training, samples/s", seed.get("samples_per_second"), ours.get("samples_per_second_together")),
+        ("training, samples/s", seed.get("steady_samples_per_second"), ours.get("samples_per_second_together")),
         ("server ready after, s", seed.get("ready_seconds"), ours.get("ready_seconds")),
         ("evaluation, items/s", seed.get("items_per_second"), ours.get("items_per_second_together")),
         ("whole experiment, s", seed.get("computed_total_seconds"), ours.get("total_seconds")),
@@ -177,6 +201,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", required=True)
     parser.add_argument("--epochs", type=float, required=True)
+    parser.add_argument("--batch", type=int, required=True, help="examples an update")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True)
     args = parser.parse_args()

@@ -7,6 +7,8 @@
 # `llamafactory-cli api` asked BENCH_ITEMS items (200), one at a time, by the seed's loop (bench/seed_loop.py). Ours:
 # bin/sweep.sh with the settings that are given. Both into BENCH_DIR (a new temporary folder), which is kept:
 # experiment.json there holds what the table shows. What the seed's way would take in all is computed from its rates.
+# One request at a time, an answer takes as long as it has tokens, and an adapter of few updates may answer at length:
+# BENCH_ASKED=2000 has the seed's loop ask our adapter of that size (of BENCH_DIR) instead of the seed's of the smallest.
 # BENCH_PARTS="ours seed" says which of the two to run now; what the other has left in BENCH_DIR is used.
 
 set -Eeuo pipefail
@@ -19,6 +21,7 @@ in_folder() {
 }
 
 the_seeds_way() {
+  # shellcheck disable=SC2153 # a setting
   local work=$1/seed smallest=${SIZES[0]} size
   for size in "${SIZES[@]}"; do ((size >= smallest)) || smallest=$size; done
   in_folder "$work"
@@ -30,13 +33,20 @@ the_seeds_way() {
     --quantization=none --train-jobs=1 --server=llamafactory)
   run_child "the seed's training" bin/train.sh "${WAY[@]}"
   load_settings "${WAY[@]}"
+  local asked=$smallest
+  if [[ -n ${BENCH_ASKED-} ]]; then
+    asked=$BENCH_ASKED
+    # shellcheck disable=SC2034 # for adapter_folder
+    SAVES_DIR=$1/ours/saves
+  fi
   new_api_key
-  start_server "$smallest" "$work/server.log"
+  start_server "$asked" "$work/server.log"
   run_child "the readiness probe" python py/probe_server.py --base-url "http://127.0.0.1:$PORT/v1" \
-    --served-model "$(run_name "$smallest")" --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" \
+    --served-model "$(run_name "$asked")" --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" \
     --out "$work/server.json"
   run_child "the seed's loop" python bench/seed_loop.py --base-url "http://127.0.0.1:$PORT/v1" \
-    --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --max-tokens "$MAX_TOKENS" --out "$work/loop.json"
+    --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --max-tokens "$MAX_TOKENS" \
+    --adapter "$(adapter_folder "$asked")" --out "$work/loop.json"
   stop_group "$SERVER_GROUP"
 }
 
@@ -73,7 +83,8 @@ main() {
     *) die "BENCH_PARTS: no part '$part'; there are ours and seed" ;;
     esac
   done
-  python bench/experiment.py --folder "$work" --sizes "${sizes[@]}" --epochs "$EPOCHS" --data "$DATA_DIR" --model "$MODEL"
+  python bench/experiment.py --folder "$work" --sizes "${sizes[@]}" --epochs "$EPOCHS" \
+    --batch "$((BATCH_SIZE * GRADIENT_ACCUMULATION))" --data "$DATA_DIR" --model "$MODEL"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, required=True)
     parser.add_argument("--max-tokens", type=int, help="longest answer; the seed sets none")
+    parser.add_argument("--adapter", help="which one answers; for the record")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     items = json.loads(args.data.read_text(encoding="utf-8"))[: args.limit]
@@ -36,7 +37,7 @@ def main() -> None:
         for item in items
     ]
     seconds = time.monotonic() - begun
-    args.out.write_text(json.dumps({"items": len(items), "seconds": seconds, "preds": preds}))
+    args.out.write_text(json.dumps({"items": len(items), "seconds": seconds, "adapter": args.adapter, "preds": preds}))
 
 
 if __name__ == "__main__":

@@ -187,3 +187,30 @@ END
   status_is 2
   said "error: MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver"
 }
+
+@test "bench/server.sh: what the server can take, what our evaluation takes, how close the answers are" {
+  with_adapters
+  export BENCH_DIR="$WORK/bench" BENCH_MARGINS=1 EVAL_LIMIT=5
+  ran "$PROJECT/bench/server.sh" --sizes 8
+  status_is 0
+  said 'our evaluation takes '
+  nothing_left
+  local found
+  found=$(
+    python3 - "$BENCH_DIR" <<'END'
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+for one in json.loads((folder / "server.json").read_text())["sizes"]:
+    plain = json.loads((folder / f"plain.{one['size']}.json").read_text())
+    ours = json.loads((folder / f"ours/demo-llm_train_{one['size']}.json").read_text())
+    close = json.loads((folder / f"margins.demo-llm_train_{one['size']}.json").read_text())
+    lines = (folder / f"ours/demo-llm_train_{one['size']}.predictions.jsonl").read_text().splitlines()[1:]
+    answers = [line["pred"] for line in sorted(map(json.loads, lines), key=lambda line: line["index"])]
+    print(one["size"], one["items"], plain["preds"] == close["preds"] == answers, close["margins"])
+    assert one["plain"] == plain["items_per_second"]
+    assert one["ours"] >= one["ours_with_start"] == ours["timings"]["items_per_second"]
+    assert abs(one["share"] - one["ours"] / one["plain"]) < 0.01
+END
+  )
+  equal '8 5 True [0.75, 0.75, 0.75, 0.75, 0.75]' "$found"
+}

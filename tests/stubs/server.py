@@ -89,7 +89,10 @@ class Handler(BaseHTTPRequestHandler):
         if choices := body.get("structured_outputs", {}).get("choice"):
             said = said if said in choices else choices[0]
         message = {"role": "assistant", "content": said}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": message}
+        if body.get("logprobs"):
+            tokens = [[-0.25, -2.5], [-1.25, -0.5]]
+            choice["logprobs"] = {"content": [{"top_logprobs": [{"logprob": top} for top in each]} for each in tokens]}
         self.reply(200, {"id": "1", "model": os.environ["API_MODEL_NAME"], "choices": [choice]})
 
     def load(self, body: dict[str, Any]) -> None:

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Summary: How much of what the server can take our evaluation takes: plain requests against it, on the same server.
+#
+# Usage: bench/server.sh [--SETTING VALUE]...
+#
+# Starts one `vllm serve` for SIZES (they must be trained), as bin/eval.sh does with SERVER=vllm. For each adapter in
+# turn the first EVAL_LIMIT (2000) test items are asked by bench/load.py, four processes of plain requests with 512 in
+# flight, and by py/infer_eval.py with all of it automatic; the order changes from adapter to adapter. Everything goes to
+# BENCH_DIR (a new temporary folder), which is kept: server.json there holds what the table shows. With
+# BENCH_MARGINS=1 each answer's distance from another one is measured too, which bench/agreement.py then tells of.
+
+set -Eeuo pipefail
+# shellcheck source=../bin/lib/all.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+
+# ready SIZE [ARGUMENT...]: the server answers as that size.
+ready() {
+  run_child "the readiness probe" python py/probe_server.py --base-url "$URL" --served-model "$(run_name "$1")" \
+    --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" --out "$WORK/ready.$1.json" "${@:2}"
+}
+
+plain() {
+  run_child "plain requests for size $1" python bench/load.py --base-url "$URL" --model "$(run_name "$1")" \
+    --data "$DATA_DIR/llm_test.json" --limit "$LIMIT" --max-tokens "$MAX_TOKENS" --out "$WORK/plain.$1.json" "${@:2}"
+}
+
+ours() {
+  run_child "our evaluation of size $1" python py/infer_eval.py --run "$(run_name "$1")" --name "$SWEEP_NAME" \
+    --size "$1" --data "$DATA_DIR" --objs "$WORK/ours" --base-url "$URL" --served-model "$(run_name "$1")" \
+    --model "$MODEL" --adapter "$(adapter_folder "$1")" --template "$TEMPLATE" --backend "$BACKEND" --server vllm \
+    --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS" --limit "$LIMIT" --helpers-at-once
+}
+
+main() {
+  local size number=0
+  begin_script "$0" "$@"
+  WORK=${BENCH_DIR:-$(mktemp -d)}
+  mkdir -p -- "$WORK"
+  WORK=$(cd -- "$WORK" && pwd -P)
+  LIMIT=${EVAL_LIMIT:-2000}
+  # shellcheck disable=SC2034 # for choose_device
+  LOGS_DIR=$WORK
+  own_children
+  choose_device
+  resolve_plan
+  run_child "the chat template" python py/chat_template.py --model "$MODEL" --template "$TEMPLATE" --data "$DATA_DIR" \
+    --out "$(chat_template_file)"
+  new_api_key
+  start_vllm "$WORK/server.log"
+  URL=http://127.0.0.1:$PORT/v1
+  ready 0
+  for size in "${SIZES[@]}"; do
+    convert_adapter "$size"
+    ready "$size" --load-adapter "$CONVERTED"
+    if ((number % 2)); then
+      ours "$size"
+      plain "$size"
+    else
+      plain "$size"
+      ours "$size"
+    fi
+    number=$((number + 1))
+  done
+  if ((${BENCH_MARGINS:-0})); then
+    for size in "${SIZES[@]}"; do
+      plain "$size" --margins --out "$WORK/margins.$(run_name "$size").json"
+    done
+  fi
+  stop_group "$SERVER_GROUP"
+  python bench/server.py --folder "$WORK" --name "$SWEEP_NAME" --sizes "${SIZES[@]}"
+}
+
+# Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || {
+  main "$@"
+  exit
+}
