@@ -48,7 +48,7 @@ NOT_DECISIVE = {
     "logging_nan_inf_filter",
 }
 # Nor does how it is computed: it changes the losses by rounding (docs/performance.md, the same losses).
-HOW = {"disable_gradient_checkpointing", "shared_prefix", "enable_liger_kernel"}
+HOW = {"disable_gradient_checkpointing", "shared_prefix", "step_graphs", "enable_liger_kernel"}
 BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")  # their product decides
 
 

@@ -52,7 +52,7 @@ def cost_of(model: torch.nn.Module) -> Cost:
     return Cost(2.0 * weights, 4.0 * config.num_hidden_layers * heads * head)
 
 
-def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int) -> dict[str, Any]:
+def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int, multiple: int = MULTIPLE) -> dict[str, Any]:
     """Return the batch as one sequence, or as it is where that cannot be or costs more.
 
     Args:
@@ -60,6 +60,7 @@ def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int) -> d
             the right; with anything else in it, or labels at the padding, it is returned as it is.
         cost: the model's.
         most_labels: with more labels than this in all examples together, it is returned as it is.
+        multiple: of which the number of tokens is to be, by padding.
 
     Returns:
         ``input_ids``, ``labels``, ``position_ids`` of shape (1, tokens), ``attention_mask`` (1, 1, tokens, tokens),
@@ -77,7 +78,7 @@ def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int) -> d
         return dict(batch)
     common = common_beginning(ids, lengths, labels)
     own = (lengths - common).tolist()
-    tokens = -(-(common + sum(own)) // MULTIPLE) * MULTIPLE
+    tokens = -(-(common + sum(own)) // multiple) * multiple
     if common == 0 or cost.of(1, tokens) >= cost.of(examples, length):
         return dict(batch)
 
@@ -133,8 +134,10 @@ def takes_any_mask(model: Any) -> bool:
     )
 
 
-def share_prefixes(flags: Sequence[str], most_labels: int) -> None:
+def share_prefixes(flags: Sequence[str], most_labels: int, multiple: int = MULTIPLE) -> None:
     """Have LLaMA-Factory's collator merge each batch of a model that takes it; ``flags`` are those of its training.
+
+    The length of a merged batch is a multiple of ``multiple``.
 
     Raises:
         UserError: a flag asks for what the number or the length of the sequences changes.
@@ -150,6 +153,6 @@ def share_prefixes(flags: Sequence[str], most_labels: int) -> None:
         batch = plain(self, features)
         if not hasattr(self, "cost"):
             self.cost = cost_of(self.model) if takes_any_mask(self.model) else None
-        return batch if self.cost is None else merged(batch, self.cost, most_labels)
+        return batch if self.cost is None else merged(batch, self.cost, most_labels, multiple)
 
     SFTDataCollatorWith4DAttentionMask.__call__ = collate

@@ -1,0 +1,144 @@
+"""Training steps by graphs: the same training as without; here with a capture that is none, on a GPU with CUDA's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from fewshot_sft import step_graphs
+from fewshot_sft.step_graphs import StepGraphs, takes_graphs
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+
+
+class Recorded:
+    """A capture on the CPU: keeps the step and its inputs, as a graph does, and does it again when replayed."""
+
+    captured: list[tuple[torch.Size, Any]]
+
+    def __init__(self, run: Any, inputs: Any, items: torch.Tensor, pool: Any) -> None:
+        Recorded.captured.append((inputs["input_ids"].shape, pool))
+        self.run, self.inputs, self.items = run, {name: each.clone() for name, each in inputs.items()}, items.clone()
+
+    def replay(self, inputs: Any, items: torch.Tensor) -> torch.Tensor:
+        for name, tensor in inputs.items():
+            self.inputs[name].copy_(tensor)
+        self.items.copy_(items)
+        return self.run(self.inputs, self.items)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_captured() -> None:
+    Recorded.captured = []
+
+
+class Training:
+    """A small regression, its optimizer, and how a trainer does its steps: each of one or more batches."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        torch.manual_seed(3)
+        self.model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).to(device)
+        self.model[0].bias.requires_grad_(False)
+        self.optimizer = torch.optim.Adam([p for p in self.model.parameters() if p.requires_grad], lr=0.05)
+        self.losses: list[float] = []
+        self.runs = 0
+        self.device = device
+
+    def run(self, inputs: dict[str, torch.Tensor], items: torch.Tensor) -> torch.Tensor:
+        self.runs += 1
+        loss = (self.model(inputs["input_ids"]) - inputs["labels"]).square().sum() / items
+        loss.backward()
+        return loss.detach()
+
+    def train(self, updates: list[list[int]], graphs: StepGraphs | None) -> list[torch.Tensor]:
+        """Do the updates, each a list of the batches' lengths; return the weights."""
+        generator = torch.Generator().manual_seed(5)
+        for lengths in updates:
+            for length in lengths:
+                inputs = {"input_ids": torch.randn(length, 4, generator=generator).to(self.device)}
+                inputs["labels"] = inputs["input_ids"].sum(1, keepdim=True)
+                items = torch.tensor(float(sum(lengths)), device=self.device)
+                step = self.run if graphs is None else lambda *batch: graphs.step(self.run, *batch)
+                self.losses.append(step(inputs, items).item())
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return [parameter.detach().clone() for parameter in self.model.parameters()]
+
+
+UPDATES = [[6], [3], [6], [6], [3, 6], [3], [6, 3, 3], [6], [9], [9, 6], [3], [6, 9]]
+
+
+def graphs_of(training: Training) -> StepGraphs:
+    pools = iter(range(100))
+    return StepGraphs(training.model.parameters(), Recorded, lambda: next(pools))
+
+
+def test_the_training_is_the_same_one_or_several_batches_an_update() -> None:
+    plain, other = Training(), Training()
+    weights, others = plain.train(UPDATES, None), other.train(UPDATES, graphs_of(other))
+    assert other.losses == plain.losses
+    for one, another in zip(weights, others, strict=True):
+        torch.testing.assert_close(another, one, rtol=0, atol=0)
+
+
+def test_a_shape_is_captured_when_it_comes_again() -> None:
+    training = Training()
+    training.train([[6], [3], [6], [6], [3]], graphs_of(training))
+    assert Recorded.captured == [((6, 4), 0), ((3, 4), 0)]
+
+
+def test_a_larger_batch_has_all_captured_anew_the_largest_first() -> None:
+    training = Training()
+    training.train([[3], [3], [6], [3], [6], [3], [3]], graphs_of(training))
+    assert Recorded.captured == [((3, 4), 0), ((6, 4), 1), ((3, 4), 1)]
+
+
+def test_so_many_graphs_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_graphs, "MOST", 1)
+    training = Training()
+    training.train([[6], [6], [3], [3], [3], [6]], graphs_of(training))
+    assert Recorded.captured == [((6, 4), 0)]
+
+
+def test_what_cannot_be_captured_is_done_as_ever() -> None:
+    plain, training = Training(), Training()
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with ...")
+
+    graphs = StepGraphs(training.model.parameters(), refuse)
+    told = "training without CUDA graphs, which takes longer: CUDA error: operation not permitted"
+    with pytest.warns(UserWarning, match=told) as found:
+        weights = training.train(UPDATES, graphs)
+    assert len(found) == 1
+    torch.testing.assert_close(weights, plain.train(UPDATES, None), rtol=0, atol=0)
+    assert training.losses == plain.losses
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "taken"),
+    [
+        ("glm", {}, True),
+        ("llama", {}, False),
+        ("glm", {"fp16": True}, False),
+        ("glm", {"is_gradient_checkpointing": True}, False),
+        ("glm", {"quantization_config": {"load_in_4bit": True}}, False),
+    ],
+)
+def test_whose_steps_are_captured(kind: str, changes: dict[str, Any], taken: bool) -> None:
+    config = SimpleNamespace(model_type=kind, quantization_config=changes.get("quantization_config"))
+    model = SimpleNamespace(config=config, is_gradient_checkpointing=changes.get("is_gradient_checkpointing", False))
+    assert takes_graphs(SimpleNamespace(fp16=changes.get("fp16", False)), model) is taken
+
+
+@needs_gpu
+def test_cuda_graphs_train_the_same() -> None:
+    plain, other = Training("cuda"), Training("cuda")
+    graphs = StepGraphs(other.model.parameters())
+    weights, others = plain.train(UPDATES, None), other.train(UPDATES, graphs)
+    assert other.runs < plain.runs
+    assert other.losses == pytest.approx(plain.losses, rel=1e-5)
+    torch.testing.assert_close(others, weights, rtol=1e-5, atol=1e-6)
