@@ -33,7 +33,10 @@ train_command() {
     # each step only to count tokens or to look for nan, which the watch does.
     trainer=(python py/fast_trainer.py) optim=adamw_torch_fused count_tokens=False
     how+=(--logging_nan_inf_filter False)
-    ((SHARED_PREFIX == 0)) || how+=(--shared_prefix True)
+    case $SHARED_PREFIX in
+    1) how+=(--shared_prefix True) ;;
+    auto) how+=(--shared_prefix auto) ;;
+    esac
   fi
   TRAIN_COMMAND=("${trainer[@]}"
     --stage sft

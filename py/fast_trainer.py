@@ -1,6 +1,6 @@
 """`llamafactory-cli train` with the same arguments and the same numbers, without work that leads nowhere.
 
-    python py/fast_trainer.py --stage sft --do_train True ... [--shared_prefix True] [--step_graphs False]
+    python py/fast_trainer.py --stage sft --do_train True ... [--shared_prefix True|auto] [--step_graphs False]
 
 It is LLaMA-Factory's own training (``run_exp``) with one callback. For every model: peft casts the input of each
 adapted layer to the adapter's fp32, and autocast casts it back to bf16 before the product: two passes over all
@@ -9,7 +9,7 @@ liger-kernel's fused kernels: by LLaMA-Factory's ``enable_liger_kernel``, and fo
 for another architecture and so leaves alone, here. For GLM the logits are computed only where there is a label: some 5
 of 230 positions, of 151,552 each, and a step is launched as one CUDA graph (fewshot_sft/step_graphs.py; --step_graphs
 False: without). With --shared_prefix what all examples of a batch begin with, the instruction, is computed once
-(fewshot_sft/shared_prefix.py).
+(fewshot_sft/shared_prefix.py); auto: where steps are launched as graphs, for only there it was seen to be faster.
 
 One process and one GPU; llamafactory-cli would start one process a GPU. What each part is worth: docs/performance.md.
 """
@@ -24,7 +24,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 LIGER = "--enable_liger_kernel"
-SHARED_PREFIX, STEP_GRAPHS = "--shared_prefix", "--step_graphs"  # ours, with True or False
+SHARED_PREFIX, STEP_GRAPHS = "--shared_prefix", "--step_graphs"  # ours
 # Of tokens: with graphs the batches are made to have few different lengths.
 GRAPHED_MULTIPLE = 64
 # More labels than this in an example, and in a batch, end the training.
@@ -95,27 +95,31 @@ def liger_for_glm() -> None:
     modeling_glm.GlmMLP = LigerPhi3SwiGLUMLP
 
 
-def take_flag(flag: str, default: bool) -> bool:
+def take_flag(flag: str, default: str) -> str:
     """Return the flag's last value in ``sys.argv``, and take it out: LLaMA-Factory does not know it."""
     value = default
     while flag in sys.argv:
         place = sys.argv.index(flag)
-        value = sys.argv[place + 1 : place + 2] == ["True"]
+        value = "".join(sys.argv[place + 1 : place + 2])
         del sys.argv[place : place + 2]
     return value
 
 
 def main(argv: list[str]) -> None:
     """Train as the command line says."""
-    shared_prefix, graphs = take_flag(SHARED_PREFIX, False), take_flag(STEP_GRAPHS, True)
+    shared_prefix, graphs = take_flag(SHARED_PREFIX, "False"), take_flag(STEP_GRAPHS, "True") == "True"
     import torch
 
-    graphs = graphs and torch.cuda.is_available()
-    if shared_prefix:
-        from fewshot_sft import shared_prefix as one_sequence
+    from fewshot_sft import shared_prefix as one_sequence
+    from fewshot_sft.step_graphs import graph_steps, takes_graphs
 
-        multiple = GRAPHED_MULTIPLE if graphs else one_sequence.MULTIPLE
+    # The scale of fp16's losses changes from step to step.
+    graphs = graphs and torch.cuda.is_available() and "--fp16" not in argv
+    multiple = GRAPHED_MULTIPLE if graphs else one_sequence.MULTIPLE
+    if shared_prefix == "True":
         one_sequence.share_prefixes(argv, LABELS_OF_BATCH, multiple)
+    elif shared_prefix == "auto" and graphs and not set(one_sequence.NOT_WITH) & set(argv):
+        one_sequence.share_prefixes(argv, LABELS_OF_BATCH, multiple, takes_graphs)
     from llamafactory.train.tuner import run_exp
 
     logits_where_labels_are()
@@ -124,8 +128,6 @@ def main(argv: list[str]) -> None:
         if LIGER not in argv:
             sys.argv += [LIGER, "True"]
     if graphs:
-        from fewshot_sft.step_graphs import graph_steps
-
         graph_steps()
     run_exp(callbacks=[NoUselessCasts()])
 

@@ -276,6 +276,7 @@ def test_lengths(folder, base, cutoff, result, text):
     rows.write_text(json.dumps([{"instruction": "a", "input": "b " * n, "output": "c d"} for n in (1, 10)]))
     found = lengths.check(rows, base / "tokenizer.json", GLM4, cutoff)
     assert (found.result, found.text) == (result, f"lengths: {text.format(rows)}")
+    assert found.facts["common"] == 9  # of "[gMASK]<sop>" and "<s>\na"; the user part differs
 
 
 def test_lengths_that_cannot_be_counted_stop_nothing(folder, base):

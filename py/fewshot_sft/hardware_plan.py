@@ -220,7 +220,8 @@ class _Words:
         each = "" if gpus == 1 else f" on each of {gpus} GPUs"
         if layout.per_gpu > 1:
             server = f" and the server's {_gb(beside)}" if beside else ""
-            why = f"{layout.per_gpu} trainers{each}, one trains while another starts: "
+            others = "one trains while another starts" if layout.per_gpu == 2 else "the others train while one starts"
+            why = f"{layout.per_gpu} trainers{each}, {others}: "
             return why + f"{layout.per_gpu} x {_gb(way.shared)}{server} of {_gb(card.usable)}"
         if sizes <= gpus:
             return f"there {'is one size' if sizes == 1 else f'are {sizes} sizes'}, each on a GPU of its own"

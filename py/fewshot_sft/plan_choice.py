@@ -10,12 +10,13 @@ from . import memory
 from .memory import Shape
 
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
+GRAPHED = ("glm",)  # model types whose training steps are launched as CUDA graphs (step_graphs.py)
 SERVER_SHARE = 0.9  # of a GPU that the server alone gets
 LLAMAFACTORY_SHARE = 0.7  # its vllm_gpu_util: with SERVER=llamafactory, where that is enough
 NOTICED = 1.0 * 2**30  # below, what others hold of a GPU is the driver's own and that of the process that looked
-# Two trainers on one GPU compute little faster than one (with MPS 45 samples/s together, without 39, one alone 41), but
-# while one starts, which takes 11 s and more, the other trains; four were no faster than two.
-JOBS_PER_GPU = 2
+# Several trainers on one GPU compute no faster than one, but while one starts, 11 to 28 s long, the others train.
+# Those whose steps are launched as graphs (step_graphs.py) need little of a CPU.
+JOBS_PER_GPU, GRAPHED_JOBS_PER_GPU = 2, 3
 CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
 SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers: at least, and where there is room
 MODEL_LENGTH = 4096  # --max-model-len of the server
@@ -90,6 +91,9 @@ class Facts:
     compiled: bool = False  # the server's compile cache is there
     cpus: int | None = None
     fast: bool = False  # py/fast_trainer.py with liger-kernel
+    fp16: bool = False
+    common: int = 0  # tokens that all examples begin with, where they may be computed once (SHARED_PREFIX)
+    common_always: bool = False  # SHARED_PREFIX=1: not only where steps are graphs
     concurrency: int | None = None  # requests in flight for one size; None: as many as make it faster
 
     @property
@@ -198,6 +202,18 @@ class Chooser:
             width=facts.width,
             alone=alone,
             fast=facts.fast,
+            common=facts.common if facts.fast and (facts.common_always or self.is_graphed(way)) else 0,
+        )
+
+    def is_graphed(self, way: Way) -> bool:
+        """Return whether steps are launched as CUDA graphs, as step_graphs.takes_graphs will say."""
+        return (
+            self.facts.fast
+            and not self.facts.fp16
+            and self.shape.kind in GRAPHED
+            and not way.checkpointing
+            and way.bits >= 16
+            and self.shape.quantized is None
         )
 
     def measured(self, way: Way) -> Way:
@@ -250,9 +266,10 @@ class Chooser:
 
     # Who shares a GPU
 
-    def jobs_on(self, way: Way, beside: float, gpus: int, most: int = JOBS_PER_GPU) -> tuple[int, int]:
+    def jobs_on(self, way: Way, beside: float, gpus: int, most: int | None = None) -> tuple[int, int]:
         """Return how many trainers share a GPU, and how many there are, when ``beside`` bytes of each are taken."""
         sizes = len(self.facts.sizes)
+        most = most or (GRAPHED_JOBS_PER_GPU if self.is_graphed(way) else JOBS_PER_GPU)
         if self.wishes.train_jobs:
             return math.ceil(min(self.wishes.train_jobs, sizes) / gpus), self.wishes.train_jobs
         for jobs in range(min(most, math.ceil(sizes / gpus)), 1, -1):
@@ -269,7 +286,7 @@ class Chooser:
         many = len(self.facts.gpus)
         apart = Layout(False, False, *self.jobs_on(way, 0, many))
         if self.wishes.overlap:
-            most = 1 if alone else JOBS_PER_GPU
+            most = 1 if alone else None
             return Layout(True, alone, *self.jobs_on(way, 0 if alone else self.beside, many - alone, most))
         if self.facts.server != "vllm" or self.wishes.overlap is False or not fits:
             return apart

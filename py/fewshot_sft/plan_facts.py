@@ -33,6 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--hardware", type=Path, help="the record of py/hardware.py; hardware.json in the logs without")
     add("--device", choices=("cpu", "gpu"), default="gpu")
     add("--trainer", choices=("llamafactory-cli", "fast"), default="llamafactory-cli")
+    add("--shared-prefix", choices=("auto", "0", "1"), default="0")
     add("--server", choices=("llamafactory", "vllm"), default="llamafactory")
     add("--backend", choices=("huggingface", "vllm"), default="vllm")
     add("--precision", default="auto")
@@ -58,7 +59,7 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
     trainer, wishes = _trainer_words(args)
     server, wishes = _server_words(args, wishes)
     cutoff = int(trainer.get("cutoff_len", args.cutoff_len))
-    shape, unknown, length, basis = None, "", cutoff, "CUTOFF_LEN"
+    shape, unknown, length, basis, common = None, "", cutoff, "CUTOFF_LEN", 0
     gpus: tuple[Gpu, ...] = ()
     if args.device == "gpu":
         gpus = read_gpus(args.hardware or args.logs_dir / "hardware.json")
@@ -68,12 +69,14 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         if packed & set(TRUE):
             basis = "packed to the cutoff"
         elif shape is not None:
-            length, basis = longest(args, folder, cutoff)
+            length, basis, common = longest(args, folder, cutoff)
     facts = Facts(
         device=args.device,
         gpus=gpus,
         shape=shape,
         length=-(-length // 8) * 8,  # LLaMA-Factory pads to a multiple of 8
+        common=common if args.shared_prefix != "0" else 0,
+        common_always=args.shared_prefix == "1",
         sizes=args.sizes,
         batch_size=int(trainer.get("per_device_train_batch_size", args.batch_size)),
         accumulation=int(trainer.get("gradient_accumulation_steps", args.gradient_accumulation)),
@@ -93,6 +96,7 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         compiled=compiled_before(os.environ),
         cpus=usable_cpus(),
         fast=args.trainer == "fast" and find_spec("liger_kernel") is not None and args.precision != "fp32",
+        fp16=args.precision == "fp16",
         concurrency=args.concurrency,
     )
     return facts, wishes
@@ -143,14 +147,15 @@ def read_shape(name: str, folder: Path | None, target: str) -> tuple[memory.Shap
         return None, str(error)
 
 
-def longest(args: argparse.Namespace, folder: Path | None, cutoff: int) -> tuple[int, str]:
-    """Return the tokens of the longest training example, at most the cutoff, and how that is known.
+def longest(args: argparse.Namespace, folder: Path | None, cutoff: int) -> tuple[int, str, int]:
+    """Return the tokens of the longest training example, at most the cutoff, how that is known, and how many tokens all
+    examples begin with (0: not known).
 
     The preflight has counted them; without its record they are counted here, which takes about a second.
     """
     rows = args.data_dir / f"llm_train_{max(args.sizes)}.json"
     if not rows.is_file():
-        return cutoff, "CUTOFF_LEN; the data is not built yet"
+        return cutoff, "CUTOFF_LEN; the data is not built yet", 0
     record = args.logs_dir / f"{args.sweep_name}.preflight.json"
     found: dict[str, int] = {}
     if record.is_file() and record.stat().st_mtime >= rows.stat().st_mtime:
@@ -164,10 +169,11 @@ def longest(args: argparse.Namespace, folder: Path | None, cutoff: int) -> tuple
         tokenizer = folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
         found = lengths.check(rows, tokenizer, slots, cutoff).facts
     if "longest" not in found:
-        return cutoff, "CUTOFF_LEN; the data's tokens cannot be counted"
+        return cutoff, "CUTOFF_LEN; the data's tokens cannot be counted", 0
+    common = found.get("common", 0)
     if found["rows"] < max(args.sizes):  # a part was counted: the rest may hold a longer one
-        return min(cutoff, round(1.25 * found["longest"])), f"of {found['rows']} examples, and a quarter more"
-    return min(cutoff, found["longest"]), "the longest of the data"
+        return min(cutoff, round(1.25 * found["longest"])), f"of {found['rows']} examples, and a quarter more", common
+    return min(cutoff, found["longest"]), "the longest of the data", common
 
 
 def items(args: argparse.Namespace) -> int | None:

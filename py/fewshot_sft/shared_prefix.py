@@ -13,7 +13,7 @@ It pays while the examples are short: attention is computed between all tokens o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -134,10 +134,15 @@ def takes_any_mask(model: Any) -> bool:
     )
 
 
-def share_prefixes(flags: Sequence[str], most_labels: int, multiple: int = MULTIPLE) -> None:
-    """Have LLaMA-Factory's collator merge each batch of a model that takes it; ``flags`` are those of its training.
+def share_prefixes(
+    flags: Sequence[str], most_labels: int, multiple: int = MULTIPLE, wanted: Callable[[Any], bool] = lambda model: True
+) -> None:
+    """Have LLaMA-Factory's collator merge each batch of a model that takes it.
 
-    The length of a merged batch is a multiple of ``multiple``.
+    Args:
+        flags: those of its training.
+        most_labels, multiple: as for :func:`merged`.
+        wanted: whether that is to be done for a model.
 
     Raises:
         UserError: a flag asks for what the number or the length of the sequences changes.
@@ -152,7 +157,7 @@ def share_prefixes(flags: Sequence[str], most_labels: int, multiple: int = MULTI
     def collate(self: Any, features: list[dict[str, Any]]) -> Any:
         batch = plain(self, features)
         if not hasattr(self, "cost"):
-            self.cost = cost_of(self.model) if takes_any_mask(self.model) else None
+            self.cost = cost_of(self.model) if takes_any_mask(self.model) and wanted(self.model) else None
         return batch if self.cost is None else merged(batch, self.cost, most_labels, multiple)
 
     SFTDataCollatorWith4DAttentionMask.__call__ = collate

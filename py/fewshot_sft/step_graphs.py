@@ -1,12 +1,12 @@
-"""Forward and backward of a training step as one CUDA graph, for every shape of batch that comes again.
+"""Forward and backward of a training step as one CUDA graph, one for every shape of batch.
 
 A LoRA step launches some 10,000 kernels. With a batch of short texts the CPU takes longer to launch them than the GPU
 to compute them, and how long is a matter of the host. A graph launches them all at once: the same kernels in the same
 order on the same numbers (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 
-The first batch of a shape is computed as ever, which loads and tunes what the kernels need; with the second it is
-captured. All graphs share their memory, which works as long as the largest is captured first: a batch that is larger
-than any before has all of them captured anew.
+The first batch of all is computed as ever, which loads what the kernels need; from then on every new shape is captured
+when it comes. What cannot be captured is computed as ever, too. All graphs share their memory, which works as long as
+the largest is captured first: a batch that is larger than any before has all of them captured anew.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
+
+from .plan_choice import GRAPHED
 
 MOST = 32  # graphs; batches of further shapes are computed as ever
 
@@ -67,20 +69,24 @@ class StepGraphs:
             items: number of labels, on the GPU, of shape ().
         """
         shape = shape_of(inputs)
-        if self._given_up or shape not in self._seen:
+        if shape not in self._graphs and not self._has_captured(shape, run, inputs, items):
             self._seen.add(shape)
             return run(inputs, items)
-        if shape not in self._graphs:
-            if len(self._graphs) == MOST:
-                return run(inputs, items)
-            self._own_gradients()
-            try:
-                self._add(shape, run, inputs, items)
-            except RuntimeError as error:  # of which running out of memory is one
-                self._give_up(error)
-                return run(inputs, items)
         self._own_gradients()
         return self._graphs[shape].replay(inputs, items).clone()
+
+    def _has_captured(self, shape: Shape, run: Step, inputs: Inputs, items: torch.Tensor) -> bool:
+        if self._given_up or not self._seen or len(self._graphs) == MOST:
+            return False
+        self._own_gradients()
+        try:
+            self._add(shape, run, inputs, items)
+        except RuntimeError as error:  # of which running out of memory is one
+            # Computed once as ever, it may have what it lacks now.
+            if shape in self._seen:
+                self._give_up(error)
+            return False
+        return True
 
     def _add(self, shape: Shape, run: Step, inputs: Inputs, items: torch.Tensor) -> None:
         size = inputs["input_ids"].numel()
@@ -145,16 +151,14 @@ class CudaGraph:
 
 
 def graph_steps() -> None:
-    """Have LLaMA-Factory's trainer do its steps by graphs where nothing in them waits for the GPU: in bf16 or fp32, at
-    full width, and without gradient checkpointing.
-    """
+    """Have LLaMA-Factory's trainer do its steps by graphs, where the model takes them."""
     from llamafactory.train.sft.trainer import CustomSeq2SeqTrainer
 
     plain = CustomSeq2SeqTrainer.training_step
 
     def training_step(self: Any, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         if not hasattr(self, "step_graphs"):
-            self.step_graphs = StepGraphs(model.parameters()) if takes_graphs(self.args, model) else None
+            self.step_graphs = StepGraphs(model.parameters()) if takes_graphs(model) else None
         inputs = self._prepare_inputs(inputs)
         tensors = all(isinstance(each, torch.Tensor) and each.is_cuda for each in inputs.values())
         known = isinstance(num_items_in_batch, torch.Tensor) and num_items_in_batch.is_cuda
@@ -165,16 +169,14 @@ def graph_steps() -> None:
     CustomSeq2SeqTrainer.training_step = training_step
 
 
-# Whose steps do not wait for the GPU, by measurement (docs/performance.md).
-GRAPHED = ("glm",)
+def takes_graphs(model: Any) -> bool:
+    """Return whether a model's steps can be captured: nothing in them may wait for the GPU.
 
-
-def takes_graphs(args: Any, model: Any) -> bool:
-    """Return whether a training with these arguments can be captured, step by step."""
+    Only what was measured (docs/performance.md): no gradient checkpointing, no quantized weights.
+    """
     config = getattr(model, "config", None)
     return (
         getattr(config, "model_type", None) in GRAPHED
-        and not args.fp16
         and not getattr(model, "is_gradient_checkpointing", False)
         and getattr(config, "quantization_config", None) is None
     )

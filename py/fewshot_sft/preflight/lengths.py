@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cut
         return _unknown("the model has no tokenizer.json here" if slots else "the template is not known")
     try:
         rows = read_json(rows_file)
-        lengths = token_lengths(rows[:ROWS], tokenizer_file, slots)
+        lengths, common = token_lengths(rows[:ROWS], tokenizer_file, slots)
     except (UserError, KeyError, TypeError) as error:
         return _unknown(str(error) if isinstance(error, UserError) else f"{rows_file}: not Alpaca rows")
     except Exception as error:  # the tokenizers library raises bare Exception for a file that it cannot read
@@ -35,6 +36,7 @@ def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cut
         "truncated": cut,
         "cutoff": cutoff,
         "longest": max(lengths),
+        "common": common,
         "mean": round(sum(lengths) / len(lengths), 1),
     }
     of = f"{'the first ' if len(rows) > ROWS else ''}{len(lengths)} examples of {rows_file}"
@@ -50,8 +52,10 @@ def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cut
     )
 
 
-def token_lengths(rows: Sequence[dict[str, Any]], tokenizer_file: Path, slots: Slots) -> list[int]:
-    """Return the number of tokens of each row as the trainer sees it: template, system, user, assistant."""
+def token_lengths(rows: Sequence[dict[str, Any]], tokenizer_file: Path, slots: Slots) -> tuple[list[int], int]:
+    """Return the number of tokens of each row as the trainer sees it: template, system, user, assistant; and the tokens
+    of the pieces that all rows begin with.
+    """
     from tokenizers import Tokenizer  # not AutoTokenizer: that is seconds of imports
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
@@ -62,7 +66,9 @@ def token_lengths(rows: Sequence[dict[str, Any]], tokenizer_file: Path, slots: S
     texts = list(dict.fromkeys(piece for pieces in examples for piece in pieces if isinstance(piece, str)))
     found = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     length = {text: len(encoding.ids) for text, encoding in zip(texts, found, strict=True)}
-    return [sum(length[piece] if isinstance(piece, str) else piece for piece in pieces) for pieces in examples]
+    counts = [[length[piece] if isinstance(piece, str) else piece for piece in pieces] for pieces in examples]
+    alike = itertools.takewhile(lambda pieces: len(set(pieces)) == 1, zip(*examples, strict=False))
+    return [sum(each) for each in counts], sum(counts[0][: len(list(alike))])
 
 
 def _unknown(why: str) -> Finding:
