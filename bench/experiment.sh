@@ -30,7 +30,7 @@ the_seeds_way() {
   local checkpointing=1
   [[ $DEVICE == gpu ]] || checkpointing=0
   WAY+=("--sizes=$smallest" --trainer=llamafactory-cli "--micro-batch=$BATCH_SIZE" "--checkpointing=$checkpointing"
-    --quantization=none --train-jobs=1 --server=llamafactory)
+    --quantization=none --train-jobs=1 --server=llamafactory --gpu-memory=0.7)
   run_child "the seed's training" bin/train.sh "${WAY[@]}"
   load_settings "${WAY[@]}"
   local asked=$smallest

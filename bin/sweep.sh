@@ -94,7 +94,7 @@ preflight() {
   ((SKIP_PREFLIGHT == 0)) || return 0
   ((DRY_RUN)) || found=(--out "$LOGS_DIR/$SWEEP_NAME.preflight.json")
   if [[ ${1-} != --after-data ]]; then
-    problem=$( (choose_device) 2>&1 >/dev/null) || found+=("--problem=${problem##*error: }")
+    if problem=$( (choose_device) 2>&1 >/dev/null); then hardware_is_known; else found+=("--problem=${problem##*error: }"); fi
   fi
   begin_outcome preflight ''
   run_child "the preflight" python py/preflight.py "${FLAGS[@]}" "${found[@]}" "$@" || status=$?
@@ -102,9 +102,12 @@ preflight() {
   ((status == 0)) || exit "$status"
 }
 
+# hardware_is_known: the steps need not look again.
+hardware_is_known() { [[ $DEVICE == cpu ]] || ((DRY_RUN)) || export FEWSHOT_HARDWARE=$LOGS_DIR/hardware.json; }
+
 # plan_for_hardware: what is `auto` is decided once, for training and evaluation alike.
 plan_for_hardware() {
-  ((DRY_RUN)) || [[ $DEVICE == cpu || -s $LOGS_DIR/hardware.json ]] || (choose_device)
+  if [[ -z ${FEWSHOT_HARDWARE-} && $DEVICE == gpu ]] && ((DRY_RUN == 0)); then (choose_device) && hardware_is_known; fi
   resolve_plan
   settings_as_flags
 }

@@ -188,6 +188,23 @@ END
   said "error: MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver"
 }
 
+@test "in a sweep the GPUs are looked at once" {
+  local python=$FEWSHOT_VENV/bin/python
+  mv "$python" "$python.without"
+  cat >"$python" <<END
+#!/usr/bin/env bash
+[[ \${1-} != py/hardware.py ]] || printf '%s\n' "\${*:2}" >>"$STUB/looks"
+exec '$python.without' "\$@"
+END
+  chmod +x "$python"
+  setting SIZES='(4)'
+  setting SKIP_PREFLIGHT=1
+  script sweep.sh
+  status_is 0
+  equal "--count --out $LOGS/hardware.json
+--count --known $LOGS/hardware.json" "$(uniq "$STUB/looks")"
+}
+
 @test "bench/server.sh: what the server can take, what our evaluation takes, how close the answers are" {
   with_adapters
   export BENCH_DIR="$WORK/bench" BENCH_MARGINS=1 EVAL_LIMIT=5

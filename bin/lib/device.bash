@@ -19,6 +19,8 @@ choose_device() {
   [[ -z $WORKER ]] || return 0 # who started it has looked, chosen the precision, and given it one GPU
   local bf16=0 many out=(--out "$LOGS_DIR/hardware.json")
   ((DRY_RUN == 0)) || out=()
+  # The sweep that this is a step of has looked (seconds of PyTorch).
+  [[ -z ${FEWSHOT_HARDWARE-} ]] || out=(--known "$FEWSHOT_HARDWARE")
   many=$(python py/hardware.py --count "${out[@]}") || bf16=$?
   case $bf16 in
   0) bf16=bf16 ;;
