@@ -25,8 +25,6 @@ from transformers import TrainerCallback
 
 LIGER = "--enable_liger_kernel"
 SHARED_PREFIX, STEP_GRAPHS = "--shared_prefix", "--step_graphs"  # ours
-# Of tokens: with graphs the batches are made to have few different lengths.
-GRAPHED_MULTIPLE = 64
 # More labels than this in an example, and in a batch, end the training.
 LABELS = 64
 LABELS_OF_BATCH = 512
@@ -110,16 +108,15 @@ def main(argv: list[str]) -> None:
     shared_prefix, graphs = take_flag(SHARED_PREFIX, "False"), take_flag(STEP_GRAPHS, "True") == "True"
     import torch
 
-    from fewshot_sft import shared_prefix as one_sequence
-    from fewshot_sft.step_graphs import graph_steps, takes_graphs
+    from fewshot_sft.shared_prefix import NOT_WITH, eights, share_prefixes
+    from fewshot_sft.step_graphs import few_lengths, graph_steps, takes_graphs
 
     # The scale of fp16's losses changes from step to step.
     graphs = graphs and torch.cuda.is_available() and "--fp16" not in argv
-    multiple = GRAPHED_MULTIPLE if graphs else one_sequence.MULTIPLE
     if shared_prefix == "True":
-        one_sequence.share_prefixes(argv, LABELS_OF_BATCH, multiple)
-    elif shared_prefix == "auto" and graphs and not set(one_sequence.NOT_WITH) & set(argv):
-        one_sequence.share_prefixes(argv, LABELS_OF_BATCH, multiple, takes_graphs)
+        share_prefixes(argv, LABELS_OF_BATCH, few_lengths if graphs else eights)
+    elif shared_prefix == "auto" and graphs and not set(NOT_WITH) & set(argv):
+        share_prefixes(argv, LABELS_OF_BATCH, few_lengths, takes_graphs)
     from llamafactory.train.tuner import run_exp
 
     logits_where_labels_are()

@@ -156,6 +156,9 @@ def test_steps_that_are_graphs_leave_room_for_a_third_trainer():
             short(plan(141, **({"model": "9.4B", "length": 296, "fast": True, "common": 108} | other)))
             == "8 0 none 2 1"
         )
+    # Longer ones cost less each for itself, and are left so.
+    long = plan(141, "9.4B", 1024, fast=True, common=108, wishes=Wishes(micro_batch=8, checkpointing=False))
+    assert long.memory == plan(141, "9.4B", 1024, fast=True, wishes=Wishes(micro_batch=8, checkpointing=False)).memory
     # Without graphs it is done only where it is asked for.
     once, never = (
         plan(141, "7B", 296, fast=True, common=108, common_always=each).memory["trainer_parts"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fewshot_sft import step_graphs
-from fewshot_sft.step_graphs import StepGraphs, takes_graphs
+from fewshot_sft.step_graphs import StepGraphs, few_lengths, takes_graphs
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
@@ -113,11 +113,43 @@ def test_what_cannot_be_captured_unseen_is_tried_once_more() -> None:
     torch.testing.assert_close(weights, plain.train([[6], [3], [3], [3], [9], [9], [3]], None), rtol=0, atol=0)
 
 
-def test_so_many_graphs_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_graphs, "MOST", 1)
-    training = Training()
-    training.train([[6], [6], [3], [3], [3], [6]], graphs_of(training))
+@pytest.mark.parametrize(("limit", "value"), [("MOST", 1), ("MOST_TOKENS", 27)])
+def test_too_many_shapes_or_too_large_a_batch_ends_it(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+    monkeypatch.setattr(step_graphs, limit, value)
+    updates = [[6], [6], [6], [7], [6], [7], [6]]
+    plain, training = Training(), Training()
+    weights = training.train(updates, graphs_of(training))
     assert Recorded.captured == [((6, 4), 0)]
+    assert training.runs == len(updates)
+    torch.testing.assert_close(weights, plain.train(updates, None), rtol=0, atol=0)
+
+
+def test_without_memory_it_is_not_tried_again() -> None:
+    tried = []
+
+    def refuse(*_: Any) -> Any:
+        tried.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    training = Training()
+    with pytest.warns(UserWarning, match=r"takes longer: CUDA out of memory\. Tried to allocate 2\.00 GiB\."):
+        training.train([[6], [6], [6]], StepGraphs(training.model.parameters(), refuse))
+    assert len(tried) == 1
+    assert training.runs == 3
+
+
+@pytest.mark.parametrize(
+    ("tokens", "length"),
+    [(1, 64), (64, 64), (65, 128), (984, 1024), (1024, 1024), (1025, 1152), (2049, 2304), (4000, 4096)],
+)
+def test_lengths_are_few_and_hardly_longer(tokens: int, length: int) -> None:
+    assert few_lengths(tokens) == length
+
+
+def test_there_are_no_more_lengths_than_graphs() -> None:
+    lengths = {few_lengths(tokens) for tokens in range(1, step_graphs.MOST_TOKENS + 1)}
+    assert len(lengths) <= step_graphs.MOST
+    assert all(few_lengths(tokens) - tokens < max(64, 0.13 * tokens) for tokens in range(1, 4097))
 
 
 def test_what_cannot_be_captured_is_done_as_ever() -> None:

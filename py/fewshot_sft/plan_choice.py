@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from . import memory
+from .cost import Cost
 from .memory import Shape
 
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
@@ -202,8 +203,17 @@ class Chooser:
             width=facts.width,
             alone=alone,
             fast=facts.fast,
-            common=facts.common if facts.fast and (facts.common_always or self.is_graphed(way)) else 0,
+            common=facts.common if self.is_merged(way) else 0,
         )
+
+    def is_merged(self, way: Way) -> bool:
+        """Return whether a batch of the longest examples becomes one sequence, as shared_prefix.merged will decide."""
+        facts, shape = self.facts, self.shape
+        if not facts.fast or not (facts.common_always or self.is_graphed(way)):
+            return False
+        cost = Cost(2.0 * shape.parameters, 4.0 * shape.layers * shape.query)
+        tokens = facts.common + way.micro_batch * (facts.length - facts.common)
+        return cost.of(1, tokens) < cost.of(way.micro_batch, facts.length)
 
     def is_graphed(self, way: Way) -> bool:
         """Return whether steps are launched as CUDA graphs, as step_graphs.takes_graphs will say."""

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
+from .cost import Cost
 from .errors import UserError
 
 # Whose attention takes any mask and any positions, by test (tests/test_shared_prefix.py).
@@ -25,18 +26,6 @@ TAKE_ANY_MASK = ("glm", "glm4", "llama", "qwen2", "qwen3")
 # LLaMA-Factory's flags for what the number or the length of the sequences changes.
 NOT_WITH = ("--neftune_noise_alpha", "--use_asft_loss", "--ignore_pad_token_for_loss", "--compute_accuracy")
 IGNORED = -100  # a label that has no part in the loss
-MULTIPLE = 8  # of tokens: what the attention kernels want of a mask
-
-
-class Cost(NamedTuple):
-    """What a model's forward costs, in FLOPs: ``linear`` a token, ``attention`` a pair of tokens."""
-
-    linear: float
-    attention: float
-
-    def of(self, sequences: int, length: int) -> float:
-        """Return the FLOPs of ``sequences`` sequences of ``length`` tokens."""
-        return sequences * length * (self.linear + self.attention * length)
 
 
 def cost_of(model: torch.nn.Module) -> Cost:
@@ -52,7 +41,14 @@ def cost_of(model: torch.nn.Module) -> Cost:
     return Cost(2.0 * weights, 4.0 * config.num_hidden_layers * heads * head)
 
 
-def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int, multiple: int = MULTIPLE) -> dict[str, Any]:
+def eights(tokens: int) -> int:
+    """Return the next multiple of eight: what the attention kernels want of a mask."""
+    return -(-tokens // 8) * 8
+
+
+def merged(
+    batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int, padded: Callable[[int], int] = eights
+) -> dict[str, Any]:
     """Return the batch as one sequence, or as it is where that cannot be or costs more.
 
     Args:
@@ -60,7 +56,7 @@ def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int, mult
             the right; with anything else in it, or labels at the padding, it is returned as it is.
         cost: the model's.
         most_labels: with more labels than this in all examples together, it is returned as it is.
-        multiple: of which the number of tokens is to be, by padding.
+        padded: the length that a sequence of so many tokens is padded to.
 
     Returns:
         ``input_ids``, ``labels``, ``position_ids`` of shape (1, tokens), ``attention_mask`` (1, 1, tokens, tokens),
@@ -78,7 +74,7 @@ def merged(batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int, mult
         return dict(batch)
     common = common_beginning(ids, lengths, labels)
     own = (lengths - common).tolist()
-    tokens = -(-(common + sum(own)) // multiple) * multiple
+    tokens = padded(common + sum(own))
     if common == 0 or cost.of(1, tokens) >= cost.of(examples, length):
         return dict(batch)
 
@@ -135,13 +131,16 @@ def takes_any_mask(model: Any) -> bool:
 
 
 def share_prefixes(
-    flags: Sequence[str], most_labels: int, multiple: int = MULTIPLE, wanted: Callable[[Any], bool] = lambda model: True
+    flags: Sequence[str],
+    most_labels: int,
+    padded: Callable[[int], int] = eights,
+    wanted: Callable[[Any], bool] = lambda model: True,
 ) -> None:
     """Have LLaMA-Factory's collator merge each batch of a model that takes it.
 
     Args:
         flags: those of its training.
-        most_labels, multiple: as for :func:`merged`.
+        most_labels, padded: as for :func:`merged`.
         wanted: whether that is to be done for a model.
 
     Raises:
@@ -158,6 +157,6 @@ def share_prefixes(
         batch = plain(self, features)
         if not hasattr(self, "cost"):
             self.cost = cost_of(self.model) if takes_any_mask(self.model) and wanted(self.model) else None
-        return batch if self.cost is None else merged(batch, self.cost, most_labels, multiple)
+        return batch if self.cost is None else merged(batch, self.cost, most_labels, padded)
 
     SFTDataCollatorWith4DAttentionMask.__call__ = collate

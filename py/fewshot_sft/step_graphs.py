@@ -5,8 +5,9 @@ to compute them, and how long is a matter of the host. A graph launches them all
 order on the same numbers (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 
 The first batch of all is computed as ever, which loads what the kernels need; from then on every new shape is captured
-when it comes. What cannot be captured is computed as ever, too. All graphs share their memory, which works as long as
-the largest is captured first: a batch that is larger than any before has all of them captured anew.
+when it comes. All graphs share their memory, which works as long as the largest is captured first: a batch that is
+larger than any before has all of them captured anew. Where that does not pay, as batches are large or of too many
+shapes, or cannot be done, the graphs and their memory are given up, and the rest of the training is computed as ever.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import torch
 
 from .plan_choice import GRAPHED
 
-MOST = 32  # graphs; batches of further shapes are computed as ever
+MOST = 32  # graphs
+MOST_TOKENS = 4096  # of a batch: with more, the GPU takes longer to compute than any CPU to launch
+FEWEST_TOKENS = 64
 
 Inputs = Mapping[str, torch.Tensor]
 # Computes a loss from a batch and the number of its labels, and adds the gradients to the parameters'.
@@ -68,6 +71,8 @@ class StepGraphs:
             inputs: the batch, on the GPU: ``input_ids`` and whatever else.
             items: number of labels, on the GPU, of shape ().
         """
+        if self._given_up:
+            return run(inputs, items)
         shape = shape_of(inputs)
         if shape not in self._graphs and not self._has_captured(shape, run, inputs, items):
             self._seen.add(shape)
@@ -76,15 +81,20 @@ class StepGraphs:
         return self._graphs[shape].replay(inputs, items).clone()
 
     def _has_captured(self, shape: Shape, run: Step, inputs: Inputs, items: torch.Tensor) -> bool:
-        if self._given_up or not self._seen or len(self._graphs) == MOST:
+        if inputs["input_ids"].numel() > MOST_TOKENS or len(self._graphs) == MOST:
+            self._give_up()
+            return False
+        if not self._seen:
             return False
         self._own_gradients()
         try:
             self._add(shape, run, inputs, items)
-        except RuntimeError as error:  # of which running out of memory is one
-            # Computed once as ever, it may have what it lacks now.
-            if shape in self._seen:
-                self._give_up(error)
+        except RuntimeError as error:
+            # Computed once as ever, it may have what it lacks now; but no memory.
+            if shape in self._seen or isinstance(error, torch.OutOfMemoryError):
+                self._give_up()
+                reason = str(error).partition("\n")[0]
+                warnings.warn(f"training without CUDA graphs, which takes longer: {reason}", stacklevel=3)
             return False
         return True
 
@@ -109,15 +119,19 @@ class StepGraphs:
         if new:
             torch._foreach_zero_(new)
 
-    def _give_up(self, error: RuntimeError) -> None:
-        """Go on without graphs: slower, and otherwise the same."""
+    def _give_up(self) -> None:
+        """Go on without graphs, and without the memory that they hold."""
         self._given_up = True
         self._graphs.clear()
         self._pool = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        reason = str(error).partition("\n")[0]
-        warnings.warn(f"training without CUDA graphs, which takes longer: {reason}", stacklevel=3)
+
+
+def few_lengths(tokens: int) -> int:
+    """Return what so many tokens are padded to: one of few lengths, by less than 64 tokens or an eighth."""
+    step = max(FEWEST_TOKENS, 1 << (tokens - 1).bit_length() >> 4)
+    return -(-tokens // step) * step
 
 
 def shape_of(inputs: Inputs) -> Shape:
@@ -138,7 +152,9 @@ class CudaGraph:
         self._items = items.clone()
         self._graph = torch.cuda.CUDAGraph()
         # What other threads do, those of a data loader for example, is none of its business.
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+        capture = torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local")
+        # When it fails, it leaves its own stream as the current one.
+        with torch.cuda.stream(torch.cuda.current_stream()), capture:
             self._loss = run(dict(self._inputs), self._items)
 
     def replay(self, inputs: Inputs, items: torch.Tensor) -> torch.Tensor:
