@@ -100,7 +100,7 @@ def measure(url: str, data: Path, flags: list[str] | None, out: Path) -> dict[st
         return json.loads(out.read_text())
     command = [sys.executable, str(PROJECT / "py/infer_eval.py"), "--run", RUN, "--name", "bench", "--size", "0"]
     command += ["--data", str(data), "--model", str(data), "--served-model", "stub", "--template", "none"]
-    command += ["--base-url", url, "--objs", str(out), *flags]
+    command += ["--base-url", url, "--objs", str(out), "--server", "vllm", "--backend", "vllm", *flags]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     timings = json.loads((out / f"{RUN}.json").read_text())["timings"]
     return {key: value for key, value in timings.items() if not isinstance(value, str)}

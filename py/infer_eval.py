@@ -24,7 +24,7 @@ from typing import Any
 from fewshot_sft import endpoint, evaluation_set, metrics, notebook_pickle, predictions
 from fewshot_sft.askers import Askers
 from fewshot_sft.client import Answer, ClientSettings, Refused, Retry
-from fewshot_sft.concurrency import Adaptive, Fixed, Pace
+from fewshot_sft.concurrency import START, START_BATCHING, Adaptive, Fixed, Pace
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one
 from fewshot_sft.evaluation_record import findings, summary
@@ -244,7 +244,8 @@ def ask_missing(
         tuple(stop_token_ids(args.chat_template)) if args.chat_template else (),
     )
     adaptive = args.concurrency == "auto"
-    pace: Pace = Adaptive(args.request_timeout) if adaptive else Fixed(args.concurrency)
+    start = START_BATCHING if args.server == "vllm" else START
+    pace: Pace = Adaptive(args.request_timeout, start=start) if adaptive else Fixed(args.concurrency)
     processes = None if args.processes == "auto" else args.processes
     progress = Progress(what, len(data.items), len(log.predictions), args.progress_seconds)
     measured: dict[str, Any] = {}

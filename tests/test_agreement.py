@@ -68,3 +68,18 @@ def test_askings_of_other_items_are_told(agreement, tmp_path):
     asked(tmp_path / "vllm.10", "aaa")
     with pytest.raises(agreement.UserError, match=r"^size 4: not as many items in each \(vllm\.1: 2, vllm\.10: 3\); "):
         agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"])
+
+
+def test_how_close_the_answers_that_differ_were_to_others(agreement, tmp_path, capsys):
+    asked(tmp_path / "llamafactory.1", "aaaaB")
+    asked(tmp_path / "vllm.1", "aabaA")
+    margins = [3.0, None, 0.01, 0.04, 0.05, 9.0]  # more items than were asked here
+    (tmp_path / "margins.demo-llm_train_4.json").write_text(json.dumps({"margins": margins}))
+    assert agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "  margin to the next best token, nats: those that vary 0.030 in the middle, 0.050 at most; "
+        "the others 1.520 in the middle, 1 of 2 within that most"
+    )
+    (tmp_path / "margins.demo-llm_train_4.json").write_text(json.dumps({"margins": margins[:4]}))
+    with pytest.raises(agreement.UserError, match="size 4: margins of 4 items only, not 5; take another BENCH_DIR"):
+        agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fewshot_sft.client import Answer
-from fewshot_sft.concurrency import MOST, START, Adaptive, Fixed, Pace
+from fewshot_sft.concurrency import MOST, START, START_BATCHING, Adaptive, Fixed, Pace
 from fewshot_sft.inference import ask_all
 
 TIMEOUT = 120.0
@@ -97,6 +97,17 @@ def test_it_takes_what_a_batching_server_can_give(rate, latency, noise):
     ideal = 5000 / rate + latency
     assert ideal / simulation.now > 0.9
     assert pace.highest >= rate * latency
+
+
+@pytest.mark.parametrize(("rate", "latency"), [(250, 0.6), (250, 1.0), (80, 3.0)])
+def test_where_a_server_is_known_to_compute_in_batches_it_begins_high(rate, latency):
+    # A server beside trainers takes long for each answer, and the climb from 8 long, too.
+    slow = Simulation(Adaptive(TIMEOUT), rate, latency, noise=0.3).run(5000)
+    fast = Simulation(Adaptive(TIMEOUT, start=START_BATCHING), rate, latency, noise=0.3).run(5000)
+
+    assert (5000 / rate + latency) / fast.now > 0.95
+    assert slow.now > 1.1 * fast.now
+    assert fast.timeouts == 0
 
 
 def test_it_takes_what_a_server_can_give_that_answers_in_bursts():

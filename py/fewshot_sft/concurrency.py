@@ -9,6 +9,7 @@ import math
 from typing import Protocol
 
 START = 8
+START_BATCHING = 128  # where the server is known to compute in batches: the climb takes its time, too
 MOST = 512
 # Twice the requests under way have to bring at least a tenth more answers a second, four times a fifth more.
 WORTHWHILE = math.log2(1.1)
@@ -51,14 +52,14 @@ class Fixed:
 class Adaptive:
     """Climb while answers come faster, stay where they do not, halve when the server has too much to do.
 
-    It climbs from ``START`` by a factor of 4. When that brings too little it goes back and tries 2, then it stays and
-    tries again now and then. A server that answers one request at a time is left at ``START``, so that requests do not
+    It climbs from ``start`` by a factor of 4. When that brings too little it goes back and tries 2, then it stays and
+    tries again now and then. A server that answers one request at a time is left at ``start``, so that requests do not
     time out in its queue; nor is any number tried at which a request would take a quarter of ``timeout``.
     """
 
-    def __init__(self, timeout: float, most: int = MOST) -> None:
+    def __init__(self, timeout: float, most: int = MOST, start: int = START) -> None:
         """Start; ``timeout`` is what a request may take, in seconds, ``most`` the largest number ever tried."""
-        self.limit = self.highest = min(START, most)
+        self.limit = self.highest = min(start, most)
         self._patience = timeout / 4
         self._most = most
         self._held = 0  # windows since the last try
