@@ -31,7 +31,7 @@ WAYS = {
     "ChatOpenAI on its own, 256 at a time": None,
     "ours, one process, 256 at a time": ["--processes", "1", "--concurrency", "256"],
     "ours, one process, concurrency auto": ["--processes", "1", "--concurrency", "auto"],
-    "ours, all auto": ["--processes", "auto", "--concurrency", "auto"],
+    "ours, all auto": ["--processes", "auto", "--concurrency", "auto", "--helpers-at-once"],
     "ours, four processes": ["--processes", "4", "--concurrency", "auto"],
 }
 

@@ -1,7 +1,6 @@
 """Compare what bench/experiment.sh has left in a folder: print the table, write experiment.json.
 
-    python bench/experiment.py --folder bench.out --sizes 100 500 1000 2000 --epochs 3 --batch 8 \\
-        --data data/x --model MODEL
+    python bench/experiment.py --folder bench.out --sizes 100 500 1000 2000 --epochs 3 --data data/x --model MODEL
 
 The seed's total is computed from its measured parts: for each size what a training takes beside its steps (the start,
 the slow first steps), its examples at the steady rate between the first and the last line of the trainer's log, a start
@@ -44,7 +43,7 @@ def training(folder: Path, size: int) -> dict[str, float]:
     }
 
 
-def steady_rate(folder: Path, size: int, batch: int) -> float | None:
+def steady_rate(folder: Path, size: int) -> float | None:
     """Return samples/s between a training's first and last logged step; None where its log, in whole seconds, has no
     time between them.
     """
@@ -53,7 +52,7 @@ def steady_rate(folder: Path, size: int, batch: int) -> float | None:
     steps = [line for line in lines if "loss" in line]
     first, last = steps[0], steps[-1]
     seconds = clock(last["elapsed_time"]) - clock(first["elapsed_time"])
-    return (last["current_steps"] - first["current_steps"]) * batch / seconds if seconds else None
+    return (last["epoch"] - first["epoch"]) * size / seconds if seconds else None
 
 
 def clock(text: str) -> int:
@@ -109,7 +108,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         part = training(args.folder / "seed", smallest)
         ready = load(args.folder / "seed/server.json")["seconds"]
         rate = loop["items"] / loop["seconds"]
-        steady = steady_rate(args.folder / "seed", smallest, args.batch) or part["samples_per_second"]
+        steady = steady_rate(args.folder / "seed", smallest) or part["samples_per_second"]
         beside = part["around_seconds"] + part["train_seconds"] - smallest * args.epochs / steady
         total = sum(beside + size * args.epochs / steady + ready + items / rate for size in args.sizes)
         found["seed"] = part | {
@@ -201,7 +200,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", required=True)
     parser.add_argument("--epochs", type=float, required=True)
-    parser.add_argument("--batch", type=int, required=True, help="examples an update")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True)
     args = parser.parse_args()

@@ -83,8 +83,7 @@ main() {
     *) die "BENCH_PARTS: no part '$part'; there are ours and seed" ;;
     esac
   done
-  python bench/experiment.py --folder "$work" --sizes "${sizes[@]}" --epochs "$EPOCHS" \
-    --batch "$((BATCH_SIZE * GRADIENT_ACCUMULATION))" --data "$DATA_DIR" --model "$MODEL"
+  python bench/experiment.py --folder "$work" --sizes "${sizes[@]}" --epochs "$EPOCHS" --data "$DATA_DIR" --model "$MODEL"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

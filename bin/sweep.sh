@@ -107,7 +107,10 @@ hardware_is_known() { [[ $DEVICE == cpu ]] || ((DRY_RUN)) || export FEWSHOT_HARD
 
 # plan_for_hardware: what is `auto` is decided once, for training and evaluation alike.
 plan_for_hardware() {
-  if [[ -z ${FEWSHOT_HARDWARE-} && $DEVICE == gpu ]] && ((DRY_RUN == 0)); then (choose_device) && hardware_is_known; fi
+  if [[ -z ${FEWSHOT_HARDWARE-} && $DEVICE == gpu ]] && ((DRY_RUN == 0)); then
+    (choose_device)
+    hardware_is_known
+  fi
   resolve_plan
   settings_as_flags
 }
@@ -162,6 +165,7 @@ note_this_night() {
 
 main() {
   begin_script "$0" "$@"
+  unset FEWSHOT_HARDWARE # of another sweep, whose ON_FINISH this may be
   own_children
   settings_as_flags
   if ((DRY_RUN)); then

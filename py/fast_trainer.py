@@ -108,15 +108,16 @@ def main(argv: list[str]) -> None:
     shared_prefix, graphs = take_flag(SHARED_PREFIX, "False"), take_flag(STEP_GRAPHS, "True") == "True"
     import torch
 
-    from fewshot_sft.shared_prefix import NOT_WITH, eights, share_prefixes
-    from fewshot_sft.step_graphs import few_lengths, graph_steps, takes_graphs
+    from fewshot_sft.batch_plan import NOT_WITH
+    from fewshot_sft.shared_prefix import share_prefixes
+    from fewshot_sft.step_graphs import graph_steps, takes_graphs
 
     # The scale of fp16's losses changes from step to step.
     graphs = graphs and torch.cuda.is_available() and "--fp16" not in argv
     if shared_prefix == "True":
-        share_prefixes(argv, LABELS_OF_BATCH, few_lengths if graphs else eights)
+        share_prefixes(argv, LABELS_OF_BATCH, lambda model: graphs and takes_graphs(model))
     elif shared_prefix == "auto" and graphs and not set(NOT_WITH) & set(argv):
-        share_prefixes(argv, LABELS_OF_BATCH, few_lengths, takes_graphs)
+        share_prefixes(argv, LABELS_OF_BATCH, takes_graphs, only_graphed=True)
     from llamafactory.train.tuner import run_exp
 
     logits_where_labels_are()

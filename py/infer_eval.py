@@ -244,7 +244,7 @@ def ask_missing(
         tuple(stop_token_ids(args.chat_template)) if args.chat_template else (),
     )
     adaptive = args.concurrency == "auto"
-    start = START_BATCHING if args.server == "vllm" else START
+    start = START_BATCHING if args.server == "vllm" and args.helpers_at_once else START
     pace: Pace = Adaptive(args.request_timeout, start=start) if adaptive else Fixed(args.concurrency)
     processes = None if args.processes == "auto" else args.processes
     progress = Progress(what, len(data.items), len(log.predictions), args.progress_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -144,21 +145,30 @@ def test_the_fast_trainer_needs_less():
     assert fast["activations"] < plain["activations"]
 
 
+GRAPHS = {"fast": True, "graphs": True, "common": 108}
+
+
 def test_steps_that_are_graphs_leave_room_for_a_third_trainer():
-    """What the examples have in common is computed once, then: 108 + 8 x 188 tokens instead of 8 x 296."""
-    made = plan(141, "9.4B", 296, fast=True, common=108)
+    """What the examples have in common is computed once, then: 108 + 8 x 188 = 1,612, padded 1,664, not 8 x 296."""
+    made = plan(141, "9.4B", 296, **GRAPHS)
     assert short(made) == "8 0 none 3 1"
-    assert made.memory["trainer_bytes"] == pytest.approx(32.9e9, rel=0.01)
+    assert made.memory["trainer_bytes"] == pytest.approx(33.4e9, rel=0.01)
     assert "TRAIN_JOBS 3: 3 trainers, the others train while one starts: 3 x 3" in "\n".join(script.explained(made))
-    assert short(plan(141, "9.4B", 296, fast=True, common=108, cpus=4)) == "8 0 none 2 1"
-    for other in ({"fp16": True}, {"common": 0}, {"model": "7B"}):
-        assert (
-            short(plan(141, **({"model": "9.4B", "length": 296, "fast": True, "common": 108} | other)))
-            == "8 0 none 2 1"
-        )
-    # Longer ones cost less each for itself, and are left so.
-    long = plan(141, "9.4B", 1024, fast=True, common=108, wishes=Wishes(micro_batch=8, checkpointing=False))
-    assert long.memory == plan(141, "9.4B", 1024, fast=True, wishes=Wishes(micro_batch=8, checkpointing=False)).memory
+    assert short(plan(141, "9.4B", 296, **GRAPHS, cpus=4)) == "8 0 none 2 1"
+    for other in ({"graphs": False}, {"common": 0}, {"model": "7B"}):
+        given = {"card": 141, "model": "9.4B", "length": 296, **GRAPHS, **other}
+        assert short(plan(**given)) == "8 0 none 2 1", other
+        assert plan(**given).memory["trainer_bytes"] > made.memory["trainer_bytes"]
+    # A cutoff below the instruction: no less than a token of each.
+    cut = plan(141, "9.4B", 96, **GRAPHS).memory["trainer_parts"]
+    assert 0 < cut["activations"] < made.memory["trainer_parts"]["activations"]
+
+
+def test_batches_that_cost_more_as_one_sequence_or_are_too_large_for_graphs_are_reckoned_as_they_are():
+    wishes = Wishes(micro_batch=8, checkpointing=False)
+    for length in (640, 1024):
+        plain = plan(141, "9.4B", length, fast=True, wishes=wishes)
+        assert plan(141, "9.4B", length, wishes=wishes, **GRAPHS).memory == plain.memory
     # Without graphs it is done only where it is asked for.
     once, never = (
         plan(141, "7B", 296, fast=True, common=108, common_always=each).memory["trainer_parts"]
@@ -166,6 +176,39 @@ def test_steps_that_are_graphs_leave_room_for_a_third_trainer():
     )
     assert once["activations"] < 0.8 * never["activations"]
     assert never == plan(141, "7B", 296, fast=True).memory["trainer_parts"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "bf16", "merges", "graphs"),
+    [
+        ("glm", {}, True, True, True),
+        ("glm", {"shared_prefix": "0"}, True, False, True),
+        ("mistral", {"shared_prefix": "1"}, True, False, True),
+        ("glm", {"train_args": "--neftune_noise_alpha 5"}, True, False, True),
+        ("glm", {"train_args": "--lora_dropout 0.05"}, True, False, True),
+        ("glm", {"train_args": "--flash_attn disabled"}, True, False, True),
+        ("glm", {"train_args": "--step_graphs False"}, True, True, False),
+        ("glm", {"train_args": "--fp16 True"}, True, True, False),
+        ("glm", {"precision": "fp16"}, True, True, False),
+        ("glm", {}, False, True, False),
+    ],
+)
+def test_what_keeps_the_trainer_from_it_the_plan_knows(tmp_path, kind, flags, bf16, merges, graphs):
+    (tmp_path / "hardware.json").write_text(json.dumps({"bf16": bf16, "gpus": [], "count": 1}))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text(json.dumps(CONFIGS["9.4B"] | {"model_type": kind}))
+    rows = tmp_path / "llm_train_100.json"
+    rows.write_text("[]")
+    lengths = {"check": "lengths", "file": str(rows), "rows": 100, "longest": 296, "common": 108}
+    (tmp_path / ".preflight.json").write_text(json.dumps({"checks": [lengths]}))
+    given = {"model": str(tmp_path / "model"), "sizes": "100", "data_dir": str(tmp_path), "logs_dir": str(tmp_path)}
+    given |= {"trainer": "fast", "shared_prefix": "auto"} | flags
+    parser = argparse.ArgumentParser()
+    plan_facts.add_flags(parser)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    found, _ = plan_facts.collect(parser.parse_args(words))
+    assert (found.common, found.graphs) == (108 if merges else 0, graphs)
+    assert found.common_always is (flags.get("shared_prefix") == "1")
 
 
 def test_the_reasons_name_every_setting_and_its_numbers():

@@ -19,12 +19,10 @@ from transformers import (
 )
 
 import fast_trainer
+from fewshot_sft.batch_plan import NOT_WITH, TAKE_ANY_MASK, Cost
 from fewshot_sft.errors import UserError
 from fewshot_sft.shared_prefix import (
     IGNORED,
-    NOT_WITH,
-    TAKE_ANY_MASK,
-    Cost,
     common_beginning,
     cost_of,
     merged,
@@ -231,7 +229,7 @@ def test_dropout_in_the_adapter_is_drawn_for_every_example(dropout: float, takes
 @pytest.mark.parametrize("flag", NOT_WITH)
 def test_what_the_number_or_the_length_of_the_sequences_would_change_is_refused(flag: str) -> None:
     with pytest.raises(UserError, match=rf"^{flag} cannot be with a shared prefix; set SHARED_PREFIX=0$"):
-        share_prefixes(["--stage", "sft", flag, "5"], 512)
+        share_prefixes(["--stage", "sft", flag, "5"], 512, lambda model: False)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from fewshot_sft import step_graphs
-from fewshot_sft.step_graphs import StepGraphs, few_lengths, takes_graphs
+from fewshot_sft.batch_plan import MOST_TOKENS, few_lengths
+from fewshot_sft.step_graphs import StepGraphs, graph_steps, takes_graphs
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
@@ -97,45 +98,24 @@ def test_a_larger_batch_has_all_captured_anew_the_largest_first() -> None:
     assert Recorded.captured == [((3, 4), 0), ((6, 4), 1), ((3, 4), 1)]
 
 
-def test_what_cannot_be_captured_unseen_is_tried_once_more() -> None:
-    plain, training = Training(), Training()
-    tried = []
-
-    def wants_to_be_seen(run: Any, inputs: Any, *rest: Any) -> Recorded:
-        tried.append(inputs["input_ids"].shape[0])
-        if tried.count(tried[-1]) == 1:
-            raise RuntimeError("a kernel was to be loaded")
-        return Recorded(run, inputs, *rest)
-
-    graphs = StepGraphs(training.model.parameters(), wants_to_be_seen)
-    weights = training.train([[6], [3], [3], [3], [9], [9], [3]], graphs)
-    assert tried == [3, 3, 9, 9, 3]
-    torch.testing.assert_close(weights, plain.train([[6], [3], [3], [3], [9], [9], [3]], None), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(("limit", "value"), [("MOST", 1), ("MOST_TOKENS", 27)])
-def test_too_many_shapes_or_too_large_a_batch_ends_it(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MOST", 1, "the batches have more than 1 shapes"),
+        ("MOST_TOKENS", 27, "a batch has 28 tokens, for more than 27 they do not pay"),
+    ],
+)
+def test_too_many_shapes_or_too_large_a_batch_ends_it(
+    monkeypatch: pytest.MonkeyPatch, limit: str, value: int, reason: str
+) -> None:
     monkeypatch.setattr(step_graphs, limit, value)
     updates = [[6], [6], [6], [7], [6], [7], [6]]
     plain, training = Training(), Training()
-    weights = training.train(updates, graphs_of(training))
+    with pytest.warns(UserWarning, match=f"^training without CUDA graphs from here on: {reason}$"):
+        weights = training.train(updates, graphs_of(training))
     assert Recorded.captured == [((6, 4), 0)]
     assert training.runs == len(updates)
     torch.testing.assert_close(weights, plain.train(updates, None), rtol=0, atol=0)
-
-
-def test_without_memory_it_is_not_tried_again() -> None:
-    tried = []
-
-    def refuse(*_: Any) -> Any:
-        tried.append(1)
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-    training = Training()
-    with pytest.warns(UserWarning, match=r"takes longer: CUDA out of memory\. Tried to allocate 2\.00 GiB\."):
-        training.train([[6], [6], [6]], StepGraphs(training.model.parameters(), refuse))
-    assert len(tried) == 1
-    assert training.runs == 3
 
 
 @pytest.mark.parametrize(
@@ -147,7 +127,7 @@ def test_lengths_are_few_and_hardly_longer(tokens: int, length: int) -> None:
 
 
 def test_there_are_no_more_lengths_than_graphs() -> None:
-    lengths = {few_lengths(tokens) for tokens in range(1, step_graphs.MOST_TOKENS + 1)}
+    lengths = {few_lengths(tokens) for tokens in range(1, MOST_TOKENS + 1)}
     assert len(lengths) <= step_graphs.MOST
     assert all(few_lengths(tokens) - tokens < max(64, 0.13 * tokens) for tokens in range(1, 4097))
 
@@ -159,7 +139,7 @@ def test_what_cannot_be_captured_is_done_as_ever() -> None:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with ...")
 
     graphs = StepGraphs(training.model.parameters(), refuse)
-    told = "training without CUDA graphs, which takes longer: CUDA error: operation not permitted"
+    told = "from here on: CUDA error: operation not permitted when stream is capturing$"
     with pytest.warns(UserWarning, match=told) as found:
         weights = training.train(UPDATES, graphs)
     assert len(found) == 1
@@ -180,6 +160,43 @@ def test_whose_steps_are_captured(kind: str, changes: dict[str, Any], taken: boo
     config = SimpleNamespace(model_type=kind, quantization_config=changes.get("quantization_config"))
     model = SimpleNamespace(config=config, is_gradient_checkpointing=changes.get("is_gradient_checkpointing", False))
     assert takes_graphs(model) is taken
+
+
+class Trainer:
+    """What graph_steps needs of LLaMA-Factory's."""
+
+    args = SimpleNamespace()
+    plain_steps = 0
+
+    def _prepare_inputs(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return inputs
+
+    def training_step(self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: Any = None) -> Any:
+        Trainer.plain_steps += 1
+        loss = (model(inputs["input_ids"]) - inputs["labels"]).square().sum() / num_items_in_batch
+        loss.backward()
+        return loss.detach()
+
+
+@pytest.mark.parametrize(("on_gpu", "kind", "captured"), [(True, "glm", 1), (False, "glm", 0), (True, "llama", 0)])
+def test_llamafactorys_trainer_does_its_steps_by_graphs(
+    monkeypatch: pytest.MonkeyPatch, on_gpu: bool, kind: str, captured: int
+) -> None:
+    from llamafactory.train.sft import trainer
+
+    monkeypatch.setattr(trainer, "CustomSeq2SeqTrainer", Trainer)
+    monkeypatch.setattr(Trainer, "training_step", Trainer.training_step)
+    monkeypatch.setattr(step_graphs, "CudaGraph", Recorded)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "a pool")
+    monkeypatch.setattr(step_graphs, "is_on_gpu", lambda value: on_gpu and isinstance(value, torch.Tensor))
+    graph_steps()
+    plain, other = Training(), Training()
+    other.model.config = SimpleNamespace(model_type=kind)
+    training = Trainer()
+    other.run = lambda inputs, items: training.training_step(other.model, inputs, items)
+    torch.testing.assert_close(other.train(UPDATES[:4], None), plain.train(UPDATES[:4], None), rtol=0, atol=0)
+    assert other.losses == plain.losses
+    assert [pool for _, pool in Recorded.captured] == ["a pool"] * (captured * 2)
 
 
 @needs_gpu

@@ -43,15 +43,18 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   flags=$(<"$STUB/calls")
   for expected in '--per_device_train_batch_size 8 --gradient_accumulation_steps 1 ' '--optim adamw_torch_fused ' \
     '--include_num_input_tokens_seen False ' '--disable_gradient_checkpointing True ' '--quantization_bit 4 ' \
-    '--logging_nan_inf_filter False'; do
+    '--logging_nan_inf_filter False' '--shared_prefix auto'; do
     [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
   done
-  [[ $flags != *shared_prefix* ]]
   plan train-4 exit
-  script train.sh --sizes 4 --trainer fast --micro-batch 8 --shared-prefix
+  script train.sh --sizes 4 --trainer fast --micro-batch 8 --shared-prefix 0
+  status_is 1
+  [[ $(tail -n 1 "$STUB/calls") != *shared_prefix* ]]
+  plan train-4 exit
+  script train.sh --sizes 4 --trainer fast --micro-batch 8 --shared-prefix 1
   status_is 1
   [[ $(tail -n 1 "$STUB/calls") == *'--shared_prefix True'* ]]
-  script train.sh --sizes 4 --trainer llamafactory-cli --shared-prefix
+  script train.sh --sizes 4 --trainer llamafactory-cli --shared-prefix 1
   status_is 2
   equal 'error: SHARED_PREFIX=1 needs TRAINER=fast, and a MICRO_BATCH of more than one' "$output"
   script train.sh --micro-batch 3

@@ -45,7 +45,7 @@ SETTINGS=(
   'TRAINER|choice:auto,llamafactory-cli,fast|auto|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere, each step of GLM as one CUDA graph; auto: that on a GPU'
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
   'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
-  'SHARED_PREFIX|auto_bool|auto|1, with TRAINER=fast: what all examples of a batch begin with (the instruction) is computed once, and nothing for padding; the same losses up to rounding; auto: where steps are CUDA graphs, for only there it was seen to pay'
+  'SHARED_PREFIX|auto_bool|auto|1, with TRAINER=fast: what all examples of a batch begin with (the instruction) is computed once, and nothing for padding; the same losses up to rounding; auto: for models whose steps are CUDA graphs, for only there it was seen to pay'
   'MPS|bool|0|1: NVIDIA MPS, so that what shares a GPU runs at the same time, not in turns; one that crashes can end the others'
   'TRAIN_JOBS|auto_int|auto|sizes that are trained at the same time; auto: as many as fit'
   'OVERLAP|auto_bool|auto|1: with SERVER=vllm evaluate each size while the next ones are trained; auto: where the GPU holds both'

@@ -9,7 +9,8 @@ import math
 from typing import Protocol
 
 START = 8
-START_BATCHING = 128  # where the server is known to compute in batches: the climb takes its time, too
+# Where the server is known to compute in batches and one evaluation has it mostly to itself: the climb takes its time.
+START_BATCHING = 128
 MOST = 512
 # Twice the requests under way have to bring at least a tenth more answers a second, four times a fifth more.
 WORTHWHILE = math.log2(1.1)
@@ -54,7 +55,7 @@ class Adaptive:
 
     It climbs from ``start`` by a factor of 4. When that brings too little it goes back and tries 2, then it stays and
     tries again now and then. A server that answers one request at a time is left at ``start``, so that requests do not
-    time out in its queue; nor is any number tried at which a request would take a quarter of ``timeout``.
+    time out in its queue; nor is any number above it tried at which a request would take a quarter of ``timeout``.
     """
 
     def __init__(self, timeout: float, most: int = MOST, start: int = START) -> None:

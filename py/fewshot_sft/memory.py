@@ -222,7 +222,7 @@ def trainer(
     width: int = 2,
     alone: bool = True,
     fast: bool = False,
-    common: int = 0,
+    merged: int = 0,
 ) -> dict[str, int]:
     """Return the most bytes that one trainer holds, by what for; the sum is what it needs.
 
@@ -236,12 +236,11 @@ def trainer(
         width: bytes a number of the precision: 2 for bf16 and fp16, 4 for fp32.
         alone: no other process is on the GPU that would need what the allocator holds without use.
         fast: by py/fast_trainer.py with liger-kernel.
-        common: tokens that all examples of a batch begin with and that are computed once, in one sequence of all
-            (shared_prefix.py); 0 where that is not done.
+        merged: tokens of the one sequence that a batch becomes (shared_prefix.py); 0 where it does not.
     """
     positions, row = micro_batch * length, length
-    if common and micro_batch > 1:
-        positions = row = common + micro_batch * (length - common)
+    if merged:
+        positions = row = merged
     kept = layer(shape, target, rank, row, width, fast) * positions
     few = fast and shape.kind == "glm"
     logits = LOGIT * micro_batch * (min(length, FAST_LABELS) if few else length) * shape.vocabulary

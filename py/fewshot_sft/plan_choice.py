@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from . import memory
-from .cost import Cost
+from .batch_plan import GRAPHED, MOST_TOKENS, Cost, eights, few_lengths
 from .memory import Shape
 
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
-GRAPHED = ("glm",)  # model types whose training steps are launched as CUDA graphs (step_graphs.py)
 SERVER_SHARE = 0.9  # of a GPU that the server alone gets
 LLAMAFACTORY_SHARE = 0.7  # its vllm_gpu_util: with SERVER=llamafactory, where that is enough
 NOTICED = 1.0 * 2**30  # below, what others hold of a GPU is the driver's own and that of the process that looked
-# Several trainers on one GPU compute no faster than one, but while one starts, 11 to 28 s long, the others train.
-# Those whose steps are launched as graphs (step_graphs.py) need little of a CPU.
+# Several trainers on one GPU compute little faster than one (samples/s, H200: one 41, two 39, with MPS 45; with graphs
+# one 55, two 61, three 67), but while one starts, 11 to 28 s long, the others train.
 JOBS_PER_GPU, GRAPHED_JOBS_PER_GPU = 2, 3
 CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
 SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers: at least, and where there is room
@@ -92,7 +91,7 @@ class Facts:
     compiled: bool = False  # the server's compile cache is there
     cpus: int | None = None
     fast: bool = False  # py/fast_trainer.py with liger-kernel
-    fp16: bool = False
+    graphs: bool = False  # its steps may be launched as CUDA graphs: nothing in the settings is against it
     common: int = 0  # tokens that all examples begin with, where they may be computed once (SHARED_PREFIX)
     common_always: bool = False  # SHARED_PREFIX=1: not only where steps are graphs
     concurrency: int | None = None  # requests in flight for one size; None: as many as make it faster
@@ -203,27 +202,34 @@ class Chooser:
             width=facts.width,
             alone=alone,
             fast=facts.fast,
-            common=facts.common if self.is_merged(way) else 0,
+            merged=self.merged(way, few_lengths if self.is_graphed(way) else eights) if self.merges(way) else 0,
         )
 
-    def is_merged(self, way: Way) -> bool:
-        """Return whether a batch of the longest examples becomes one sequence, as shared_prefix.merged will decide."""
+    def merges(self, way: Way) -> bool:
+        """Return whether batches become one sequence, as fast_trainer.py will decide, where that costs less."""
+        return self.facts.fast and (self.facts.common_always or self.is_graphed(way))
+
+    def merged(self, way: Way, padded: Callable[[int], int]) -> int:
+        """Return the tokens of the sequence that a batch of the longest examples becomes; 0 where that costs more."""
         facts, shape = self.facts, self.shape
-        if not facts.fast or not (facts.common_always or self.is_graphed(way)):
-            return False
+        common = min(facts.common, facts.length - 1)
+        if common <= 0 or way.micro_batch == 1:
+            return 0
+        tokens = padded(common + way.micro_batch * (facts.length - common))
         cost = Cost(2.0 * shape.parameters, 4.0 * shape.layers * shape.query)
-        tokens = facts.common + way.micro_batch * (facts.length - facts.common)
-        return cost.of(1, tokens) < cost.of(way.micro_batch, facts.length)
+        return tokens if cost.of(1, tokens) < cost.of(way.micro_batch, facts.length) else 0
 
     def is_graphed(self, way: Way) -> bool:
-        """Return whether steps are launched as CUDA graphs, as step_graphs.takes_graphs will say."""
+        """Return whether steps are launched as CUDA graphs, all of them, as step_graphs.py will decide."""
+        tokens = self.merged(way, few_lengths) or way.micro_batch * self.facts.length
         return (
             self.facts.fast
-            and not self.facts.fp16
+            and self.facts.graphs
             and self.shape.kind in GRAPHED
             and not way.checkpointing
             and way.bits >= 16
             and self.shape.quantized is None
+            and tokens <= MOST_TOKENS
         )
 
     def measured(self, way: Way) -> Way:

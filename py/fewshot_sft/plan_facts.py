@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import memory
+from .batch_plan import NOT_WITH, TAKE_ANY_MASK
 from .errors import UserError
 from .identity import read_record, settings_of
 from .plan_choice import Facts, Gpu, Wishes
@@ -75,7 +76,7 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         gpus=gpus,
         shape=shape,
         length=-(-length // 8) * 8,  # LLaMA-Factory pads to a multiple of 8
-        common=common if args.shared_prefix != "0" else 0,
+        common=common if may_merge(args, trainer, shape) else 0,
         common_always=args.shared_prefix == "1",
         sizes=args.sizes,
         batch_size=int(trainer.get("per_device_train_batch_size", args.batch_size)),
@@ -96,10 +97,31 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         compiled=compiled_before(os.environ),
         cpus=usable_cpus(),
         fast=args.trainer == "fast" and find_spec("liger_kernel") is not None and args.precision != "fp32",
-        fp16=args.precision == "fp16",
+        graphs=may_graph(args, trainer),
         concurrency=args.concurrency,
     )
     return facts, wishes
+
+
+def may_merge(args: argparse.Namespace, trainer: Mapping[str, str], shape: memory.Shape | None) -> bool:
+    """Return whether no setting keeps batches from becoming one sequence (shared_prefix.py)."""
+    return (
+        args.shared_prefix != "0"
+        and shape is not None
+        and shape.kind in TAKE_ANY_MASK
+        and not {flag.removeprefix("--") for flag in NOT_WITH} & set(trainer)
+        and float(trainer.get("lora_dropout", 0)) == 0
+        and trainer.get("flash_attn", "auto") in ("auto", "sdpa")
+    )
+
+
+def may_graph(args: argparse.Namespace, trainer: Mapping[str, str]) -> bool:
+    """Return whether no setting keeps steps from being CUDA graphs (fast_trainer.py)."""
+    if args.precision == "auto":
+        fp16 = not read_record(args.hardware or args.logs_dir / "hardware.json").get("bf16", True)
+    else:
+        fp16 = args.precision == "fp16"
+    return not fp16 and "fp16" not in trainer and trainer.get("step_graphs", "True") == "True"
 
 
 def read_gpus(record: Path) -> tuple[Gpu, ...]:

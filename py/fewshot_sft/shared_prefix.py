@@ -18,13 +18,9 @@ from typing import Any
 
 import torch
 
-from .cost import Cost
+from .batch_plan import NOT_WITH, TAKE_ANY_MASK, Cost, eights, few_lengths
 from .errors import UserError
 
-# Whose attention takes any mask and any positions, by test (tests/test_shared_prefix.py).
-TAKE_ANY_MASK = ("glm", "glm4", "llama", "qwen2", "qwen3")
-# LLaMA-Factory's flags for what the number or the length of the sequences changes.
-NOT_WITH = ("--neftune_noise_alpha", "--use_asft_loss", "--ignore_pad_token_for_loss", "--compute_accuracy")
 IGNORED = -100  # a label that has no part in the loss
 
 
@@ -39,11 +35,6 @@ def cost_of(model: torch.nn.Module) -> Cost:
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     return Cost(2.0 * weights, 4.0 * config.num_hidden_layers * heads * head)
-
-
-def eights(tokens: int) -> int:
-    """Return the next multiple of eight: what the attention kernels want of a mask."""
-    return -(-tokens // 8) * 8
 
 
 def merged(
@@ -131,17 +122,15 @@ def takes_any_mask(model: Any) -> bool:
 
 
 def share_prefixes(
-    flags: Sequence[str],
-    most_labels: int,
-    padded: Callable[[int], int] = eights,
-    wanted: Callable[[Any], bool] = lambda model: True,
+    flags: Sequence[str], most_labels: int, graphed: Callable[[Any], bool], only_graphed: bool = False
 ) -> None:
     """Have LLaMA-Factory's collator merge each batch of a model that takes it.
 
     Args:
         flags: those of its training.
-        most_labels, padded: as for :func:`merged`.
-        wanted: whether that is to be done for a model.
+        most_labels: as for :func:`merged`.
+        graphed: whether a model's steps are launched as graphs, for which sequences are padded to few lengths.
+        only_graphed: batches of other models are left as they are.
 
     Raises:
         UserError: a flag asks for what the number or the length of the sequences changes.
@@ -156,7 +145,9 @@ def share_prefixes(
     def collate(self: Any, features: list[dict[str, Any]]) -> Any:
         batch = plain(self, features)
         if not hasattr(self, "cost"):
-            self.cost = cost_of(self.model) if takes_any_mask(self.model) and wanted(self.model) else None
-        return batch if self.cost is None else merged(batch, self.cost, most_labels, padded)
+            graphs = graphed(self.model)
+            self.padded = few_lengths if graphs else eights
+            self.cost = cost_of(self.model) if takes_any_mask(self.model) and (graphs or not only_graphed) else None
+        return batch if self.cost is None else merged(batch, self.cost, most_labels, self.padded)
 
     SFTDataCollatorWith4DAttentionMask.__call__ = collate

@@ -1,8 +1,8 @@
 """Forward and backward of a training step as one CUDA graph, one for every shape of batch.
 
 A LoRA step of GLM-4-9B launches some 5,300 kernels. With a batch of short texts the CPU takes longer to launch them
-than the GPU to compute them, and how long is a matter of the host. A graph launches them all at once: the same kernels
-in the same order on the same numbers (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+than the GPU to compute them, and how long is a matter of the host. A graph launches them all at once
+(https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 
 The first batch of all is computed as ever, which loads what the kernels need; from then on every new shape is captured
 when it comes. All graphs share their memory, which works as long as the largest is captured first: a batch that is
@@ -18,11 +18,9 @@ from typing import Any, Protocol
 
 import torch
 
-from .plan_choice import GRAPHED
+from .batch_plan import GRAPHED, MOST_TOKENS
 
 MOST = 32  # graphs
-MOST_TOKENS = 4096  # of a batch: with more, the GPU takes longer to compute than any CPU to launch
-FEWEST_TOKENS = 64
 
 Inputs = Mapping[str, torch.Tensor]
 # Computes a loss from a batch and the number of its labels, and adds the gradients to the parameters'.
@@ -58,7 +56,7 @@ class StepGraphs:
         self._new_pool = new_pool if capture else torch.cuda.graph_pool_handle
         self._gradients: list[torch.Tensor] = []  # where the graphs add to
         self._graphs: dict[Shape, Captured] = {}
-        self._seen: set[Shape] = set()
+        self._warm = False  # a batch was computed as ever
         self._pool: Any = None
         self._largest = 0
         self._given_up = False
@@ -71,32 +69,30 @@ class StepGraphs:
             inputs: the batch, on the GPU: ``input_ids`` and whatever else.
             items: number of labels, on the GPU, of shape ().
         """
-        if self._given_up:
-            return run(inputs, items)
         shape = shape_of(inputs)
-        if shape not in self._graphs and not self._has_captured(shape, run, inputs, items):
-            self._seen.add(shape)
-            return run(inputs, items)
-        self._own_gradients()
-        return self._graphs[shape].replay(inputs, items).clone()
+        if shape in self._graphs or self._has_captured(shape, run, inputs, items):
+            self._own_gradients()
+            return self._graphs[shape].replay(inputs, items).clone()
+        self._warm = True
+        return run(inputs, items)
 
     def _has_captured(self, shape: Shape, run: Step, inputs: Inputs, items: torch.Tensor) -> bool:
-        if inputs["input_ids"].numel() > MOST_TOKENS or len(self._graphs) == MOST:
-            self._give_up()
+        if self._given_up or not self._warm:
             return False
-        if not self._seen:
-            return False
-        self._own_gradients()
-        try:
-            self._add(shape, run, inputs, items)
-        except RuntimeError as error:
-            # Computed once as ever, it may have what it lacks now; but no memory.
-            if shape in self._seen or isinstance(error, torch.OutOfMemoryError):
-                self._give_up()
-                reason = str(error).partition("\n")[0]
-                warnings.warn(f"training without CUDA graphs, which takes longer: {reason}", stacklevel=3)
-            return False
-        return True
+        tokens, failure = inputs["input_ids"].numel(), ""
+        if tokens > MOST_TOKENS:
+            failure = f"a batch has {tokens} tokens, for more than {MOST_TOKENS} they do not pay"
+        elif len(self._graphs) == MOST:
+            failure = f"the batches have more than {MOST} shapes"
+        else:
+            self._own_gradients()
+            try:
+                self._add(shape, run, inputs, items)
+            except RuntimeError as error:  # of which running out of memory is one
+                failure = str(error).partition("\n")[0]
+        if failure:  # not in the handler above: its traceback would keep what was being captured
+            self._give_up(failure)
+        return not failure
 
     def _add(self, shape: Shape, run: Step, inputs: Inputs, items: torch.Tensor) -> None:
         size = inputs["input_ids"].numel()
@@ -119,19 +115,14 @@ class StepGraphs:
         if new:
             torch._foreach_zero_(new)
 
-    def _give_up(self) -> None:
+    def _give_up(self, reason: str) -> None:
         """Go on without graphs, and without the memory that they hold."""
         self._given_up = True
         self._graphs.clear()
         self._pool = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def few_lengths(tokens: int) -> int:
-    """Return what so many tokens are padded to: one of few lengths, by less than 64 tokens or an eighth."""
-    step = max(FEWEST_TOKENS, 1 << (tokens - 1).bit_length() >> 4)
-    return -(-tokens // step) * step
+        warnings.warn(f"training without CUDA graphs from here on: {reason}", stacklevel=3)
 
 
 def shape_of(inputs: Inputs) -> Shape:
@@ -176,13 +167,16 @@ def graph_steps() -> None:
         if not hasattr(self, "step_graphs"):
             self.step_graphs = StepGraphs(model.parameters()) if takes_graphs(model) else None
         inputs = self._prepare_inputs(inputs)
-        tensors = all(isinstance(each, torch.Tensor) and each.is_cuda for each in inputs.values())
-        known = isinstance(num_items_in_batch, torch.Tensor) and num_items_in_batch.is_cuda
-        if self.step_graphs is None or not tensors or not known:
+        if self.step_graphs is None or not all(map(is_on_gpu, [*inputs.values(), num_items_in_batch])):
             return plain(self, model, inputs, num_items_in_batch)
         return self.step_graphs.step(lambda batch, items: plain(self, model, batch, items), inputs, num_items_in_batch)
 
     CustomSeq2SeqTrainer.training_step = training_step
+
+
+def is_on_gpu(value: Any) -> bool:
+    """Return whether a value is a tensor on a GPU."""
+    return isinstance(value, torch.Tensor) and value.is_cuda
 
 
 def takes_graphs(model: Any) -> bool:
