@@ -2,7 +2,7 @@
 SHELL := bash
 SCRIPTS := bin/*.sh bench/*.sh settings.sh .ci/run
 TESTS := tests/*.bats tests/helpers/*.bash tests/stubs/python tests/stubs/llamafactory-cli tests/stubs/vllm
-LIBRARY := bin/lib/*.bash bin/profiles/*.bash
+LIBRARY := bin/lib/*.bash bin/profiles/*.bash bench/lib.bash
 UV ?= uv
 
 .PHONY: lint fmt test lock

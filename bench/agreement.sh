@@ -11,13 +11,13 @@
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+# shellcheck source=lib.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
 
 main() {
-  local work server round failed=0
+  local server round failed=0
   begin_script "$0" "$@"
-  work=${BENCH_DIR:-$(mktemp -d)}
-  mkdir -p -- "$work"
-  work=$(cd -- "$work" && pwd -P)
+  work_folder
   own_children
   settings_as_flags
   # What only one of the two can do, or this bench does not look at.
@@ -26,10 +26,10 @@ main() {
     for server in ${BENCH_SERVERS:-vllm llamafactory}; do
       say "round $round: $server"
       run_child "the evaluation" bin/eval.sh "${FLAGS[@]}" "--server=$server" \
-        "--objs-dir=$work/$server.$round" "--logs-dir=$work/$server.$round/logs" || failed=1
+        "--objs-dir=$WORK/$server.$round" "--logs-dir=$WORK/$server.$round/logs" || failed=1
     done
   done
-  python bench/agreement.py --folder "$work" --name "$SWEEP_NAME" --sizes "${SIZES[@]}"
+  python bench/agreement.py --folder "$WORK" --name "$SWEEP_NAME" --sizes "${SIZES[@]}"
   return "$failed"
 }
 

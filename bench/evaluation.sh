@@ -10,27 +10,26 @@
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+# shellcheck source=lib.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
 
 main() {
   begin_script "$0" "$@"
   choose_device
+  resolve_plan
   own_children
-  local size=0 each limit=${EVAL_LIMIT:-300} work url run round
+  local size=0 each limit=${EVAL_LIMIT:-300} work round
   for each in "${SIZES[@]}"; do ((each <= size)) || size=$each; done
-  run=$(run_name "$size")
   work=$(mktemp -d)
   new_api_key
   start_server "$size" "$work/server.log"
-  url=http://127.0.0.1:$PORT/v1
-  python py/probe_server.py --base-url "$url" --served-model "$run" --data "$DATA_DIR" --wait "$READY_TIMEOUT" \
-    --pid "$SERVER_GROUP" --out "$work/ready.json"
+  URL=http://127.0.0.1:$PORT/v1
+  await_answer "$size" "$work/ready.json"
   for round in 1 2; do
-    python bench/seed_loop.py --base-url "$url" --data "$DATA_DIR/llm_test.json" --limit "$limit" --out "$work/seed.$round.json"
-    python py/infer_eval.py --run "$run" --name "$SWEEP_NAME" --size "$size" --data "$DATA_DIR" --objs "$work/ours.$round" \
-      --base-url "$url" --served-model "$run" --model "$MODEL" --adapter "$(adapter_folder "$size")" \
-      --template "$TEMPLATE" --backend "$BACKEND" --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS" --limit "$limit"
+    python bench/seed_loop.py --base-url "$URL" --data "$DATA_DIR/llm_test.json" --limit "$limit" --out "$work/seed.$round.json"
+    our_evaluation "$size" "$work/ours.$round" "$limit"
   done
-  python bench/ratio.py "$work" "$run"
+  python bench/ratio.py "$work" "$(run_name "$size")"
   rm -rf -- "$work"
 }
 

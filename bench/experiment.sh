@@ -14,6 +14,8 @@
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+# shellcheck source=lib.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
 
 # in_folder FOLDER: fill WAY with all settings, and the outputs in FOLDER.
 in_folder() {
@@ -41,10 +43,9 @@ the_seeds_way() {
   fi
   new_api_key
   start_server "$asked" "$work/server.log"
-  run_child "the readiness probe" python py/probe_server.py --base-url "http://127.0.0.1:$PORT/v1" \
-    --served-model "$(run_name "$asked")" --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" \
-    --out "$work/server.json"
-  run_child "the seed's loop" python bench/seed_loop.py --base-url "http://127.0.0.1:$PORT/v1" \
+  URL=http://127.0.0.1:$PORT/v1
+  await_answer "$asked" "$work/server.json"
+  run_child "the seed's loop" python bench/seed_loop.py --base-url "$URL" \
     --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --max-tokens "$MAX_TOKENS" \
     --adapter "$(adapter_folder "$asked")" --out "$work/loop.json"
   stop_group "$SERVER_GROUP"
@@ -65,25 +66,23 @@ our_way() {
 }
 
 main() {
-  local work part sizes
+  local part sizes
   begin_script "$0" "$@"
-  work=${BENCH_DIR:-$(mktemp -d)}
-  mkdir -p -- "$work"
-  work=$(cd -- "$work" && pwd -P)
+  work_folder
   # shellcheck disable=SC2034 # for choose_device
-  LOGS_DIR=$work
+  LOGS_DIR=$WORK
   own_children
   choose_device
   settings_as_flags
   sizes=("${SIZES[@]}") # the seed's way changes the settings
   for part in ${BENCH_PARTS:-ours seed}; do
     case $part in
-    ours) our_way "$work" ;;
-    seed) the_seeds_way "$work" ;;
+    ours) our_way "$WORK" ;;
+    seed) the_seeds_way "$WORK" ;;
     *) die "BENCH_PARTS: no part '$part'; there are ours and seed" ;;
     esac
   done
-  python bench/experiment.py --folder "$work" --sizes "${sizes[@]}" --epochs "$EPOCHS" --data "$DATA_DIR" --model "$MODEL"
+  python bench/experiment.py --folder "$WORK" --sizes "${sizes[@]}" --epochs "$EPOCHS" --data "$DATA_DIR" --model "$MODEL"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

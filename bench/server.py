@@ -1,6 +1,8 @@
-"""Compare what bench/server.sh has left in a folder: print the table, write server.json.
+"""Compare what bench/server.sh has left in a folder.
 
-python bench/server.py --folder FOLDER --name tiny --sizes 100 500
+    python bench/server.py --folder FOLDER --name tiny --sizes 100 500
+
+Prints the table and writes server.json.
 """
 
 from __future__ import annotations

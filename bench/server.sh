@@ -12,31 +12,20 @@
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
-
-# ready SIZE [ARGUMENT...]: the server answers as that size.
-ready() {
-  run_child "the readiness probe" python py/probe_server.py --base-url "$URL" --served-model "$(run_name "$1")" \
-    --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" --out "$WORK/ready.$1.json" "${@:2}"
-}
+# shellcheck source=lib.bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
 
 plain() {
   run_child "plain requests for size $1" python bench/load.py --base-url "$URL" --model "$(run_name "$1")" \
     --data "$DATA_DIR/llm_test.json" --limit "$LIMIT" --max-tokens "$MAX_TOKENS" --out "$WORK/plain.$1.json" "${@:2}"
 }
 
-ours() {
-  run_child "our evaluation of size $1" python py/infer_eval.py --run "$(run_name "$1")" --name "$SWEEP_NAME" \
-    --size "$1" --data "$DATA_DIR" --objs "$WORK/ours" --base-url "$URL" --served-model "$(run_name "$1")" \
-    --model "$MODEL" --adapter "$(adapter_folder "$1")" --template "$TEMPLATE" --backend "$BACKEND" --server vllm \
-    --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS" --limit "$LIMIT" --helpers-at-once
-}
+ours() { our_evaluation "$1" "$WORK/ours" "$LIMIT" --server vllm --helpers-at-once; }
 
 main() {
   local size number=0
   begin_script "$0" "$@"
-  WORK=${BENCH_DIR:-$(mktemp -d)}
-  mkdir -p -- "$WORK"
-  WORK=$(cd -- "$WORK" && pwd -P)
+  work_folder
   LIMIT=${EVAL_LIMIT:-2000}
   # shellcheck disable=SC2034 # for choose_device
   LOGS_DIR=$WORK
@@ -48,10 +37,10 @@ main() {
   new_api_key
   start_vllm "$WORK/server.log"
   URL=http://127.0.0.1:$PORT/v1
-  ready 0
+  await_answer 0 "$WORK/ready.0.json"
   for size in "${SIZES[@]}"; do
     convert_adapter "$size"
-    ready "$size" --load-adapter "$CONVERTED"
+    await_answer "$size" "$WORK/ready.$size.json" --load-adapter "$CONVERTED"
     if ((number % 2)); then
       ours "$size"
       plain "$size"

@@ -114,10 +114,9 @@ def main(argv: list[str]) -> None:
 
     # The scale of fp16's losses changes from step to step.
     graphs = graphs and torch.cuda.is_available() and "--fp16" not in argv
-    if shared_prefix == "True":
-        share_prefixes(argv, LABELS_OF_BATCH, lambda model: graphs and takes_graphs(model))
-    elif shared_prefix == "auto" and graphs and not set(NOT_WITH) & set(argv):
-        share_prefixes(argv, LABELS_OF_BATCH, takes_graphs, only_graphed=True)
+    auto = shared_prefix == "auto" and not set(NOT_WITH) & set(argv)
+    if auto or shared_prefix == "True":
+        share_prefixes(argv, LABELS_OF_BATCH, lambda model: graphs and takes_graphs(model), only_graphed=auto)
     from llamafactory.train.tuner import run_exp
 
     logits_where_labels_are()

@@ -416,8 +416,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add(
         "--helpers-at-once",
         action="store_true",
-        help="with --processes auto begin with 2 others, where there are many items and CPUs: for a fast server that "
-        "only this evaluation asks",
+        help="for a fast server that only this evaluation asks: with --processes auto begin with 2 others, where there "
+        "are many items and CPUs; with --concurrency auto and --server vllm begin with many requests",
     )
     add("--max-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
     add("--request-timeout", type=float, default=120, help="seconds for one request (default: 120)")

@@ -20,6 +20,11 @@ class Cost(NamedTuple):
     linear: float
     attention: float
 
+    @classmethod
+    def of_decoder(cls, weights: int, layers: int, width: int) -> Cost:
+        """Return a decoder's: 2 FLOPs a weight and token, 4 a layer, pair of tokens and number of all heads' query."""
+        return cls(2.0 * weights, 4.0 * layers * width)
+
     def of(self, sequences: int, length: int) -> float:
         """Return the FLOPs of ``sequences`` sequences of ``length`` tokens."""
         return sequences * length * (self.linear + self.attention * length)

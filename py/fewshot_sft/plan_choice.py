@@ -202,26 +202,29 @@ class Chooser:
             width=facts.width,
             alone=alone,
             fast=facts.fast,
-            merged=self.merged(way, few_lengths if self.is_graphed(way) else eights) if self.merges(way) else 0,
+            merged=self.merged(way),
         )
 
-    def merges(self, way: Way) -> bool:
-        """Return whether batches become one sequence, as fast_trainer.py will decide, where that costs less."""
-        return self.facts.fast and (self.facts.common_always or self.is_graphed(way))
+    def merged(self, way: Way) -> int:
+        """Return the tokens of the one sequence that fast_trainer.py makes of a batch; 0 where it does not."""
+        graphed = self.is_graphed(way)
+        if not (graphed or (self.facts.fast and self.facts.common_always)):
+            return 0
+        return self.as_one_sequence(way, few_lengths if graphed else eights)
 
-    def merged(self, way: Way, padded: Callable[[int], int]) -> int:
-        """Return the tokens of the sequence that a batch of the longest examples becomes; 0 where that costs more."""
+    def as_one_sequence(self, way: Way, padded: Callable[[int], int]) -> int:
+        """Return the tokens of a batch of the longest examples as one sequence; 0 where that costs more."""
         facts, shape = self.facts, self.shape
         common = min(facts.common, facts.length - 1)
         if common <= 0 or way.micro_batch == 1:
             return 0
         tokens = padded(common + way.micro_batch * (facts.length - common))
-        cost = Cost(2.0 * shape.parameters, 4.0 * shape.layers * shape.query)
+        cost = Cost.of_decoder(shape.parameters, shape.layers, shape.query)
         return tokens if cost.of(1, tokens) < cost.of(way.micro_batch, facts.length) else 0
 
     def is_graphed(self, way: Way) -> bool:
         """Return whether steps are launched as CUDA graphs, all of them, as step_graphs.py will decide."""
-        tokens = self.merged(way, few_lengths) or way.micro_batch * self.facts.length
+        tokens = self.as_one_sequence(way, few_lengths) or way.micro_batch * self.facts.length
         return (
             self.facts.fast
             and self.facts.graphs

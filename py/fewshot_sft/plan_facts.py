@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import memory
-from .batch_plan import NOT_WITH, TAKE_ANY_MASK
+from .batch_plan import NOT_WITH, TAKE_ANY_MASK, eights
 from .errors import UserError
 from .identity import read_record, settings_of
 from .plan_choice import Facts, Gpu, Wishes
@@ -75,7 +75,7 @@ def collect(args: argparse.Namespace) -> tuple[Facts, Wishes]:
         device=args.device,
         gpus=gpus,
         shape=shape,
-        length=-(-length // 8) * 8,  # LLaMA-Factory pads to a multiple of 8
+        length=eights(length),  # LLaMA-Factory pads to a multiple of 8
         common=common if may_merge(args, trainer, shape) else 0,
         common_always=args.shared_prefix == "1",
         sizes=args.sizes,

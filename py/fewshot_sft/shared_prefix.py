@@ -25,16 +25,13 @@ IGNORED = -100  # a label that has no part in the loss
 
 
 def cost_of(model: torch.nn.Module) -> Cost:
-    """Return a causal language model's cost: 2 FLOPs a weight and token, 4 a layer, head unit and pair of tokens.
-
-    A weight in 4 bit is counted as the numbers that it stands for.
-    """
+    """Return a causal language model's cost; a weight in 4 bit is counted as the numbers that it stands for."""
     config: Any = model.config
     packed = ((parameter, getattr(parameter, "quant_state", None)) for parameter in model.parameters())
     weights = sum(parameter.numel() if state is None else math.prod(state.shape) for parameter, state in packed)
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return Cost(2.0 * weights, 4.0 * config.num_hidden_layers * heads * head)
+    return Cost.of_decoder(weights, config.num_hidden_layers, heads * head)
 
 
 def merged(

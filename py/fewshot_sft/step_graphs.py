@@ -42,7 +42,7 @@ class StepGraphs:
         self,
         parameters: Iterable[torch.nn.Parameter],
         capture: Callable[[Step, Inputs, torch.Tensor, Any], Captured] | None = None,
-        new_pool: Callable[[], Any] = lambda: None,
+        new_pool: Callable[[], Any] | None = None,
     ) -> None:
         """Prepare.
 
@@ -53,7 +53,7 @@ class StepGraphs:
         """
         self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._capture = capture or CudaGraph
-        self._new_pool = new_pool if capture else torch.cuda.graph_pool_handle
+        self._new_pool = new_pool or torch.cuda.graph_pool_handle
         self._gradients: list[torch.Tensor] = []  # where the graphs add to
         self._graphs: dict[Shape, Captured] = {}
         self._warm = False  # a batch was computed as ever
