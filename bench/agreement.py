@@ -3,7 +3,7 @@
     python bench/agreement.py --folder FOLDER --name tiny --sizes 100 500
 
 Reads FOLDER/<server>.<round>, prints for each size how many answers two askings have in common, of the same server and
-of the two, and writes agreement.json. Where `BENCH_MARGINS=1 bench/server.sh` has left its measurements in the same
+of the two, and writes agreement.json. Where one was asked fewer items than another, only those are compared. Where `BENCH_MARGINS=1 bench/server.sh` has left its measurements in the same
 folder, it also tells how close to another answer those were that differ, and those that do not.
 """
 
@@ -118,12 +118,10 @@ def main(argv: list[str]) -> int:
         name = f"{args.name}-llm_train_{size}"
         folders = [folder for folder in sorted(args.folder.glob("*.[0-9]*")) if (folder / f"{name}.json").exists()]
         complete = {folder.name: answers(folder, name) for folder in folders}
-        if len({len(texts) for texts in complete.values()}) > 1:
-            counts = ", ".join(f"{asking}: {len(texts)}" for asking, texts in complete.items())
-            raise UserError(f"size {size}: not as many items in each ({counts}); take another BENCH_DIR")
         if len(complete) > 1:
             distances = margins(args.folder, name)
-            asked = len(next(iter(complete.values())))
+            asked = min(map(len, complete.values()))
+            complete = {asking: texts[:asked] for asking, texts in complete.items()}
             if distances is not None and len(distances) < asked:
                 raise UserError(
                     f"size {size}: margins of {len(distances)} items only, not {asked}; take another BENCH_DIR"

@@ -57,7 +57,7 @@ our_way() {
   mkdir -p -- "$work"
   if command -v nvidia-smi >/dev/null; then
     start_group "the look at the GPU's memory" "$work/memory.txt" \
-      nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=1000
+      nvidia-smi ${CUDA_VISIBLE_DEVICES:+"--id=$CUDA_VISIBLE_DEVICES"} --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=1000
   fi
   local watching=${GROUP-}
   run_child "our sweep" bin/sweep.sh "${WAY[@]}" || status=$?

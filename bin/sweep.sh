@@ -80,7 +80,9 @@ start_mps() {
     die "MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver (in a container: NVIDIA_DRIVER_CAPABILITIES with utility)"
   MPS_FOLDER=$(mktemp -d)
   export CUDA_MPS_PIPE_DIRECTORY=$MPS_FOLDER CUDA_MPS_LOG_DIRECTORY=$MPS_FOLDER
-  start_group "NVIDIA MPS" "$LOGS_DIR/$SWEEP_NAME.mps.log" nvidia-cuda-mps-control -f
+  # With CUDA_VISIBLE_DEVICES it would number what that names anew, from 0, and its clients' numbers, which are those of
+  # all GPUs, would be other GPUs or none.
+  start_group "NVIDIA MPS" "$LOGS_DIR/$SWEEP_NAME.mps.log" env -u CUDA_VISIBLE_DEVICES nvidia-cuda-mps-control -f
 }
 
 MPS_FOLDER=''

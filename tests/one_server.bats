@@ -169,17 +169,17 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   mkdir "$WORK/mps"
   cat >"$FEWSHOT_VENV/bin/nvidia-cuda-mps-control" <<'END'
 #!/usr/bin/env bash
-printf '%s\n' "$CUDA_MPS_PIPE_DIRECTORY $*" >"$STUB/mps"
+printf '%s\n' "$CUDA_MPS_PIPE_DIRECTORY ${CUDA_VISIBLE_DEVICES-all} $*" >"$STUB/mps"
 exec sleep infinity
 END
   chmod +x "$FEWSHOT_VENV/bin/nvidia-cuda-mps-control"
   setting MPS=1
   setting SIZES='(4)'
   setting SKIP_PREFLIGHT=1
-  TMPDIR=$WORK/mps script sweep.sh
+  TMPDIR=$WORK/mps CUDA_VISIBLE_DEVICES=1 script sweep.sh
   status_is 0
   evaluated 4
-  [[ $(<"$STUB/mps") == "$WORK/mps/"*' -f' ]]
+  [[ $(<"$STUB/mps") == "$WORK/mps/"*' all -f' ]]
   nothing_left
   equal '' "$(ls -A "$WORK/mps")"
   rm "$FEWSHOT_VENV/bin/nvidia-cuda-mps-control"

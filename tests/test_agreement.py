@@ -63,11 +63,14 @@ def test_an_evaluation_that_is_not_complete_is_left_out(agreement, tmp_path):
         agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"])
 
 
-def test_askings_of_other_items_are_told(agreement, tmp_path):
-    asked(tmp_path / "vllm.1", "aa")
-    asked(tmp_path / "vllm.10", "aaa")
-    with pytest.raises(agreement.UserError, match=r"^size 4: not as many items in each \(vllm\.1: 2, vllm\.10: 3\); "):
-        agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"])
+def test_of_an_asking_with_more_items_only_those_of_the_others_are_compared(agreement, tmp_path, capsys):
+    asked(tmp_path / "vllm.1", "aaa")
+    asked(tmp_path / "vllm.10", "aabcc")
+    assert agreement.main(["--folder", str(tmp_path), "--name", "demo", "--sizes", "4"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "size 4, 3 items:",
+        "  vllm.1           vllm.10               2 equal  66.7%",
+    ]
 
 
 def test_how_close_the_answers_that_differ_were_to_others(agreement, tmp_path, capsys):
