@@ -3,8 +3,9 @@
     python bench/agreement.py --folder FOLDER --name tiny --sizes 100 500
 
 Reads FOLDER/<server>.<round>, prints for each size how many answers two askings have in common, of the same server and
-of the two, and writes agreement.json. Where one was asked fewer items than another, only those are compared. Where `BENCH_MARGINS=1 bench/server.sh` has left its measurements in the same
-folder, it also tells how close to another answer those were that differ, and those that do not.
+of the two, and writes agreement.json. Where one was asked fewer items than another, only those are compared. Where
+`BENCH_MARGINS=1 bench/server.sh` has left its measurements in the same folder, it also tells how close to another
+answer those were that differ, and those that do not.
 """
 
 from __future__ import annotations

@@ -57,10 +57,10 @@ our_way() {
   mkdir -p -- "$work"
   if command -v nvidia-smi >/dev/null; then
     start_group "the look at the GPU's memory" "$work/memory.txt" \
-      nvidia-smi ${CUDA_VISIBLE_DEVICES:+"--id=$CUDA_VISIBLE_DEVICES"} --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=1000
+      nvidia-smi "${LOOKED_AT[@]}" --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=1000
   fi
   local watching=${GROUP-}
-  run_child "our sweep" bin/sweep.sh "${WAY[@]}" || status=$?
+  run_child "our sweep" env "${GPUS_GIVEN[@]}" bin/sweep.sh "${WAY[@]}" || status=$?
   [[ -z $watching ]] || stop_group "$watching"
   return "$status"
 }
@@ -68,6 +68,11 @@ our_way() {
 main() {
   local part sizes
   begin_script "$0" "$@"
+  # choose_device leaves one GPU; our sweep has all that were given.
+  GPUS_GIVEN=(-u CUDA_VISIBLE_DEVICES) LOOKED_AT=()
+  if [[ -n ${CUDA_VISIBLE_DEVICES-} ]]; then
+    GPUS_GIVEN=("CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES") LOOKED_AT=("--id=$CUDA_VISIBLE_DEVICES")
+  fi
   work_folder
   # shellcheck disable=SC2034 # for choose_device
   LOGS_DIR=$WORK

@@ -25,17 +25,19 @@ WAITING = {"facecolor": "white", "edgecolor": "#8c5a00", "hatch": "////"}
 ASKING = {"facecolor": "#e69f00", "edgecolor": "white"}
 AROUND = {"facecolor": "#bfbfbf", "edgecolor": "white"}
 STARTS = {"facecolor": "#4d4d4d", "edgecolor": "white"}
-RUNS = {"default": "ours, defaults", "mps": "ours, MPS=1"}
+RUNS = {"default": "ours, one GPU", "two_gpus": "ours, two GPUs"}
+LAST = 340  # seconds that the timelines show
 BAR = 0.62  # of a row's height
 
 
 def time_picture(found: dict[str, Any]) -> Figure:
-    """Return where the time goes: the totals on one scale, then our two runs, a row for each size and step."""
+    """Return where the time goes: the totals on one scale, then two of our runs, a row for each size and step."""
     figure = new_figure(9.6, 8.6)
     totals, *timelines = figure.subplots(3, 1, height_ratios=(1.0, 1.75, 1.75))
     draw_totals(totals, found)
     for panel, (run, title) in zip(timelines, RUNS.items(), strict=True):
         draw_timeline(panel, found["ours"][run], title)
+    explain_timelines(timelines[0])
     return figure
 
 
@@ -83,7 +85,11 @@ def draw_timeline(panel: Axes, run: dict[str, Any], title: str) -> None:
         f"{title}: {run['total_seconds']} s, {run['seconds_after_the_last_training']} s of it after the last training",
         loc="left",
     )
-    finish(panel, [*(f"N = {size['size']}" for size in sizes), "results"], 500)
+    finish(panel, [*(f"N = {size['size']}" for size in sizes), "results"], LAST)
+
+
+def explain_timelines(panel: Axes) -> None:
+    """Draw the legend of all timelines into a panel that has room for it."""
     legend = (
         Patch(**TRAINING, label="training, start included"),
         Patch(**WAITING, label="adapter loading, probe, client start"),
