@@ -54,7 +54,7 @@ evaluate_size() {
     plan_evaluation "$size"
     return
   fi
-  if ((FOLLOW)); then
+  if ((FOLLOW && size > 0)); then
     run_child "the wait for the training of size $size" python py/await_training.py \
       --outcome "$(outcome_file training "$size")" --pid "$FEWSHOT_TRAINING" || return 1
   fi

@@ -19,7 +19,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 # train_command SIZE: fill TRAIN_COMMAND. Beside the seed's flags: --tokenized_path keeps the examples that the
 # trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take.
 train_command() {
-  local folder precision=() how=() extra
+  local folder precision=() how=() extra word
   folder=$(adapter_folder "$1")
   case $PRECISION in
   bf16) precision=(--bf16 True) ;;
@@ -51,7 +51,7 @@ train_command() {
     --cutoff_len "$CUTOFF_LEN"
     --learning_rate "$LEARNING_RATE"
     --num_train_epochs "$EPOCHS"
-    --max_samples 100000
+    --max_samples "$(($1 > 100000 ? $1 : 100000))"
     --per_device_train_batch_size "$MICRO_BATCH"
     --gradient_accumulation_steps "$((BATCH_SIZE * GRADIENT_ACCUMULATION / MICRO_BATCH))"
     --lr_scheduler_type cosine
@@ -75,7 +75,15 @@ train_command() {
     --save_total_limit 2
     --tokenized_path "$folder/tokenized")
   read -r -a extra <<<"$TRAIN_ARGS"
-  TRAIN_COMMAND+=("${how[@]}" "${extra[@]}")
+  TRAIN_COMMAND+=("${how[@]}")
+  # One form of each flag for all that read them: `--name=value` becomes two words.
+  for word in "${extra[@]}"; do
+    if [[ $word =~ ^(--[A-Za-z0-9_-]+)=(.*)$ ]]; then
+      TRAIN_COMMAND+=("${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}")
+    else
+      TRAIN_COMMAND+=("$word")
+    fi
+  done
 }
 
 SCRIPT_FLAGS=(--dry-run --worker)

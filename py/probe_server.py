@@ -165,8 +165,21 @@ class Asker:
         Raises:
             GaveUp: it does not.
         """
-        name, server = self._args.served_model, self._server
-        self._until(lambda timeout: server.load_adapter(name, folder, timeout), "not loaded", f"{folder} is refused")
+        name, server, slow = self._args.served_model, self._server, False
+
+        def load(timeout: float) -> None:
+            nonlocal slow
+            try:
+                server.load_adapter(name, folder, timeout)
+            except Late:
+                slow = True
+                raise
+            except Never as error:
+                # It went on loading what it was no longer waited for.
+                if not (slow and "already been loaded" in str(error)):
+                    raise
+
+        self._until(load, "not loaded", f"{folder} is refused")
 
     def ask(self, messages: Messages, max_tokens: int, missing: str, refused: str) -> str:
         """Return the answer; ``missing`` and ``refused`` begin the line that says why there is none.

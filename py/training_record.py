@@ -212,7 +212,7 @@ def finish(args: argparse.Namespace) -> int:
     if reason is not None and (aborted := read_record(folder / ABORTED)):
         reason, resumable = aborted.get("reason", reason), aborted.get("resumable", True)
     if reason is None:
-        findings, reason = trainer_output.check(folder, size, started["settings"])
+        findings, reason = trainer_output.check(folder, size, started["settings"], started.get("resumed_at", 0))
         record |= findings
         resumable = False
     record["status"] = "done" if reason is None else "failed"

@@ -893,6 +893,20 @@ def test_the_probe_waits_until_an_answer_comes(sweep, server, tmp_path):
     assert 0 <= found["seconds"] < 20
 
 
+@pytest.mark.usefixtures("standstill")
+@pytest.mark.parametrize(("first", "status"), [(probe_server.Late, 0), (probe_server.NotYet, 2)])
+def test_an_adapter_that_was_still_being_loaded_is_loaded(sweep, server, monkeypatch, first, status):
+    said = "HTTP 400: The lora adapter 'tiny' has already been loaded. If you want"
+    errors = [first("no answer within 10 s"), probe_server.Never(said)]
+
+    def load(self: object, name: str, folder: Path, timeout: float) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(probe_server.Server, "load_adapter", load)
+    assert probe(sweep, server, "--wait", "20", "--load-adapter", str(sweep.data)) == status
+    assert not errors
+
+
 def test_the_probe_does_not_wait_for_a_refusal_to_pass(sweep, server):
     server.script.extend(["500", "401"])
 

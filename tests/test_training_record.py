@@ -210,6 +210,35 @@ def test_a_training_that_was_ended_for_its_loss_has_that_reason_and_is_not_resum
     assert not path.exists()
 
 
+def test_the_mean_loss_of_a_resumed_training_counts_the_steps_before(run, capsys):
+    run.begin()
+    run.checkpoint(12)
+    assert run.finish(137) == 1
+    run.begin()
+    run.train(losses=(4.0, 3.0, 2.0, 1.0))
+    # transformers divides what steps 13 to 20 add up to by 20. Steps 11 and 12 are in no sum: 18 are left.
+    results = json.loads((run.folder / "all_results.json").read_text())
+    (run.folder / "all_results.json").write_text(json.dumps(results | {"train_loss": (3 * 2.0 + 5 * 1.0) / 20}))
+    (run.folder / "trainer_state.json").write_text(json.dumps({"global_step": 20, "max_steps": 20}))
+    capsys.readouterr()
+    assert run.finish() == 0
+    assert run.record["loss"] == {"first": 4.0, "last": 1.0, "mean": pytest.approx((5 * 4.0 + 5 * 3.0 + 11.0) / 18)}
+    assert capsys.readouterr().out == "size 10: trained on 10 examples, loss 2.5556\n"
+
+
+def test_a_checkpoint_of_the_last_step_is_not_resumed(run, capsys):
+    # The trainer would train nothing from there on, and report a loss of 0.
+    run.begin()
+    run.checkpoint(2)
+    last = run.checkpoint(4)
+    (last / "trainer_state.json").write_text(json.dumps({"global_step": 4, "max_steps": 4}))
+    assert run.finish(137) == 1
+    capsys.readouterr()
+    assert run.begin() == 0
+    assert capsys.readouterr().out == "size 10: resuming at step 2\n"
+    assert not last.exists()
+
+
 def test_a_training_that_was_ended_for_its_silence_is_resumed(run, capsys):
     run.begin()
     run.checkpoint(2)

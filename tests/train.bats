@@ -47,6 +47,10 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
     [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
   done
   plan train-4 exit
+  script train.sh --sizes 4 --train-args '--max_steps=5 --report_to a=b --bare'
+  status_is 1
+  [[ $(tail -n 1 "$STUB/calls") == *' --max_steps 5 --report_to a=b --bare' ]]
+  plan train-4 exit
   script train.sh --sizes 4 --trainer fast --micro-batch 8 --shared-prefix 0
   status_is 1
   [[ $(tail -n 1 "$STUB/calls") != *shared_prefix* ]]
@@ -273,6 +277,9 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   script train.sh --sizes 4 --device gpu
   [[ $(<"$STUB/calls") == 'CUDA_VISIBLE_DEVICES=0 train '*' --bf16 True '* ]]
   not_said overflows
+  CUDA_VISIBLE_DEVICES=0,7 script train.sh --sizes 4 --device gpu
+  status_is 2
+  equal 'error: CUDA_VISIBLE_DEVICES=0,7 names 2 GPU(s), and PyTorch sees 1 of them; compare with nvidia-smi -L' "$output"
   GPU=3
   : >"$STUB/calls"
   CUDA_VISIBLE_DEVICES=1 script train.sh --sizes 4 --device gpu

@@ -32,6 +32,8 @@ choose_device() {
   # GPU and multiply the global batch, and with it change the result.
   if [[ -n ${CUDA_VISIBLE_DEVICES-} ]]; then
     IFS=, read -r -a GPUS <<<"$CUDA_VISIBLE_DEVICES"
+    ((${#GPUS[@]} == many)) ||
+      die "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES names ${#GPUS[@]} GPU(s), and PyTorch sees $many of them; compare with nvidia-smi -L"
   else
     GPUS=(0)
     for ((many--; many > 0; many--)); do GPUS+=("${#GPUS[@]}"); done

@@ -46,8 +46,10 @@ def failure_of_process(exit_code: int, log: Path) -> str | None:
     return f"the trainer ended with status {exit_code}" + (f": {errors[-1][:300]}" if errors else "")
 
 
-def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, Any], str | None]:
-    """Check a training that ended with status 0.
+def check(
+    folder: Path, size: int, settings: dict[str, str], resumed_at: int = 0
+) -> tuple[dict[str, Any], str | None]:
+    """Check a training that ended with status 0, and that went on from step ``resumed_at``.
 
     Returns:
         what was found (``examples``, ``tokens``, ``loss``), and the reason why it has failed or None.
@@ -75,12 +77,28 @@ def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, 
         return findings, f"the trainer's output is incomplete: {error}"
     if (reason := _count_differs(results, state, size, settings)) is not None:
         return findings, reason
-    mean = results.get("train_loss")
+    mean = mean_loss(results.get("train_loss"), state["global_step"], logged, resumed_at)
     if (reason := broken_loss(logged, mean)) is not None:
         return findings, reason
     findings["loss"] = {"first": logged[0][1], "last": logged[-1][1], "mean": mean}
     findings["steps"] = state["global_step"]
     return findings, _broken_adapter(folder)
+
+
+def mean_loss(
+    reported: float | None, steps: int, logged: list[tuple[int, float]], resumed_at: int = 0
+) -> float | None:
+    """Return the mean loss over a training's steps.
+
+    After a resume transformers divides the sum of the steps since then by the number of all: what was logged before
+    is added. Steps between the last entry of before and ``resumed_at`` are in no sum and are left out.
+    """
+    if reported is None or not resumed_at:
+        return reported
+    before = [(step, loss) for step, loss in logged if step <= resumed_at]
+    starts = [0, *(step for step, _ in before)]
+    total = sum(loss * (step - start) for start, (step, loss) in zip(starts, before, strict=False))
+    return (reported * steps + total) / (steps - resumed_at + starts[-1])
 
 
 def _token_lengths(folder: Path) -> list[int]:
@@ -185,11 +203,17 @@ def _step_of(line: bytes) -> float:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Return whether all of a checkpoint is there: the trainer writes ``trainer_state.json`` last."""
+    """Return whether all of a checkpoint is there, and something is left to train after it.
+
+    The trainer writes ``trainer_state.json`` last. From a checkpoint of its last step it would train nothing, and
+    report a loss of 0.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
-        read_json(checkpoint / "trainer_state.json")
+        state = read_json(checkpoint / "trainer_state.json")
+        if "max_steps" in state and state.get("global_step", 0) >= state["max_steps"]:
+            return False
         with safe_open(str(checkpoint / "adapter_model.safetensors"), framework="np"):
             pass
     except (UserError, SafetensorError, OSError):

@@ -68,11 +68,13 @@ def train(folder: Path, flags: dict[str, str], rows: list[dict[str, str]], seen:
     batch = int(flags["--per_device_train_batch_size"]) * int(flags["--gradient_accumulation_steps"])
     steps = math.ceil(math.ceil(seen / batch) * epochs)
     losses = [3 / (step + 1) if loss is None else loss for step in range(steps)]
+    # As transformers does: from the last checkpoint on, and the sum since then divided by all steps.
+    resumed_at = max((int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*")), default=0)
     log(folder, losses)
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": steps, "max_steps": steps}))
     results = {
         "epoch": epochs,
-        "train_loss": sum(losses) / len(losses),
+        "train_loss": sum(losses[resumed_at:]) / len(losses),
         "train_runtime": 2.0,
         "train_samples_per_second": round(seen * epochs / 2, 3),
     }
