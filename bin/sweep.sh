@@ -114,6 +114,7 @@ plan_for_hardware() {
     hardware_is_known
   fi
   resolve_plan
+  ((SERVER_ALONE == 0)) || export FEWSHOT_SERVER_ALONE=1
   settings_as_flags
 }
 
@@ -167,7 +168,7 @@ note_this_night() {
 
 main() {
   begin_script "$0" "$@"
-  unset FEWSHOT_HARDWARE # of another sweep, whose ON_FINISH this may be
+  unset FEWSHOT_HARDWARE FEWSHOT_SERVER_ALONE # of another sweep, whose ON_FINISH this may be
   own_children
   settings_as_flags
   if ((DRY_RUN)); then

@@ -174,6 +174,8 @@ main() {
   inputs_are_there
   choose_device
   resolve_plan
+  # In a sweep the last GPU may be the server's alone.
+  if [[ -n ${FEWSHOT_SERVER_ALONE-} ]] && ((${#GPUS[@]} > 1)); then unset 'GPUS[-1]'; fi
   own_children
   each_size training "$TRAIN_JOBS" train_size "${SIZES[@]}"
 }

@@ -146,6 +146,60 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   equal '' "$(<"$STUB/calls")"
 }
 
+@test "OVERLAP=1: the base model is asked while all is being trained" {
+  setting OVERLAP=1
+  setting WITH_BASE=1
+  setting SKIP_PREFLIGHT=1
+  setting SIZES='(4)'
+  plan train-4 wait
+  start sweep.sh
+  reached 'train 4'
+  patiently test -e "$OBJS/demo-llm_train_0.json"
+  release
+  ended 0
+  nothing_left
+  evaluated 0
+  evaluated 4
+}
+
+@test "OVERLAP=1: a server that cannot be started beside the training is started again after it" {
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  plan serve-all die ok
+  plan train-16 wait
+  start sweep.sh
+  reached 'train 16'
+  patiently grep -qF 'the server could not be started beside the training; it is started again when that has ended' "$WORK/output"
+  equal 1 "$(grep -c ' serve ' "$STUB/calls")"
+  release
+  ended 0
+  nothing_left
+  equal 2 "$(grep -c ' serve ' "$STUB/calls")"
+  for size in 4 8 16; do evaluated $size; done
+}
+
+@test "several GPUs: a trainer on each, but for the one that is the server's alone; the server beside the training on the last" {
+  with_data
+  for size in 4 8 16; do plan "train-$size" exit; done
+  GPU_COUNT=3 script train.sh --train-jobs 3
+  status_is 1
+  equal '0 1 2' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
+  : >"$STUB/calls"
+  for size in 4 8 16; do plan "train-$size" exit; done
+  FEWSHOT_SERVER_ALONE=1 GPU_COUNT=3 script train.sh --train-jobs 3
+  status_is 1
+  equal '0 0 1' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
+  run bash -c 'source "$0/bin/lib/all.bash" && _take_auto SERVER_ALONE=1 && echo "$SERVER_ALONE"' "$PROJECT"
+  equal 1 "$output"
+  : >"$STUB/calls"
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  for size in 4 8 16; do plan "train-$size" ok; done
+  GPU_COUNT=3 script sweep.sh
+  status_is 0
+  equal 2 "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) .*serve .*/\1/p' "$STUB/calls")"
+}
+
 @test "OVERLAP=1, KILL of the training script: its sizes have failed, the rest ends" {
   setting OVERLAP=1
   setting SKIP_PREFLIGHT=1

@@ -408,6 +408,8 @@ def test_eager_or_compiled_by_the_number_of_items():
 
 def test_servers_at_once_share_the_gpu():
     assert plan(server="llamafactory", eval_jobs=2).settings["GPU_MEMORY"] == "0.45"
+    assert plan(server="llamafactory", eval_jobs=2, gpus=2).settings["GPU_MEMORY"] == "0.7"
+    assert plan(server="llamafactory", eval_jobs=3, gpus=2).settings["GPU_MEMORY"] == "0.45"
     assert plan(server="llamafactory").settings["GPU_MEMORY"] == "0.7"
     made = plan(24, "9.4B", server="llamafactory")
     assert (made.settings["GPU_MEMORY"], made.problems) == ("0.9", [])

@@ -5,7 +5,7 @@ PLANNED_SETTINGS=(MICRO_BATCH CHECKPOINTING QUANTIZATION TRAIN_JOBS OVERLAP EAGE
 
 # resolve_plan: give those of the PLANNED_SETTINGS that are `auto` a value. On a GPU py/hardware_plan.py chooses, from
 # what choose_device found and from the data where they are there; its reasons are kept in logs/<sweep>.plan.json. A dry
-# run prints them.
+# run prints them. Sets SERVER_ALONE: 1 where beside the training the server has the last GPU for itself.
 resolve_plan() {
   local name line out=(--out "$LOGS_DIR/$SWEEP_NAME.plan.json") hardware=$LOGS_DIR/hardware.json open=0 lines
   for name in "${PLANNED_SETTINGS[@]}"; do [[ ${!name} != auto ]] || open=1; done
@@ -31,9 +31,13 @@ resolve_plan() {
   for name in "${PLANNED_SETTINGS[@]}"; do [[ ${!name} != auto ]] || die "the plan has no $name"; done
 }
 
-# _take_auto NAME=VALUE: of a setting that is `auto`; what else the plan tells is for its record.
+SERVER_ALONE=0
+
+# _take_auto NAME=VALUE: of a setting that is `auto`, or SERVER_ALONE; what else the plan tells is for its record.
 _take_auto() {
   [[ $1 =~ ^([A-Z_]+)=([0-9a-z.]+)$ ]] || die "not a line of a plan: $1"
+  # shellcheck disable=SC2034 # for bin/sweep.sh
+  [[ ${BASH_REMATCH[1]} != SERVER_ALONE ]] || SERVER_ALONE=${BASH_REMATCH[2]}
   [[ " ${PLANNED_SETTINGS[*]} " == *" ${BASH_REMATCH[1]} "* && ${!BASH_REMATCH[1]} == auto ]] || return 0
   printf -v "${BASH_REMATCH[1]}" '%s' "${BASH_REMATCH[2]}"
 }

@@ -23,6 +23,12 @@ evaluate_at_once() {
       stop_server 0 || true
     elif ((status == AGAIN)); then
       again=("${todo[@]}")
+    elif ((FOLLOW)); then
+      say "the server could not be started beside the training; it is started again when that has ended"
+      run_child "the wait for the training" python py/await_training.py --outcome "$(outcome_file training)" \
+        --pid "$FEWSHOT_TRAINING"
+      FOLLOW=0 follow=()
+      continue
     else
       failed+=("${todo[@]}")
     fi

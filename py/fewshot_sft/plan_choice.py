@@ -354,7 +354,9 @@ class Chooser:
 
     def server_alone(self, eager: bool) -> Server:
         """Return a server that no trainer is beside of."""
-        jobs = self.facts.eval_jobs if self.facts.server == "llamafactory" else 1
+        jobs = 1
+        if self.facts.server == "llamafactory":  # each gets the GPU that the fewest run on
+            jobs = math.ceil(self.facts.eval_jobs / len(self.facts.gpus))
         free = 1 - self.card.others / self.card.memory
         share = self.wishes.gpu_memory or math.floor(100 * SERVER_SHARE * free / jobs) / 100
         if self.facts.server == "llamafactory" and not self.wishes.gpu_memory and share > LLAMAFACTORY_SHARE:

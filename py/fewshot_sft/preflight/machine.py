@@ -19,7 +19,7 @@ from .model import Size
 
 PACKAGES = ("llamafactory", "torch", "transformers", "peft", "trl", "datasets")
 PORTS = 100  # bin/lib/server.bash tries so many
-VLLM_SHARE = 0.7  # LLaMA-Factory's vllm_gpu_util
+VLLM_SHARE = 0.9  # of a GPU that it has for itself, where no plan can be made: both servers get so much
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, har
         bits = int(words[words.index("--quantization_bit") + 1])
     weights = size.parameters * bits / 8
     share = VLLM_SHARE
-    if "--vllm_gpu_util" in words[:-1]:
-        share = float(words[words.index("--vllm_gpu_util") + 1])
+    for word in ("--vllm_gpu_util", "--gpu-memory-utilization"):
+        if word in words[:-1]:
+            share = float(words[words.index(word) + 1])
     what = f"{size.parameters / 1e9:.1f} billion parameters at {bits} bits take {amount(weights)}"
     facts = {"bytes_weights": round(weights), "bytes_memory": round(memory), "basis": size.basis}
     message = f"{what} of the GPU's {amount(memory)}"
@@ -108,7 +109,7 @@ def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, har
         return Finding("GPU memory", "problem", message, mend, facts)
     if vllm and size.parameters * 2 > share * memory:
         message = f"vLLM gets {share:.0%} of the GPU's {amount(memory)}, the weights take {amount(size.parameters * 2)}"
-        return Finding("GPU memory", "problem", message, "give it more: SERVER_ARGS='--vllm_gpu_util 0.9'", facts)
+        return Finding("GPU memory", "problem", message, "take a smaller MODEL or a larger GPU", facts)
     if weights * 1.25 + 2e9 > memory:
         mend = "set MICRO_BATCH=1 and CHECKPOINTING=1 if it runs out of memory"
         return Finding("GPU memory", "warning", f"{message}: that is tight", mend, facts)
