@@ -140,18 +140,22 @@ SCRIPT_FLAGS=(--dry-run)
 
 # in_the_morning STATUS: on every exit, what became of each size, and word to the user.
 in_the_morning() {
-  local summary=$OBJS_DIR/$SWEEP_NAME/summary.txt base=()
+  local summary=$OBJS_DIR/$SWEEP_NAME/summary.json log=$LOGS_DIR/$SWEEP_NAME.on_finish.log text base=()
   [[ -z $MPS_FOLDER ]] || rm -rf -- "$MPS_FOLDER"
   ((WITH_BASE == 0)) || base=(--with-base)
   python py/summarize.py --outcomes "$FEWSHOT_OUTCOMES" --name "$SWEEP_NAME" --split "$SPLIT" --sizes "${SIZES[@]}" \
-    "${base[@]}" --objs "$OBJS_DIR" --status "$1" --started "$BEGUN" || return
+    "${base[@]}" --objs "$OBJS_DIR" --status "$1" --started "$BEGUN" || summary=''
   [[ -n $ON_FINISH ]] || return 0
+  # Word is sent also when no file can be written any more: that is the night to hear of.
+  text=$([[ -z $summary ]] || cat -- "${summary%.json}.txt") || summary=''
+  [[ -n $summary ]] || text="sweep $SWEEP_NAME: ended with status $1; its summary could not be written to $OBJS_DIR"
+  : 2>/dev/null >"$log" || log=/dev/null
   # By way of a descriptor: the process list would show what may be secret in it. A minute, for the container's end
   # waits for it.
   env -u FEWSHOT_API_KEY -u API_KEY -u HF_TOKEN -u HUGGING_FACE_HUB_TOKEN -u MODELSCOPE_API_TOKEN \
-    FEWSHOT_STATUS="$1" FEWSHOT_SUMMARY="${summary%.txt}.json" timeout --kill-after 5 60 bash /dev/fd/3 \
-    <"$summary" >"$LOGS_DIR/$SWEEP_NAME.on_finish.log" 2>&1 3<<<"$ON_FINISH" 9>&- ||
-    warn "ON_FINISH ended with status $? (log: $LOGS_DIR/$SWEEP_NAME.on_finish.log)"
+    FEWSHOT_STATUS="$1" FEWSHOT_SUMMARY="$summary" timeout --kill-after 5 60 bash /dev/fd/3 \
+    <<<"$text" >"$log" 2>&1 3<<<"$ON_FINISH" 9>&- ||
+    warn "ON_FINISH ended with status $? (log: $log)"
 }
 
 # note_this_night: from here on this sweep has its own account of what becomes of each step.

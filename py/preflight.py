@@ -4,8 +4,9 @@
     python py/preflight.py --after-data ...
 
 It takes the sweep's settings as flags (``bin/sweep.sh`` passes all of them) and reads those that it needs. The first
-call comes before the data is built; with ``--after-data`` it counts the examples that are longer than the cutoff,
-for which data and base model must be there, and adds that to the record.
+call comes before the data is built; with ``--after-data`` it counts the examples that are longer than the cutoff, and
+the texts that are longer than the server takes, for which data and base model must be there, and adds that to the
+record.
 Exit status: 0 nothing is in the way, 2 something for the user to mend.
 """
 
@@ -23,6 +24,7 @@ from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.outcomes import note_reason
+from fewshot_sft.plan_choice import MODEL_LENGTH
 from fewshot_sft.preflight import Finding, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
@@ -90,17 +92,22 @@ def gpu_memory(args: argparse.Namespace, size: Size, vllm: bool) -> list[Finding
 
 
 def after_data(args: argparse.Namespace, known: dict[str, templates.Slots] | None) -> list[Finding]:
-    """Return the findings about the largest size's examples."""
-    tokenizer: Path | None = Path(args.model) / "tokenizer.json"
-    if not Path(args.model).is_dir() and not args.use_modelscope_hub:
-        import huggingface_hub
+    """Return the findings about the largest size's examples, and about the texts that will be asked."""
+    folder = plan_facts.model_folder(args.model, bool(args.use_modelscope_hub), os.environ)
+    tokenizer = folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
+    slots = (known or {}).get(args.template)
+    found = [lengths.check(args.data_dir / f"llm_train_{max(args.sizes)}.json", tokenizer, slots, args.cutoff_len)]
+    if args.backend == "vllm":
+        found.append(asked_lengths(args, tokenizer, slots))
+    return found
 
-        cached = huggingface_hub.try_to_load_from_cache(args.model, "tokenizer.json")
-        tokenizer = Path(cached) if isinstance(cached, str) else None
-    rows = args.data_dir / f"llm_train_{max(args.sizes)}.json"
-    if tokenizer is not None and not tokenizer.is_file():
-        tokenizer = None
-    return [lengths.check(rows, tokenizer, (known or {}).get(args.template), args.cutoff_len)]
+
+def asked_lengths(args: argparse.Namespace, tokenizer: Path | None, slots: templates.Slots | None) -> Finding:
+    """Return whether the server takes every text that will be asked: one that it refuses ends an evaluation."""
+    flag = "max-model-len" if args.plan.server == "vllm" else "vllm_maxlen"
+    most = int(plan_facts.words(args.server_args).get(flag.replace("-", "_"), MODEL_LENGTH))
+    rows = args.data_dir / f"llm_{args.plan.split}.json"
+    return lengths.check_asked(rows, args.plan.eval_limit, tokenizer, slots, args.plan.max_tokens, most, f"--{flag}")
 
 
 def base_model(args: argparse.Namespace) -> tuple[Finding, Size]:

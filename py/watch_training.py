@@ -5,8 +5,8 @@
 It follows the trainer's own trainer_log.jsonl in the folder. The loss is broken when it is nan, infinite or exactly
 0, as `training_record.py finish` has it: that training has failed, and its hours are better spent on the next size.
 The trainer is silent when neither that file nor the log has changed for --stall seconds after the first step that it
-has logged since this watch began. It must be longer than what a healthy trainer takes without a word: LOGGING_STEPS
-updates (the log's progress bar moves with each), or saving the model.
+has logged since this watch began, or for four times as long before it. It must be longer than what a healthy trainer
+takes without a word: LOGGING_STEPS updates (the log's progress bar moves with each), or saving the model.
 
 The reason goes to stderr, in one line, and to training.aborted.json in the folder, where `training_record.py finish`
 finds it. Whoever started both ends the trainer then, and ends this watch when the trainer has ended.
@@ -29,6 +29,7 @@ from fewshot_sft.jsonio import write_json
 from fewshot_sft.training_log import ABORTED, STARTED, TRAINER_LOG, Follower, Mark, broken_step, mark_of
 
 EXIT_ABORT = 1
+BEFORE_FIRST_STEP = 4  # times --stall: a download or a large model's loading may show no progress
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ def watch(folder: Path, log: Path, interval: float, stall: float | None) -> Abor
         for step, loss in follower.new():
             if (reason := broken_step(step, loss)) is not None:
                 return Abort(reason, False, step, loss if math.isfinite(loss) else None)
-        if stall is not None and silence.look(follower.mark, mark_of(log)) >= stall and step > before:
-            return Abort(f"the trainer has been silent for {stall:g} s", True, step)
+        if stall is not None:
+            patience = stall if step > before else BEFORE_FIRST_STEP * stall
+            if silence.look(follower.mark, mark_of(log)) >= patience:
+                when = "" if step > before else ", before its first step"
+                return Abort(f"the trainer has been silent for {patience:g} s{when}", True, step)
         time.sleep(interval)
 
 

@@ -42,6 +42,14 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
     "warning: ON_FINISH ended with status 3 (log: $LOGS/demo.on_finish.log)"
 }
 
+@test "ON_FINISH is told also when no summary can be written" {
+  # shellcheck disable=SC2016 # expanded there
+  NO_SUMMARY=1 ON_FINISH='cat >"$WORK/told"; echo "$FEWSHOT_STATUS,$FEWSHOT_SUMMARY" >>"$WORK/told"' script sweep.sh
+  status_is 0
+  equal "sweep demo: ended with status 0; its summary could not be written to $OBJS
+0," "$(<"$WORK/told")"
+}
+
 @test "ended by a signal in the middle: what was begun is interrupted, what was not is not run, nothing earlier counts" {
   script sweep.sh
   status_is 0

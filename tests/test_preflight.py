@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import socket
 import threading
 from collections import namedtuple
@@ -16,6 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import preflight
+from fewshot_sft import plan_facts
 from fewshot_sft.preflight import amount, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
@@ -48,11 +50,17 @@ def hub() -> Iterator[tuple[str, dict[str, tuple[int, object]]]]:
     answers: dict[str, tuple[int, object]] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_HEAD(self) -> bytes:
             status, body = answers.get(self.path.partition("?")[0], (404, {}))
+            content = json.dumps(body).encode()
             self.send_response(status)
+            for name, value in {"ETag": '"1"', "X-Repo-Commit": "abc", "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+            return content
+
+        def do_GET(self) -> None:
+            self.wfile.write(self.do_HEAD())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -278,6 +286,27 @@ def test_lengths(folder, base, cutoff, result, text):
     assert found.facts["common"] == 9  # of "[gMASK]<sop>" and "<s>\na"; the user part differs
 
 
+@pytest.mark.parametrize(
+    ("most", "text"),
+    [
+        (90, "none of the 3 texts of {} is longer than the server takes"),
+        (
+            40,
+            "1 of the 3 texts of {} are longer than the 40 tokens that the server takes, row 2 is the first; "
+            "the longest has 48 with its prompt and MAX_TOKENS=8; shorten them, or have them served: "
+            "SERVER_ARGS='--max-model-len 64'",
+        ),
+    ],
+)
+def test_texts_that_the_server_would_refuse(folder, base, most, text):
+    rows = folder / "llm_test.json"
+    texts = ["a", "a " * 24, "b", "a " * 500]
+    rows.write_text(json.dumps([{"instruction": "a", "input": each, "output": "a " * 99} for each in texts]))
+    found = lengths.check_asked(rows, 3, base / "tokenizer.json", GLM4, 8, most, "--max-model-len")
+    assert (found.result, found.text) == ("ok" if most == 90 else "problem", f"texts asked: {text.format(rows)}")
+    assert lengths.check_asked(rows, 3, None, GLM4, 8, most, "").message.startswith("not counted before the training: ")
+
+
 def test_lengths_that_cannot_be_counted_stop_nothing(folder, base):
     rows = folder / "rows.json"
     rows.write_text('[{"text": "x"}]')
@@ -388,6 +417,21 @@ def test_a_name_on_the_hub_that_can_be_fetched_and_how_large_it_is(folder, hub, 
     )
 
 
+def test_what_describes_a_model_of_the_hub_is_fetched_for_the_plan(folder, hub, monkeypatch):
+    address, answers = hub
+    names = ("config.json", "tokenizer.json", "model.safetensors")
+    answers["/api/models/own/er"] = (200, {"id": "own/er", "siblings": [{"rfilename": name} for name in names]})
+    answers["/own/er/resolve/main/config.json"] = (200, {"model_type": "llama"})
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
+    assert plan_facts.model_folder("own/er", False, os.environ) is None
+    found, _ = model.check_hugging_face("own/er", "all", address, {})
+    assert (found.result, found.message) == ("ok", f"own/er can be fetched from {address}")
+    there = plan_facts.model_folder("own/er", False, os.environ)
+    assert json.loads((there / "config.json").read_text()) == {"model_type": "llama"}
+    assert [path.name for path in there.iterdir()] == ["config.json"]  # the tokenizer was not to be had
+    assert model.check_hugging_face("own/er", "all", address, {})[0].result == "ok"
+
+
 def test_a_gated_model_without_a_token(hub):
     address, answers = hub
     answers["/api/models/own/er"] = (200, {"id": "own/er", "siblings": [], "gated": "manual"})
@@ -440,7 +484,11 @@ def test_offline_a_cached_model_is_enough_and_another_is_not(folder, base):
     assert found.message == "own/er is not whole in the cache and HF_HUB_OFFLINE=1 forbids to fetch it"
 
 
-def test_modelscope(folder, base, hub):
+def test_modelscope(folder, base, hub, monkeypatch):
+    from modelscope.hub import file_download
+
+    fetched = []
+    monkeypatch.setattr(file_download, "model_file_download", lambda *what: fetched.append(what))
     address, answers = hub
     cache = folder / "modelscope"
     found, _ = model.check_modelscope("own/er-1.5", address, cache, "all")
@@ -448,6 +496,7 @@ def test_modelscope(folder, base, hub):
     answers["/api/v1/models/own/er-1.5"] = (200, {})
     found, _ = model.check_modelscope("own/er-1.5", address, cache, "all")
     assert found.message == f"own/er-1.5 can be fetched from {address}"
+    assert fetched == [("own/er-1.5", "config.json"), ("own/er-1.5", "tokenizer.json")]
     (cache / "hub/models/own").mkdir(parents=True)
     base.rename(cache / "hub/models/own/er-1___5")
     found, size = model.check_modelscope("own/er-1.5", address, cache, "all")

@@ -147,7 +147,7 @@ def test_a_silent_trainer_ends_it(training):
 def test_it_watches_until_it_is_ended_and_leaves_nothing_then(training):
     training.folder.mkdir(parents=True)
     os.mkfifo(training.losses)  # a latch: opening it blocks until the watch looks
-    process = training.start("--stall", "0.001")
+    process = training.start("--stall", "1000")
     for _ in range(3):
         os.close(os.open(training.losses, os.O_WRONLY))
 
@@ -291,14 +291,20 @@ def test_without_stall_silence_is_no_matter(training, watch):
 
 def test_loading_a_model_is_no_silence(training, watch):
     training.said("loading\n")
-    assert watch(*[nothing] * 50, stall=3) is None
+    assert watch(*[nothing] * 50, stall=20) is None
+
+
+def test_silence_before_the_first_step_is_borne_four_times_as_long(training, watch):
+    training.said("loading\n")
+    silent = "the trainer has been silent for 12 s, before its first step"
+    assert watch(*[nothing] * 12, stall=3) == watch_training.Abort(silent, True, 0)
 
 
 def test_a_resumed_training_may_load_its_model_in_silence(training, watch):
     training.logged(5, 2.5)
     (training.folder / "training.started.json").write_text('{"resumed_at": 5}')
-    assert watch(*[nothing] * 50, stall=3) is None
-    assert watch(*[nothing] * 50, lambda: training.logged(10, 2.5), *[nothing] * 3, stall=3).step == 10
+    assert watch(*[nothing] * 10, stall=3) is None
+    assert watch(*[nothing] * 10, lambda: training.logged(10, 2.5), *[nothing] * 3, stall=3).step == 10
 
 
 def test_a_suspended_machine_is_no_silence(training, watch):

@@ -44,7 +44,7 @@ SETTINGS=(
   'PREPROCESSING_WORKERS|int|16|processes that tokenize'
   'TRAINER|choice:auto,llamafactory-cli,fast|auto|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere, each step of GLM as one CUDA graph; auto: that on a GPU'
   'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
-  'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung; 0: never'
+  'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung (four times as long before its first step); 0: never'
   'SHARED_PREFIX|auto_bool|auto|1, with TRAINER=fast: what all examples of a batch begin with (the instruction) is computed once, and nothing for padding; the same losses up to rounding; auto: for models whose steps are CUDA graphs, for only there it was seen to pay'
   'MPS|bool|0|1: NVIDIA MPS, so that what shares a GPU runs at the same time, not in turns; one that crashes can end the others'
   'TRAIN_JOBS|auto_int|auto|sizes that are trained at the same time; auto: as many as fit'

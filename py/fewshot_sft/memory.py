@@ -14,8 +14,8 @@ up to 296 tokens, torch 2.11, peft 0.18.1; peak of torch.cuda.max_memory_allocat
     llamafactory-cli, micro-batch 2, checkpointing       20.53 GB, the estimate is 20.45 GB (-0.4 %)
     the same with the patches of py/fast_trainer.py      34.60 GB, the estimate is 34.49 GB (-0.3 %; 256 logits a step)
 
-What the allocator held (max_memory_reserved) was 54.87, 23.66 and 34.92 GB. The last one in 4 bit took 25.06 GB by nvidia-smi, all that
-:func:`trainer` adds included; the estimate is 25.86 GB.
+What the allocator held (max_memory_reserved) was 54.87, 23.66 and 34.92 GB. The last one in 4 bit took 25.06 GB by
+nvidia-smi, all that :func:`trainer` adds included; the estimate is 25.86 GB.
 """
 
 from __future__ import annotations

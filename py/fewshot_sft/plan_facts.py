@@ -213,15 +213,15 @@ def compiled_before(environment: Mapping[str, str]) -> bool:
     return cache.is_dir() and any(cache.iterdir())
 
 
-def _words(text: str) -> dict[str, str]:
+def words(text: str) -> dict[str, str]:
     """Flags as a dictionary, whether written ``--key value`` or ``--key=value``, with dashes or without."""
-    words = [part for word in text.split() for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    return {key.replace("-", "_"): value for key, value in settings_of(words).items()}
+    parts = [part for word in text.split() for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return {key.replace("-", "_"): value for key, value in settings_of(parts).items()}
 
 
 def _trainer_words(args: argparse.Namespace) -> tuple[dict[str, str], Wishes]:
     """TRAIN_ARGS come last on the trainer's command line: what they set, they decide."""
-    found = _words(args.train_args)
+    found = words(args.train_args)
     names = ("micro_batch", "checkpointing", "quantization", "train_jobs", "overlap", "gpu_memory", "eager")
     wishes = Wishes(**{name: getattr(args, name) for name in names})
     origin: dict[str, str] = {}
@@ -241,7 +241,7 @@ def _trainer_words(args: argparse.Namespace) -> tuple[dict[str, str], Wishes]:
 
 def _server_words(args: argparse.Namespace, wishes: Wishes) -> tuple[dict[str, str], Wishes]:
     """The same for SERVER_ARGS."""
-    found = _words(args.server_args)
+    found = words(args.server_args)
     origin = dict(wishes.origin)
     for word in ("gpu_memory_utilization", "vllm_gpu_util"):
         if word in found:

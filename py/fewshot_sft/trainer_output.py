@@ -46,9 +46,7 @@ def failure_of_process(exit_code: int, log: Path) -> str | None:
     return f"the trainer ended with status {exit_code}" + (f": {errors[-1][:300]}" if errors else "")
 
 
-def check(
-    folder: Path, size: int, settings: dict[str, str], resumed_at: int = 0
-) -> tuple[dict[str, Any], str | None]:
+def check(folder: Path, size: int, settings: dict[str, str], resumed_at: int = 0) -> tuple[dict[str, Any], str | None]:
     """Check a training that ended with status 0, and that went on from step ``resumed_at``.
 
     Returns:
@@ -85,9 +83,7 @@ def check(
     return findings, _broken_adapter(folder)
 
 
-def mean_loss(
-    reported: float | None, steps: int, logged: list[tuple[int, float]], resumed_at: int = 0
-) -> float | None:
+def mean_loss(reported: float | None, steps: int, logged: list[tuple[int, float]], resumed_at: int = 0) -> float | None:
     """Return the mean loss over a training's steps.
 
     After a resume transformers divides the sum of the steps since then by the number of all: what was logged before

@@ -1,4 +1,4 @@
-"""How many training examples are longer than the cutoff, by the model's own tokenizer and template."""
+"""How many examples are longer than the cutoff, or than the server takes, by the model's own tokenizer and template."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from . import Finding
 from .templates import Slots
 
 ROWS = 2000  # tokenized in less than a second
+ASKED = "texts asked"
+MARGIN = 64  # tokens of a template, beside the text
 
 
 def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cutoff: int) -> Finding:
@@ -52,6 +54,48 @@ def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cut
     )
 
 
+def check_asked(
+    rows_file: Path,
+    limit: int | None,
+    tokenizer_file: Path | None,
+    slots: Slots | None,
+    max_tokens: int,
+    most: int,
+    flag: str,
+) -> Finding:
+    """Compare each of the first ``limit`` rows, with an answer of ``max_tokens``, with the ``most`` tokens that the
+    server takes; ``flag`` is its flag for more. One that is longer is a problem: the server refuses it.
+    """
+    if tokenizer_file is None or slots is None:
+        return _unknown("the model has no tokenizer.json here" if slots else "the template is not known", ASKED)
+    try:
+        rows = read_json(rows_file)[:limit]
+        # No token is shorter than a byte: most texts need not be counted.
+        long = {index: row for index, row in enumerate(rows) if _bytes(row) + MARGIN + max_tokens > most}
+        asked = [{**row, "output": ""} for row in long.values()]
+        counts = token_lengths(asked, tokenizer_file, slots)[0] if asked else []
+    except (UserError, KeyError, TypeError) as error:
+        return _unknown(str(error) if isinstance(error, UserError) else f"{rows_file}: not Alpaca rows", ASKED)
+    except Exception as error:  # as above
+        return _unknown(f"{tokenizer_file}: {error}", ASKED)
+    tokens = {index: count + max_tokens for index, count in zip(long, counts, strict=True) if count + max_tokens > most}
+    if not tokens:
+        return Finding(ASKED, "ok", f"none of the {len(rows)} texts of {rows_file} is longer than the server takes")
+    first, longest = next(iter(tokens)), max(tokens.values())
+    return Finding(
+        ASKED,
+        "problem",
+        f"{len(tokens)} of the {len(rows)} texts of {rows_file} are longer than the {most} tokens that the server "
+        f"takes, row {first + 1} is the first; the longest has {longest} with its prompt and MAX_TOKENS={max_tokens}",
+        f"shorten them, or have them served: SERVER_ARGS='{flag} {-(-longest // 64) * 64}'",
+        {"file": str(rows_file), "rows": len(rows), "too_long": len(tokens), "longest": longest, "most": most},
+    )
+
+
+def _bytes(row: dict[str, Any]) -> int:
+    return len(row["instruction"].encode()) + len(row["input"].encode())
+
+
 def token_lengths(rows: Sequence[dict[str, Any]], tokenizer_file: Path, slots: Slots) -> tuple[list[int], int]:
     """Return the number of tokens of each row as the trainer sees it: template, system, user, assistant; and the tokens
     of the pieces that all rows begin with.
@@ -71,5 +115,5 @@ def token_lengths(rows: Sequence[dict[str, Any]], tokenizer_file: Path, slots: S
     return [sum(each) for each in counts], sum(counts[0][: len(list(alike))])
 
 
-def _unknown(why: str) -> Finding:
-    return Finding("lengths", "ok", f"not counted before the training: {why}")
+def _unknown(why: str, check: str = "lengths") -> Finding:
+    return Finding(check, "ok", f"not counted before the training: {why}")

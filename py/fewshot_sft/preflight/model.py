@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from . import Finding
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
 NO_ADAPTER = re.compile(r"embed|wte|wpe|lm_head|output_layer|norm|visual|vision")
 TIMEOUT = 5.0
+DESCRIPTION = ("config.json", "tokenizer.json")  # what a plan is made of, a few MB
 # Where no shapes are at hand: GLM-4-9B and Qwen2.5-7B have 0.22 % and 0.27 % at rank 8 on all linear layers.
 LORA_SHARE_PER_RANK = 0.003 / 8
 
@@ -54,7 +56,10 @@ def check_folder(folder: Path, target: str) -> tuple[Finding, Size]:
 
 
 def check_hugging_face(name: str, target: str, endpoint: str, environment: Mapping[str, str]) -> tuple[Finding, Size]:
-    """Check that a model of Hugging Face's hub is in the cache, or can be fetched from ``endpoint``."""
+    """Check that a model of Hugging Face's hub is in the cache, or can be fetched from ``endpoint``.
+
+    What describes the model is fetched then, so that the first night on a machine has a plan, too.
+    """
     import huggingface_hub.constants  # imported here: a local model does without it
 
     cached = huggingface_hub.try_to_load_from_cache(
@@ -85,12 +90,20 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
     download = sum(size for file, size in sizes.items() if file.endswith(".safetensors"))
     download = download or sum(size for file, size in sizes.items() if file.endswith(".bin"))
     parameters = info.safetensors.total if info.safetensors else (download // 2 or None)
+    for file in sizes.keys() & set(DESCRIPTION):
+        with contextlib.suppress(Exception):  # it can be planned without
+            huggingface_hub.hf_hub_download(
+                name, file, endpoint=endpoint, cache_dir=huggingface_hub.constants.HF_HUB_CACHE, etag_timeout=TIMEOUT
+            )
     size = Size(download or None, parameters, None, download=download, basis=f"what {endpoint} says of its files")
     return Finding("model", "ok", f"{name} can be fetched from {endpoint}"), _with_share(size)
 
 
 def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tuple[Finding, Size]:
-    """Check that a model of ModelScope's hub is in the cache, or is known to ``endpoint``."""
+    """Check that a model of ModelScope's hub is in the cache, or is known to ``endpoint``.
+
+    What describes the model is fetched then.
+    """
     import urllib.request  # imported here, for 50 ms: a local model does without it
 
     for folder in modelscope_folders(name, cache):
@@ -103,6 +116,11 @@ def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tupl
             answer.read(1)
     except (OSError, ValueError) as error:
         return _unreachable(name, endpoint, error), Size()
+    with contextlib.suppress(Exception):  # it can be planned without
+        from modelscope.hub.file_download import model_file_download
+
+        for file in DESCRIPTION:
+            model_file_download(name, file)
     return Finding("model", "ok", f"{name} can be fetched from {endpoint}"), Size()
 
 
