@@ -155,7 +155,7 @@ run_trainer() {
   wait -n -p first "$trainer" "$watcher" || seen=$?
   if [[ $first == "$trainer" ]]; then
     status=$seen
-  elif ((seen == 1)); then # it has said why, and left word for the record
+  elif ((seen == ABORT)); then # it has said why, and left word for the record
     stop_group "$trainer" || true
     status=143
   else
@@ -166,6 +166,8 @@ run_trainer() {
   stop_group "$watcher" || true
   return "$status"
 }
+
+ABORT=3 # watch_training.py: the training is to be ended
 
 main() {
   begin_script "$0" "$@"

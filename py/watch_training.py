@@ -10,7 +10,7 @@ takes without a word: LOGGING_STEPS updates (the log's progress bar moves with e
 
 The reason goes to stderr, in one line, and to training.aborted.json in the folder, where `training_record.py finish`
 finds it. Whoever started both ends the trainer then, and ends this watch when the trainer has ended.
-Exit status: 1 the training is to be ended; 2 wrong arguments, or the watch itself cannot go on. It never ends with 0.
+Exit status: 3 the training is to be ended; 2 wrong arguments, or the watch itself cannot go on. It never ends with 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.training_log import ABORTED, STARTED, TRAINER_LOG, Follower, Mark, broken_step, mark_of
 
-EXIT_ABORT = 1
+EXIT_ABORT = 3  # not 1, which is how Python ends that cannot even begin: no reason to end a training
 BEFORE_FIRST_STEP = 4  # times --stall: a download or a large model's loading may show no progress
 
 
@@ -103,7 +103,7 @@ def main(argv: list[str]) -> int:
     args = parse_args(argv)
     try:
         abort = watch(args.folder, args.log, args.interval, args.stall)
-    except Exception as error:  # status 1 would end a training that may be well
+    except Exception as error:  # no reason to end a training that may be well
         raise UserError(f"the watch of {args.folder} cannot go on: {error!r}") from error
     try:
         note(args.folder, abort)

@@ -113,7 +113,7 @@ def test_a_broken_loss_ends_it_with_the_reason(training, loss, reason, noted):
 
     out, err = process.communicate(timeout=30)
 
-    assert (process.returncode, out, err) == (1, "", f"{reason}{REMEDY}\n")
+    assert (process.returncode, out, err) == (3, "", f"{reason}{REMEDY}\n")
     found = training.aborted
     assert found.pop("aborted").endswith("+00:00")
     assert found == {
@@ -131,7 +131,7 @@ def test_a_silent_trainer_ends_it(training):
     training.said("loading\n")
     training.folder.mkdir(parents=True)
     os.mkfifo(training.losses)  # a latch: opening it blocks until the watch looks
-    process = training.start("--stall", "0.05")
+    process = training.start("--stall", "0.5")
     latch = os.open(training.losses, os.O_WRONLY)
     training.losses.unlink()
     os.close(latch)
@@ -139,7 +139,7 @@ def test_a_silent_trainer_ends_it(training):
 
     out, err = process.communicate(timeout=30)
 
-    assert (process.returncode, out, err) == (1, "", "the trainer has been silent for 0.05 s\n")
+    assert (process.returncode, out, err) == (3, "", "the trainer has been silent for 0.5 s\n")
     assert (training.aborted["resumable"], training.aborted["step"]) == (True, 5)
     assert "loss" not in training.aborted
 
@@ -164,7 +164,7 @@ def test_the_reason_is_told_even_when_it_cannot_be_written(training, capsys, mon
 
     status = watch_training.main(["--folder", str(training.folder), "--log", str(training.log)])
 
-    assert status == 1
+    assert status == 3
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"{training.folder}/training.aborted.json: not written (No space left)"
     assert lines[1].startswith("the loss is exactly 0 at step 5")

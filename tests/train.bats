@@ -322,6 +322,17 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   equal 'train 8' "$(calls)"
 }
 
+@test "a watch that cannot begin does not end the training" {
+  with_data
+  plan train-4 wait
+  NO_WATCH=1 start train.sh --sizes 4
+  reached 'train 4'
+  patiently grep -qF 'warning: size 4: the watch over its loss ended with status 1; the training goes on without' "$WORK/output"
+  release
+  ended 0
+  equal 'done' "$(value "$ADAPTERS/demo-llm_train_4/training.json" status)"
+}
+
 @test "a loss that breaks in the middle ends the training at once, and the record says why" {
   with_data
   plan train-4 breaks
