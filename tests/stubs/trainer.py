@@ -37,6 +37,7 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
     folder = Path(flags["--output_dir"])
     rows = json.loads((Path(flags["--dataset_dir"]) / f"{flags['--dataset']}.json").read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
+    resumed_at = max((int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*")), default=0)
     endings = {"exit": "stub: no reason", "crash": "ValueError: bad luck", "memory": MEMORY}
     if behaviour in endings:
         sys.exit(endings[behaviour])
@@ -59,22 +60,22 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
     if behaviour == "child":
         latch.deaf_child()
     seen = int(behaviour.removeprefix("count=")) if behaviour.startswith("count=") else len(rows)
-    train(folder, flags, rows, seen, {"nan": math.nan, "zero": 0.0}.get(behaviour))
+    train(folder, flags, rows, seen, {"nan": math.nan, "zero": 0.0}.get(behaviour), resumed_at)
 
 
-def train(folder: Path, flags: dict[str, str], rows: list[dict[str, str]], seen: int, loss: float | None) -> None:
-    """Leave what the trainer leaves; ``loss`` in place of a plausible one."""
+def train(
+    folder: Path, flags: dict[str, str], rows: list[dict[str, str]], seen: int, loss: float | None, resumed_at: int
+) -> None:
+    """Leave what the trainer leaves that went on from a step; ``loss`` in place of a plausible one."""
     epochs = float(flags["--num_train_epochs"])
     batch = int(flags["--per_device_train_batch_size"]) * int(flags["--gradient_accumulation_steps"])
     steps = math.ceil(math.ceil(seen / batch) * epochs)
     losses = [3 / (step + 1) if loss is None else loss for step in range(steps)]
-    # As transformers does: from the last checkpoint on, and the sum since then divided by all steps.
-    resumed_at = max((int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*")), default=0)
     log(folder, losses)
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": steps, "max_steps": steps}))
     results = {
         "epoch": epochs,
-        "train_loss": sum(losses[resumed_at:]) / len(losses),
+        "train_loss": sum(losses[resumed_at:]) / len(losses),  # as transformers does after a resume
         "train_runtime": 2.0,
         "train_samples_per_second": round(seen * epochs / 2, 3),
     }
