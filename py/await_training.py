@@ -1,4 +1,4 @@
-"""Wait until the training of one size has ended, well or not, or can end no more.
+"""Wait until the training of one size, or of all, has ended, well or not, or can end no more.
 
     python py/await_training.py --outcome logs/glm.outcomes/training-100.json --pid 4711
 

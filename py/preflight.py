@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fewshot_sft import hardware_plan, plan_facts
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.identity import read_record
+from fewshot_sft.identity import flags_of, read_record
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.outcomes import note_reason
 from fewshot_sft.plan_choice import MODEL_LENGTH
@@ -105,9 +105,11 @@ def after_data(args: argparse.Namespace, known: dict[str, templates.Slots] | Non
 def asked_lengths(args: argparse.Namespace, tokenizer: Path | None, slots: templates.Slots | None) -> Finding:
     """Return whether the server takes every text that will be asked: one that it refuses ends an evaluation."""
     flag = "max-model-len" if args.plan.server == "vllm" else "vllm_maxlen"
-    most = int(plan_facts.words(args.server_args).get(flag.replace("-", "_"), MODEL_LENGTH))
-    rows = args.data_dir / f"llm_{args.plan.split}.json"
-    return lengths.check_asked(rows, args.plan.eval_limit, tokenizer, slots, args.plan.max_tokens, most, f"--{flag}")
+    most = flags_of(args.server_args).get(flag.replace("-", "_"), str(MODEL_LENGTH))
+    if not most.isdecimal():  # vLLM also takes 8k, and auto
+        return lengths.unknown(f"SERVER_ARGS has --{flag} {most}", lengths.ASKED)
+    rows, plan = args.data_dir / f"llm_{args.plan.split}.json", args.plan
+    return lengths.check_asked(rows, plan.eval_limit, tokenizer, slots, plan.max_tokens, int(most), f"--{flag}")
 
 
 def base_model(args: argparse.Namespace) -> tuple[Finding, Size]:

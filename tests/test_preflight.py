@@ -307,6 +307,12 @@ def test_texts_that_the_server_would_refuse(folder, base, most, text):
     assert lengths.check_asked(rows, 3, None, GLM4, 8, most, "").message.startswith("not counted before the training: ")
 
 
+def test_a_length_of_the_server_that_is_no_number_is_not_compared(folder, base, capsys):
+    args = preflight.parse([*flags(folder, base), "--server=vllm", "--server-args=--max-model-len=8k"])
+    found = preflight.asked_lengths(args, base / "tokenizer.json", GLM4)
+    assert found.text == "texts asked: not counted before the training: SERVER_ARGS has --max-model-len 8k"
+
+
 def test_lengths_that_cannot_be_counted_stop_nothing(folder, base):
     rows = folder / "rows.json"
     rows.write_text('[{"text": "x"}]')

@@ -28,6 +28,12 @@ def settings_of(command: list[str]) -> dict[str, str]:
     return {key: " ".join(words) or "True" for key, words in settings.items()}
 
 
+def flags_of(text: str) -> dict[str, str]:
+    """Return a user's flags as a dictionary, whether written ``--key value`` or ``--key=value``, with dashes or not."""
+    parts = [part for word in text.split() for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return {key.replace("-", "_"): value for key, value in settings_of(parts).items()}
+
+
 def changes(before: object, after: dict[str, Any]) -> str:
     """Say in words which of the deciding parts differ, for example ``settings changed (epochs: 3.0 -> 5.0)``."""
     if not isinstance(before, dict):

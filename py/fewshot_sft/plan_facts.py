@@ -13,7 +13,7 @@ from pathlib import Path
 from . import memory
 from .batch_plan import NOT_WITH, TAKE_ANY_MASK, eights
 from .errors import UserError
-from .identity import read_record, settings_of
+from .identity import flags_of, read_record
 from .plan_choice import Facts, Gpu, Wishes
 from .preflight import model
 from .processes import usable_cpus
@@ -213,15 +213,9 @@ def compiled_before(environment: Mapping[str, str]) -> bool:
     return cache.is_dir() and any(cache.iterdir())
 
 
-def words(text: str) -> dict[str, str]:
-    """Flags as a dictionary, whether written ``--key value`` or ``--key=value``, with dashes or without."""
-    parts = [part for word in text.split() for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    return {key.replace("-", "_"): value for key, value in settings_of(parts).items()}
-
-
 def _trainer_words(args: argparse.Namespace) -> tuple[dict[str, str], Wishes]:
     """TRAIN_ARGS come last on the trainer's command line: what they set, they decide."""
-    found = words(args.train_args)
+    found = flags_of(args.train_args)
     names = ("micro_batch", "checkpointing", "quantization", "train_jobs", "overlap", "gpu_memory", "eager")
     wishes = Wishes(**{name: getattr(args, name) for name in names})
     origin: dict[str, str] = {}
@@ -241,7 +235,7 @@ def _trainer_words(args: argparse.Namespace) -> tuple[dict[str, str], Wishes]:
 
 def _server_words(args: argparse.Namespace, wishes: Wishes) -> tuple[dict[str, str], Wishes]:
     """The same for SERVER_ARGS."""
-    found = words(args.server_args)
+    found = flags_of(args.server_args)
     origin = dict(wishes.origin)
     for word in ("gpu_memory_utilization", "vllm_gpu_util"):
         if word in found:

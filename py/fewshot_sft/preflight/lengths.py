@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UserError
 from ..jsonio import read_json
@@ -14,6 +14,7 @@ from .templates import Slots
 
 ROWS = 2000  # tokenized in less than a second
 ASKED = "texts asked"
+T = TypeVar("T")
 MARGIN = 64  # tokens of a template, beside the text
 
 
@@ -22,15 +23,14 @@ def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cut
 
     Cutting all of them is a problem: then no label is whole.
     """
-    if tokenizer_file is None or slots is None:
-        return _unknown("the model has no tokenizer.json here" if slots else "the template is not known")
-    try:
-        rows = read_json(rows_file)
-        lengths, common = token_lengths(rows[:ROWS], tokenizer_file, slots)
-    except (UserError, KeyError, TypeError) as error:
-        return _unknown(str(error) if isinstance(error, UserError) else f"{rows_file}: not Alpaca rows")
-    except Exception as error:  # the tokenizers library raises bare Exception for a file that it cannot read
-        return _unknown(f"{tokenizer_file}: {error}")
+
+    def count(rows: list[dict[str, Any]], tokenizer: Path, slots: Slots) -> tuple[int, list[int], int]:
+        return len(rows), *token_lengths(rows[:ROWS], tokenizer, slots)
+
+    found = _counted("lengths", count, rows_file, tokenizer_file, slots)
+    if isinstance(found, Finding):
+        return found
+    there, lengths, common = found
     cut = sum(length > cutoff for length in lengths)
     facts = {
         "file": str(rows_file),
@@ -41,7 +41,7 @@ def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cut
         "common": common,
         "mean": round(sum(lengths) / len(lengths), 1),
     }
-    of = f"{'the first ' if len(rows) > ROWS else ''}{len(lengths)} examples of {rows_file}"
+    of = f"{'the first ' if there > ROWS else ''}{len(lengths)} examples of {rows_file}"
     longest = f"the longest has {max(lengths)} tokens"
     if not cut:
         return Finding("lengths", "ok", f"none of {of} is longer than {cutoff} tokens, {longest}", facts=facts)
@@ -66,29 +66,30 @@ def check_asked(
     """Compare each of the first ``limit`` rows, with an answer of ``max_tokens``, with the ``most`` tokens that the
     server takes; ``flag`` is its flag for more. One that is longer is a problem: the server refuses it.
     """
-    if tokenizer_file is None or slots is None:
-        return _unknown("the model has no tokenizer.json here" if slots else "the template is not known", ASKED)
-    try:
-        rows = read_json(rows_file)[:limit]
+
+    def count(rows: list[dict[str, Any]], tokenizer: Path, slots: Slots) -> tuple[int, dict[int, int]]:
+        rows = rows[:limit]
         # No token is shorter than a byte: most texts need not be counted.
         long = {index: row for index, row in enumerate(rows) if _bytes(row) + MARGIN + max_tokens > most}
         asked = [{**row, "output": ""} for row in long.values()]
-        counts = token_lengths(asked, tokenizer_file, slots)[0] if asked else []
-    except (UserError, KeyError, TypeError) as error:
-        return _unknown(str(error) if isinstance(error, UserError) else f"{rows_file}: not Alpaca rows", ASKED)
-    except Exception as error:  # as above
-        return _unknown(f"{tokenizer_file}: {error}", ASKED)
-    tokens = {index: count + max_tokens for index, count in zip(long, counts, strict=True) if count + max_tokens > most}
+        counts = token_lengths(asked, tokenizer, slots)[0] if asked else []
+        return len(rows), {index: count + max_tokens for index, count in zip(long, counts, strict=True)}
+
+    found = _counted(ASKED, count, rows_file, tokenizer_file, slots)
+    if isinstance(found, Finding):
+        return found
+    there, counted = found
+    tokens = {index: count for index, count in counted.items() if count > most}
     if not tokens:
-        return Finding(ASKED, "ok", f"none of the {len(rows)} texts of {rows_file} is longer than the server takes")
+        return Finding(ASKED, "ok", f"none of the {there} texts of {rows_file} is longer than the server takes")
     first, longest = next(iter(tokens)), max(tokens.values())
     return Finding(
         ASKED,
         "problem",
-        f"{len(tokens)} of the {len(rows)} texts of {rows_file} are longer than the {most} tokens that the server "
+        f"{len(tokens)} of the {there} texts of {rows_file} are longer than the {most} tokens that the server "
         f"takes, row {first + 1} is the first; the longest has {longest} with its prompt and MAX_TOKENS={max_tokens}",
         f"shorten them, or have them served: SERVER_ARGS='{flag} {-(-longest // 64) * 64}'",
-        {"file": str(rows_file), "rows": len(rows), "too_long": len(tokens), "longest": longest, "most": most},
+        {"file": str(rows_file), "rows": there, "too_long": len(tokens), "longest": longest, "most": most},
     )
 
 
@@ -115,5 +116,24 @@ def token_lengths(rows: Sequence[dict[str, Any]], tokenizer_file: Path, slots: S
     return [sum(each) for each in counts], sum(counts[0][: len(list(alike))])
 
 
-def _unknown(why: str, check: str = "lengths") -> Finding:
+def _counted(
+    check: str,
+    count: Callable[[list[dict[str, Any]], Path, Slots], T],
+    rows_file: Path,
+    tokenizer_file: Path | None,
+    slots: Slots | None,
+) -> T | Finding:
+    """Return what ``count`` makes of the file's rows, or the finding that they could not be counted."""
+    if tokenizer_file is None or slots is None:
+        return unknown("the model has no tokenizer.json here" if slots else "the template is not known", check)
+    try:
+        return count(read_json(rows_file), tokenizer_file, slots)
+    except (UserError, KeyError, TypeError) as error:
+        return unknown(str(error) if isinstance(error, UserError) else f"{rows_file}: not Alpaca rows", check)
+    except Exception as error:  # the tokenizers library raises bare Exception for a file that it cannot read
+        return unknown(f"{tokenizer_file}: {error}", check)
+
+
+def unknown(why: str, check: str) -> Finding:
+    """Return the finding that lengths could not be counted."""
     return Finding(check, "ok", f"not counted before the training: {why}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..hardware_plan import Plan
-from ..identity import read_record
+from ..identity import flags_of, read_record
 from ..provenance import PROJECT, versions
 from . import Finding, amount
 from .model import Size
@@ -94,13 +94,10 @@ def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, har
         return None
     memory = max(gpu["memory_gib"] for gpu in gpus) * 2**30
     bits = 32 if precision == "fp32" else 16
-    if "--quantization_bit" in words[:-1]:
-        bits = int(words[words.index("--quantization_bit") + 1])
+    flags = flags_of(" ".join(words))
+    bits = int(flags.get("quantization_bit", bits))
     weights = size.parameters * bits / 8
-    share = VLLM_SHARE
-    for word in ("--vllm_gpu_util", "--gpu-memory-utilization"):
-        if word in words[:-1]:
-            share = float(words[words.index(word) + 1])
+    share = float(flags.get("gpu_memory_utilization", flags.get("vllm_gpu_util", VLLM_SHARE)))
     what = f"{size.parameters / 1e9:.1f} billion parameters at {bits} bits take {amount(weights)}"
     facts = {"bytes_weights": round(weights), "bytes_memory": round(memory), "basis": size.basis}
     message = f"{what} of the GPU's {amount(memory)}"
