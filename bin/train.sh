@@ -19,7 +19,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 # train_command SIZE: fill TRAIN_COMMAND. Beside the seed's flags: --tokenized_path keeps the examples that the
 # trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take.
 train_command() {
-  local folder precision=() how=() extra word
+  local folder precision=() how=() word
   folder=$(adapter_folder "$1")
   case $PRECISION in
   bf16) precision=(--bf16 True) ;;
@@ -74,10 +74,10 @@ train_command() {
     --seed "$SEED"
     --save_total_limit 2
     --tokenized_path "$folder/tokenized")
-  read -r -a extra <<<"$TRAIN_ARGS"
+  split_words "$TRAIN_ARGS"
   TRAIN_COMMAND+=("${how[@]}")
   # One form of each flag for all that read them: `--name=value` becomes two words.
-  for word in "${extra[@]}"; do
+  for word in "${WORDS[@]}"; do
     if [[ $word =~ ^(--[A-Za-z0-9_-]+)=(.*)$ ]]; then
       TRAIN_COMMAND+=("${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}")
     else

@@ -86,7 +86,7 @@ def gpu_memory(args: argparse.Namespace, size: Size, vllm: bool) -> list[Finding
         return [Finding("settings", "problem", *_what_and_mend(str(error)))]
     if (planned := machine.planned_memory(plan)) is not None:
         return planned
-    words = f"{args.train_args} {args.server_args}".split()
+    words = [args.train_args, args.server_args]
     memory = machine.gpu_memory(size, args.precision, words, vllm, args.logs_dir / "hardware.json")
     return [memory] if memory else []
 

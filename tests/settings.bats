@@ -73,22 +73,62 @@ refused() {
 }
 
 @test "a value of the wrong kind is refused, with where it is from" {
-  EPOCHS=three refused "EPOCHS (from the environment variable EPOCHS) is 'three'; it must be a number"
-  refused "BATCH_SIZE (from --batch-size) is '0'; it must be a whole number above 0" --batch-size 0
-  refused "SEED (from --seed) is '-1'; it must be a whole number" --seed=-1
-  refused "TEST_COUNT (from --test-count) is '0'; it must be a whole number above 0" --test-count 0
+  EPOCHS=three refused "EPOCHS (from the environment variable EPOCHS) is 'three'; it must be a number above 0, at most 10000, such as 3.0"
+  refused "BATCH_SIZE (from --batch-size) is '0'; it must be a whole number from 1 to 999999999" --batch-size 0
+  refused "SEED (from --seed) is '-1'; it must be a whole number from 0 to 999999999" --seed=-1
+  refused "TEST_COUNT (from --test-count) is '0'; it must be a whole number from 1 to 999999999, or empty" --test-count 0
   refused "API_PORT (from --api-port) is '70000'; it must be a port, 1 to 65535" --api-port 70000
   refused "SPLIT (from --split) is 'train'; it must be one of test,valid" --split train
   refused "WITH_BASE (from --with-base) is 'maybe'; it must be 0 or 1" --with-base=maybe
-  refused "SWEEP_NAME (from --sweep-name) is 'a b'; it must not hold spaces or slashes, nor start with a dash" \
-    --sweep-name 'a b'
+  local name
+  for name in 'a b' . .. .night a/b -a; do
+    refused "SWEEP_NAME (from --sweep-name) is '$name'; it must not hold spaces or slashes, nor start with a dash or a dot" \
+      "--sweep-name=$name"
+  done
+  refused 'MODEL=.. gives no name to its outputs; set MODEL_NAME' --model ..
   setting 'LORA_RANK=1e1'
-  refused "LORA_RANK (from $SETTINGS_FILE) is '1e1'; it must be a whole number above 0"
+  refused "LORA_RANK (from $SETTINGS_FILE) is '1e1'; it must be a whole number from 1 to 999999999"
+}
+
+@test "numbers: the range is said; what no trainer can use is refused at once" {
+  local value name
+  number() { settings '$EPOCHS $LEARNING_RATE $WARMUP_STEPS $LORA_ALPHA $GPU_MEMORY' "--$1=$2"; }
+  for value in 0 0e5 -1 10000.5 1e-400 nan 1,5 5e-5f 0x10 '1 5' .; do
+    number epochs "$value"
+    status_is 2
+    equal "error: EPOCHS (from --epochs) is '$value'; it must be a number above 0, at most 10000, such as 3.0" "$output"
+  done
+  for value in 0.0 1.01 5,0e-5; do
+    number learning-rate "$value"
+    equal "error: LEARNING_RATE (from --learning-rate) is '$value'; it must be a number above 0, at most 1, such as 5e-05" "$output"
+  done
+  number lora-alpha 08
+  equal "error: LORA_ALPHA (from --lora-alpha) is '08'; it must be a whole number from 1 to 999999999, without a leading 0" "$output"
+  for value in 0 9999999999 16.0; do
+    number lora-alpha "$value"
+    equal "error: LORA_ALPHA (from --lora-alpha) is '$value'; it must be a whole number from 1 to 999999999" "$output"
+  done
+  number warmup-steps -1
+  equal "error: WARMUP_STEPS (from --warmup-steps) is '-1'; it must be a number from 0 to 999999999, such as 20 or 0.1" "$output"
+  number gpu-memory 0.0
+  equal "error: GPU_MEMORY (from --gpu-memory) is '0.0'; it must be auto, or a share like 0.9" "$output"
+  LC_ALL=C EPOCHS=０．５ LEARNING_RATE=$'1\r' number lora-alpha ' １６ '
+  equal '0.5 1 0 16 auto' "$output"
 }
 
 @test "0 is fine where it means something" {
   settings '$SEED $SERVER_RESTARTS $STOP_TIMEOUT $WARMUP_STEPS' --seed 0 --server-restarts 0 --stop-timeout 0 --warmup-steps 0
   equal '0 0 0 0' "$output"
+}
+
+@test "SIZES: every notation that can mean one thing only" {
+  local value
+  for value in '8 12' 8,12 '8, 12' '[8,12]' '["8", "12"]' '(8 12)' '{8..12..4}' '8;12' $'8\n12\n' ８，１２ ８、１２ '（8　12）'; do
+    settings '${SIZES[*]}' --sizes "$value"
+    equal '8 12' "$output"
+  done
+  refused "size '100-500' in SIZES (from --sizes) is not a whole number above 0; a range is written {100..500..100}" --sizes 100-500
+  refused "'2,500' in SIZES (from --sizes): one number or several? write 2500 or 2 500" --sizes '100 2,500'
 }
 
 @test "a model without its template, a profile that is none, a profile without model" {
@@ -102,14 +142,24 @@ refused() {
 }
 
 @test "arguments: one that is unknown, one without its value" {
-  refused "unknown argument '--size'; see bin/train.sh --help" --size 4
+  refused "unknown argument '--size'; did you mean --sizes? see bin/train.sh --help" --size 4
+  refused "unknown argument 'SIZES=4'; did you mean --sizes? see bin/train.sh --help" SIZES=4
+  refused "unknown argument '--num-epochs'; did you mean --epochs? see bin/train.sh --help" --num-epochs 4
+  refused "unknown argument ''; see bin/train.sh --help" ''
   refused "unknown argument 'abc'; see bin/train.sh --help" --sizes 4 abc
   refused "--epochs needs a value; see --help" --epochs
+  refused "--train-file needs a value; see --help" --train-file --sizes 4
+  local worker
+  for worker in --worker --worker=abc --worker=08 --worker=; do
+    refused "$worker: a worker is of one size, --worker=100" "$worker"
+  done
   local name
   for name in base_model build_data eval results sweep; do
     script "$name.sh" --nonsense
     status_is 2
     equal "error: unknown argument '--nonsense'; see bin/$name.sh --help" "$output"
+    script "$name.sh" --learning_rate 1e-3
+    equal "error: unknown argument '--learning_rate'; did you mean --learning-rate? see bin/$name.sh --help" "$output"
   done
   for name in setup test; do
     script "$name.sh" nonsense
@@ -118,16 +168,144 @@ refused() {
   done
 }
 
-@test "the settings file: missing, no bash, a setting that does not exist, a command that fails" {
-  echo 'SIZE=(4 8)' >>"$SETTINGS_FILE"
-  refused "$SETTINGS_FILE: unknown setting SIZE; the settings are listed by bin/sweep.sh --help"
-  echo 'SIZES=(4 8' >"$SETTINGS_FILE"
-  script train.sh
-  status_is 2
-  said "error: $SETTINGS_FILE is not valid bash: line" "unexpected"
-  echo 'false' >"$SETTINGS_FILE"
-  refused "$SETTINGS_FILE failed; it may only hold assignments such as SIZES=(100 500)"
+@test "the settings file: missing, a line that is no assignment, a setting that does not exist" {
   SETTINGS_FILE=$WORK/none.sh refused "$WORK/none.sh: no such settings file"
+  setting 'SIZE=(4 8)'
+  local last
+  last=$(wc -l <"$SETTINGS_FILE")
+  refused "$SETTINGS_FILE, line $last: unknown setting SIZE; did you mean SIZES? all are listed by bin/sweep.sh --help"
+  # What comes after it is good, and would have been gone on with.
+  sed -i '$d; s/^SWEEP_NAME=.*/SWEEP_NAME=my night\n&/' "$SETTINGS_FILE"
+  refused "$SETTINGS_FILE, line 2: a value with spaces needs quotes; write SWEEP_NAME='my night'"
+}
+
+# refused_file: each line on stdin is a settings file (as printf's %b has it), a tab, and what is said of it.
+refused_file() {
+  local text said
+  while IFS=$'\t' read -r text said; do
+    printf '%b' "$text" >"$SETTINGS_FILE"
+    settings ''
+    [[ $status == 2 && $output == "error: $SETTINGS_FILE, line $said" ]] || fail "of $text:" "$output" "not: $said"
+  done
+}
+
+@test "the settings file: what is not plainly the value of a setting stops, with line and mend" {
+  local first='1: an assignment is NAME=value without spaces; write' run='no command is run here; give the value itself, or'
+  local only='is no assignment; only settings stand here, one a line: SIZES=(100 500)' wide='a full-width, typographic or invisible character; in plain ones:'
+  refused_file <<END
+TRAIN_FILE = x\nSIZES=(8)	$first TRAIN_FILE=x
+SIZES = (8 12)	$first SIZES=(8 12)
+SIZES= 8, 12 # small	$first SIZES=(8 12)
+SIZES: [8, 12]	$first SIZES=(8 12)
+SIZES=8 12	1: a value with spaces needs quotes; write SIZES=(8 12)
+EPOCHS=3 python x	1: only one value fits here; write EPOCHS=...
+TRAIN_ARGS=--hub_token secret	1: a value with spaces needs quotes; write TRAIN_ARGS='...'
+ON_FINISH=curl -H secret	1: a value with spaces needs quotes; write ON_FINISH='...'
+SIZES=(8)\nfalse\nEPOCHS=3	2: 'false' $only
+source other.sh	1: 'source' $only
+unset SIZES	1: 'unset' $only
+if true; then SIZES=(8); fi	1: 'if' $only
+f() { SIZES=(8); }	1: 'f()' $only
+readonly EPOCHS=3	1: 'readonly' $only
+export HF_TOKEN=x	1: unknown setting HF_TOKEN; the settings are listed by bin/sweep.sh --help, what is none of them is set in the environment
+learning_rate=1	1: unknown setting learning_rate; did you mean LEARNING_RATE? all are listed by bin/sweep.sh --help
+MODEL_PATH = x	1: unknown setting MODEL_PATH; did you mean MODEL? all are listed by bin/sweep.sh --help
+SIZES+=(8)	1: += adds to nothing here; write the whole value: SIZES=...
+SWEEP_NAME=\$(date)	1: $run set SWEEP_NAME in the environment
+SWEEP_NAME=\`date\`	1: $run set SWEEP_NAME in the environment
+SWEEP_NAME="\$(date)"	1: $run put the value in single quotes: SWEEP_NAME='...'
+SIZES=(8 \$(ls))	1: $run set SIZES in the environment
+EPOCHS=2\nDATASET=\$NOWHERE/x	2: \$NOWHERE is not set, neither above nor in the environment
+DATASET=\$NOW	1: \$NOW is not set, neither above nor in the environment
+DATASET="\${HOME%/*}"	1: a \$ that is not of \$NAME or \${NAME}; to keep it, put the value in single quotes: DATASET='...'
+DATASET=a&b	1: '&' outside of quotes; put the value in single quotes: DATASET='...'
+SIZES=(8 *)	1: '*' outside of quotes; put the value in single quotes: SIZES='...'
+TRAIN_FILE=C:\\\\x.csv	1: a backslash that bash would drop; in a path write /, else put the value in single quotes: TRAIN_FILE='...'
+LORA_TARGET=(q_proj v_proj)	1: LORA_TARGET takes one value, not a list; write LORA_TARGET=value, with quotes around a value that holds spaces
+SIZES=(8 12\n#\n	1: SIZES=( is not closed by a )
+SIZES=(8\nTRAIN_ARGS=(--a)	1: SIZES=( is not closed by a ) before TRAIN_ARGS=
+\nDATASET="x\nSIZES=(8)	2: a quote without its end
+\nDATASET="x\nTEST_FILE=y"	2: the quote that begins here takes in the line of TEST_FILE=; it lacks its end
+TRAIN_ARGS=--x={"a":1}	1: bash drops the quotes inside of JSON; put single quotes around all of it: '["a", "b"]'
+SIZES=（8 12）	1: $wide SIZES=(8 12)
+SIZES＝(8)	1: $wide SIZES=(8)
+DATASET=\xe2\x80\x9cx\xe2\x80\x9d	1: $wide DATASET="x"
+SIZES=(8\xc2\xa012)	1: $wide SIZES=(8 12)
+DATASET=x\xe2\x80\x8b	1: $wide DATASET=x
+DATASET=\xca\xfd	1: DATASET is not UTF-8 text; save the file as UTF-8
+END
+  printf '\xff\xfeS\0I\0' >"$SETTINGS_FILE"
+  refused "$SETTINGS_FILE is not UTF-8 text (UTF-16?); save it as UTF-8"
+}
+
+@test "the settings file: bash's notation, whatever editor wrote it" {
+  printf '%b' '\xef\xbb\xbf# 注释（x \xca)\r\nexport SIZES="8 9"\r\n' 'SIZES=(8 # small\r\n 12\r\n)\r\ndeclare -x EPOCHS=0.5; LORA_RANK=4 # x\r\n' \
+    "TRAIN_FILE=~/a\\\\ b,'c\"'\"d 数据（1）\".csv\r\nTEST_FILE=\${NOWHERE:-/x}/\$LORA_RANK.csv\r\nDATASET=\r\n" \
+    "TRAIN_ARGS=(--a 1\r\n --b 'x y' '{\"k\": [1, 2]}')\r\nSERVER_ARGS=\"--a=1 \\\\\r\n  --b 'it'\\\\''s'\r\n --c\"" >"$SETTINGS_FILE"
+  settings '${SIZES[*]}|$EPOCHS|$LORA_RANK|$TRAIN_FILE|$TEST_FILE|$DATASET'
+  equal "8 12|0.5|4|$HOME/a b,c\"d 数据（1）.csv|/x/4.csv|synthetic-patents" "$output"
+  settings '$TRAIN_ARGS|$SERVER_ARGS'
+  equal "--a 1 --b 'x y' '{\"k\": [1, 2]}'|--a=1 --b 'it'\\''s' --c" "$output"
+  LORA_RANK=8 settings '$TEST_FILE' # the value that wins
+  equal /x/8.csv "$output"
+  printf '%s\n' 'SIZES=({100..300..100} $(seq 400 100 500))' >"$SETTINGS_FILE"
+  settings '${SIZES[*]}'
+  equal '100 200 300 400 500' "$output"
+  printf '%s\r' 'SIZES=9' 'EPOCHS=2' >"$SETTINGS_FILE"
+  settings '${SIZES[*]} $EPOCHS'
+  equal '9 2' "$output"
+}
+
+@test "TRAIN_ARGS, SERVER_ARGS: words as a shell reads them, the same for every reader" {
+  settings '$TRAIN_ARGS' --train-args $'--a 1\r\n\t--b  "x \\"y"\\ z --c \'\' --d=\'{"k": 1}\''
+  equal "--a 1 --b 'x \"y z' --c '' '--d={\"k\": 1}'" "$output"
+  run in_library 'load_settings "$@"; split_words "$TRAIN_ARGS"; printf "<%s>" "${WORDS[@]}"
+    "$STUB_PYTHON" -c "import shlex, sys; print(*shlex.split(sys.argv[1]), sep=chr(10))" "$TRAIN_ARGS"' \
+    --train-args $'--a 1\n--b "it\'s"'
+  equal $'<--a><1><--b><it\'s>--a\n1\n--b\nit\'s' "$output"
+  with_data
+  plan train-4 exit
+  script train.sh --sizes 4 --train-args $'--quantization_bit 4\n--x \'a b\' --y="c d"'
+  status_is 1
+  [[ $(<"$STUB/calls") == *' --quantization_bit 4 --x a\ b --y c\ d' ]] || fail "$(<"$STUB/calls")"
+  : >"$STUB/calls"
+  rm -r "$LOGS" "$WORK/saves"
+  refused "TRAIN_ARGS (from --train-args): a quote lacks its end" --train-args "--a 'b"
+  refused "SERVER_ARGS (from --server-args): JSON needs single quotes around it, or its own quotes are lost; in settings.sh: SERVER_ARGS=(--name '{\"key\": 1}')" \
+    --server-args '--x {"a":1}'
+  refused "TRAIN_ARGS (from --train-args) begins with 'lora_dropout=0.1'; it holds flags, --name value" --train-args lora_dropout=0.1
+  refused "TRAIN_ARGS (from --train-args): '–b' begins with a typographic dash; a flag begins with two plain ones, --" \
+    --train-args '--a 1 –b'
+}
+
+@test "a secret in TRAIN_ARGS or SERVER_ARGS is refused, and not repeated" {
+  local flag instead
+  while read -r flag instead; do
+    settings '' --train-args "--a 1 $flag"
+    status_is 2
+    [[ $output == "error: TRAIN_ARGS (from --train-args) has "*", which would stand in the process list, the logs and the records; take it out: $instead" ]] ||
+      fail "of $flag: $output"
+    not_said TELL
+  done <<'END'
+--hf_hub_token=TELL set HF_TOKEN in the environment
+--hf-hub-tok=TELL set HF_TOKEN in the environment
+--hub_token=TELL set HF_TOKEN in the environment
+--ms_hub_token=TELL set MODELSCOPE_API_TOKEN in the environment
+--om_hub_token=TELL set it in the environment
+--swanlab_api_key=TELL set SWANLAB_API_KEY in the environment
+--api-key=TELL each server has a random key of its own
+--x={\"api_key\":\"TELL\"} set it in the environment
+--x=hf_TELLabcdefghijklmnopqrst set it in the environment
+--x=https://me:TELL@host set it in the environment
+END
+  SERVER_ARGS='--api-key TELL' refused "SERVER_ARGS (from the environment variable SERVER_ARGS) has --api-key, which would stand in the process list, the logs and the records; take it out: each server has a random key of its own"
+  settings '$TRAIN_ARGS' --train-args '--max_new_tokens 5 --tokenized_path x --push_to_hub False --include_num_input_tokens_seen True --add_tokens a'
+  status_is 0
+}
+
+@test "a lower-case twin of a setting in the environment is told" {
+  learning_rate=1 settings '$LEARNING_RATE'
+  said 'warning: the environment variable learning_rate is not read; a setting is written LEARNING_RATE' 5e-05
 }
 
 @test "paths: in a flag or a variable relative to the caller's folder, in the settings file to the project" {
@@ -138,6 +316,8 @@ refused() {
   equal "$PROJECT/data/x.csv|$WORK/x.csv|$HOME/x.csv|$WORK/my models/one|one" "$output"
   LOGS_DIR=here settings '$LOGS_DIR $MODEL' --model Qwen/Qwen2.5-7B-Instruct
   equal "$WORK/here Qwen/Qwen2.5-7B-Instruct" "$output"
+  refused "TRAIN_FILE (from --train-file) is a path of Windows; under WSL it is /mnt/c/Users/me/x.csv" --train-file 'C:\Users\me\x.csv'
+  refused "MODEL (from --model) is a path of Windows; here it is written models/x" --model 'models\x'
   SETTINGS_FILE=settings.sh
   settings '$SWEEP_NAME'
   equal demo "$output"

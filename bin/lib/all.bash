@@ -6,6 +6,8 @@ _lib=${BASH_SOURCE[0]%/*}
 source "$_lib/common.bash"
 # shellcheck source=settings.bash
 source "$_lib/settings.bash"
+# shellcheck source=settings_file.bash
+source "$_lib/settings_file.bash"
 # shellcheck source=environment.bash
 source "$_lib/environment.bash"
 # shellcheck source=process.bash
@@ -29,7 +31,7 @@ unset _lib
 # begin_script SCRIPT ARGUMENT...: --help, settings, the environment; from then on the project is the current folder.
 # A script that takes flags of its own lists them in SCRIPT_FLAGS and finds those given in EXTRA_ARGS.
 begin_script() {
-  local script=$1 argument
+  local script=$1 argument meant
   shift
   for argument; do
     if [[ $argument == -h || $argument == --help ]]; then
@@ -40,8 +42,13 @@ begin_script() {
   done
   load_settings "$@"
   for argument in "${EXTRA_ARGS[@]}"; do
-    if [[ $argument =~ ^--worker=(0|[1-9][0-9]*)$ ]]; then WORKER=${BASH_REMATCH[1]}; fi
-    [[ " ${SCRIPT_FLAGS[*]-} " == *" ${argument/#--worker=*/--worker} "* ]] || die "unknown argument '$argument'; see bin/${script##*/} --help"
+    [[ " ${SCRIPT_FLAGS[*]-} " == *" ${argument/#--worker=*/--worker} "* ]] || {
+      meant=$(nearest "${argument%%=*}" "${!SETTING_FLAG[@]}" "${SCRIPT_FLAGS[@]}")
+      die "unknown argument '$argument'; ${meant:+did you mean $meant? }see bin/${script##*/} --help"
+    }
+    [[ $argument == --worker* ]] || continue
+    [[ $argument =~ ^--worker=(0|[1-9][0-9]{0,8})$ ]] || die "$argument: a worker is of one size, --worker=100"
+    WORKER=${BASH_REMATCH[1]}
   done
   [[ " ${EXTRA_ARGS[*]-} " != *' --dry-run '* ]] || DRY_RUN=1
   cd -- "$ROOT" || die "$ROOT: cannot be entered"

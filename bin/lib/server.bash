@@ -38,9 +38,8 @@ server_command() {
   [[ $BACKEND != vllm ]] || SERVER_COMMAND+=(--vllm_enforce_eager)
   # 0.7 is LLaMA-Factory's own.
   [[ $BACKEND != vllm || $GPU_MEMORY == 0.7 ]] || SERVER_COMMAND+=(--vllm_gpu_util "$GPU_MEMORY")
-  local extra
-  read -r -a extra <<<"$SERVER_ARGS"
-  SERVER_COMMAND+=("${extra[@]}")
+  split_words "$SERVER_ARGS"
+  SERVER_COMMAND+=("${WORDS[@]}")
 }
 
 # convert_adapter SIZE: sets CONVERTED, the folder that vLLM can load.
@@ -86,7 +85,7 @@ vllm_command() {
   # The ranks that vLLM has kernels for.
   for rank in 8 16 32 64 128 256 320 512; do ((rank < LORA_RANK)) || break; done
   ((rank >= LORA_RANK)) || die "LORA_RANK=$LORA_RANK: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface"
-  local many=${#SIZES[@]} extra dtype=auto
+  local many=${#SIZES[@]} dtype=auto
   case $PRECISION in
   bf16) dtype=bfloat16 ;;
   fp16) dtype=float16 ;;
@@ -108,8 +107,8 @@ vllm_command() {
   ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
-  read -r -a extra <<<"$SERVER_ARGS"
-  SERVER_COMMAND+=("${extra[@]}")
+  split_words "$SERVER_ARGS"
+  SERVER_COMMAND+=("${WORDS[@]}")
 }
 
 # chat_template_file: what vLLM renders prompts with.

@@ -27,14 +27,14 @@ SETTINGS=(
   'VALID_COUNT|count||validation examples; all there are when empty'
   'TEST_COUNT|count||test examples; all there are when empty'
   'CUTOFF_LEN|int|1024|longest training example, in tokens'
-  'LEARNING_RATE|number|5e-05|peak learning rate'
-  'EPOCHS|number|3.0|training epochs'
+  'LEARNING_RATE|number:1|5e-05|peak learning rate'
+  'EPOCHS|number:10000|3.0|training epochs'
   'BATCH_SIZE|int|2|examples a step and device'
   'GRADIENT_ACCUMULATION|int|4|steps that are added up before an update; times BATCH_SIZE is the global batch'
   'MICRO_BATCH|auto_int|auto|examples that are computed at once, the global batch being kept; auto: what fits the GPU'
   'CHECKPOINTING|auto_bool|auto|gradient checkpointing: less memory, more time; auto: only where it must be'
   'QUANTIZATION|choice:auto,none,4,8|auto|bits of the base model in the training (QLoRA); auto: 4 where 16 do not fit'
-  'WARMUP_STEPS|number|0|warm-up: steps, or below 1 a share of all steps'
+  'WARMUP_STEPS|number0|0|warm-up: steps, or below 1 a share of all steps'
   'LOGGING_STEPS|int|5|updates between two entries of the training log'
   'SAVE_STEPS|int|100|updates between two checkpoints'
   'LORA_RANK|int|8|rank of the adapter'
@@ -135,8 +135,12 @@ _all_are_given() {
 
 # _read_files: read settings.sh and the profile into load_settings's maps, and set profile, its name.
 _read_files() {
-  local file
-  _source_into from_file "$SETTINGS_FILE"
+  local file each
+  for each in $(compgen -e); do
+    [[ $each != "${each,,}" || ! -v SETTING_TYPE[${each^^}] ]] ||
+      warn "the environment variable $each is not read; a setting is written ${each^^}"
+  done
+  read_settings_file "$SETTINGS_FILE"
   profile=${from_flag[PROFILE]-${from_env[PROFILE]-${from_file[PROFILE]-}}}
   if [[ -z $profile && -n ${from_flag[MODEL]-${from_env[MODEL]-${from_file[MODEL]-}}} ]]; then
     profile=custom
@@ -147,7 +151,7 @@ _read_files() {
     die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
   # A profile may choose its model by hub: ModelScope names it differently.
   _choose USE_MODELSCOPE_HUB
-  _source_into from_profile "$file"
+  _source_profile "$file"
 }
 
 # _choose NAME: set it from the place that wins; the maps and the profile are load_settings's.
@@ -176,7 +180,7 @@ _profiles() {
 _read_flags() {
   while (($#)); do
     local flag=${1%%=*}
-    local name=${SETTING_FLAG[$flag]-}
+    local name=${SETTING_FLAG[${flag:-none}]-}
     if [[ -z $name ]]; then
       EXTRA_ARGS+=("$1")
       shift
@@ -189,7 +193,7 @@ _read_flags() {
       from_flag[$name]=1
       shift
     else
-      (($# > 1)) || die "$flag needs a value; see --help"
+      (($# > 1)) && [[ $2 != --* || ${SETTING_TYPE[$name]} == words || -z ${SETTING_FLAG[${2%%=*}]-} ]] || die "$flag needs a value; see --help"
       from_flag[$name]=$2
       shift 2
       if [[ $name == SIZES ]]; then # --sizes 100 500 as well as --sizes "100 500"
@@ -202,19 +206,17 @@ _read_flags() {
   done
 }
 
-# _source_into MAP FILE: run FILE, a script of assignments, and move what it set into MAP.
-_source_into() {
-  local -n _map=$1
-  local _file=$2 _problem='' _before='' _name=''
-  [[ -f $_file ]] || die "$_file: no such settings file"
+# _source_profile FILE: run FILE, a script of assignments, and move what it set into the map from_profile.
+_source_profile() {
+  local _file=$1 _problem='' _before='' _name=''
   _problem=$(bash -n -- "$_file" 2>&1) || die "$(short "$_file") is not valid bash: ${_problem#"$_file: "}"
   _before=$'\n'$(compgen -A variable)$'\n'
-  # shellcheck disable=SC1090 # the user's settings, or a profile
-  source "$_file" || die "$(short "$_file") failed; it may only hold assignments such as SIZES=(100 500)"
+  # shellcheck disable=SC1090 # a profile
+  source "$_file" || die "$(short "$_file") failed; it may only hold assignments such as MODEL=Qwen/Qwen2.5-7B-Instruct"
   while IFS= read -r _name; do
     if [[ -v SETTING_TYPE[$_name] ]]; then
       local -n _value=$_name
-      _map[$_name]=${_value[*]-}
+      from_profile[$_name]=${_value[*]-}
       unset -n _value
       unset -v "$_name"
     elif [[ $_before != *$'\n'"$_name"$'\n'* ]]; then
@@ -225,10 +227,22 @@ _source_into() {
 
 # _set NAME VALUE FOLDER ORIGIN: check VALUE, resolve a path against FOLDER, and assign the global variable.
 _set() {
-  local name=$1 value=$2 folder=$3 origin=$4
-  local type=${SETTING_TYPE[$name]} where="$1 (from $4)"
+  local name=$1 value=${2//$'\r'/} folder=$3 origin=$4 # CR: of a .env or a script with Windows' line ends
+  local type=${SETTING_TYPE[$name]} where="$1 (from $4)" most=999999999 zero=''
   case $type in
   sizes) _set_sizes "$value" "$origin" && return ;;
+  words) _set_words "$name" "$value" "$origin" && return ;;
+  text | word | path | model)
+    [[ $value != *$'\n'* || $name == ON_FINISH ]] || die "$where holds a line break; a quote may lack its end"
+    ;;
+  *)
+    narrow "$value"
+    [[ $NARROWED =~ ^[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]]
+    value=${BASH_REMATCH[1]}
+    ;;
+  esac
+  [[ ! $value =~ ^0[0-9]+$ ]] || zero=', without a leading 0'
+  case $type in
   bool)
     case ${value,,} in
     1 | true | yes | on) value=1 ;;
@@ -236,8 +250,8 @@ _set() {
     *) die "$where is '$value'; it must be 0 or 1" ;;
     esac
     ;;
-  int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
-  int0) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number" ;;
+  int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number from 1 to $most$zero" ;;
+  int0) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number from 0 to $most$zero" ;;
   auto_bool)
     case ${value,,} in
     auto) value=auto ;;
@@ -247,42 +261,200 @@ _set() {
     esac
     ;;
   auto_bytes) [[ $value =~ ^(auto|0|[1-9][0-9]{0,14})$ ]] || die "$where is '$value'; it must be auto, or a number of bytes" ;;
-  auto_share) [[ $value == auto || $value =~ ^0?\.[0-9]+$ ]] || die "$where is '$value'; it must be auto, or a share like 0.9" ;;
-  auto_int) [[ $value == auto || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be auto, or a whole number above 0" ;;
+  auto_share) [[ $value == auto || $value =~ ^0?\.0*[1-9][0-9]*$ ]] || die "$where is '$value'; it must be auto, or a share like 0.9" ;;
+  auto_int) [[ $value == auto || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be auto, or a whole number from 1 to $most$zero" ;;
   port) [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] || die "$where is '$value'; it must be a port, 1 to 65535" ;;
-  count) [[ -z $value || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number above 0" ;;
-  number) [[ $value =~ ^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$ ]] || die "$where is '$value'; it must be a number" ;;
-  word) [[ $value =~ ^[^/[:space:]-][^/[:space:]]*$|^$ ]] ||
-    die "$where is '$value'; it must not hold spaces or slashes, nor start with a dash" ;;
-  choice:*) [[ ",${type#choice:}," == *",$value,"* ]] || die "$where is '$value'; it must be one of ${type#choice:}" ;;
-  path) [[ -z $value ]] || value=$(_absolute "$value" "$folder") ;;
-  model)
-    # A name like Qwen/Qwen2.5-7B is a hub name unless such a folder is there.
-    if [[ $value == [./~]* || (-n $value && -d $folder/$value) ]]; then
-      value=$(_absolute "$value" "$folder")
-      value=$(short "$value")
-    fi
+  count) [[ -z $value || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number from 1 to $most$zero, or empty" ;;
+  number0) _is_number "$value" $most || die "$where is '$value'; it must be a number from 0 to $most, such as 20 or 0.1" ;;
+  number:*)
+    most=${type#number:}
+    _is_number "$value" "$most" && [[ ${value%%[eE]*} == *[1-9]* ]] ||
+      die "$where is '$value'; it must be a number above 0, at most $most, such as ${SETTING_DEFAULT[$name]}"
     ;;
+  word) [[ $value =~ ^[^./[:space:]-][^/[:space:]]*$|^$ ]] ||
+    die "$where is '$value'; it must not hold spaces or slashes, nor start with a dash or a dot" ;;
+  choice:*) [[ ",${type#choice:}," == *",$value,"* ]] || die "$where is '$value'; it must be one of ${type#choice:}" ;;
+  path) [[ -z $value ]] || _set_path ;;
+  # A name like Qwen/Qwen2.5-7B is a hub name unless such a folder is there.
+  model) if [[ $value == [./~]* || $value == *\\* || $value == [A-Za-z]:/* || (-n $value && -d $folder/$value) ]]; then
+    _set_path
+    value=$(short "$value")
+  fi ;;
   esac
   printf -v "$name" '%s' "$value"
 }
 
+# _set_path: make _set's value an absolute path; a path of Windows means no file here.
+_set_path() {
+  local given=$value
+  value=$(_absolute "$value" "$folder")
+  [[ $given == *\\* || $given == [A-Za-z]:/* ]] && [[ ! -e $value ]] || return 0
+  given=${given//\\//}
+  if [[ $given == [A-Za-z]:/* ]]; then
+    local drive=${given:0:1}
+    die "$where is a path of Windows; under WSL it is /mnt/${drive,}${given:2}"
+  fi
+  die "$where is a path of Windows; here it is written $given"
+}
+
+# _is_number VALUE MOST: digits, a point, an exponent; not above MOST.
+_is_number() {
+  local LC_ALL=C fixed
+  [[ $1 =~ ^([0-9]{1,15}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][-+]?[0-9]{1,2})?$ ]] || return 1
+  printf -v fixed '%.40f' "$1"
+  ((${#fixed} <= 51)) || return 1 # 10 digits before the point
+  ((${fixed%.*} < $2)) || [[ ${fixed%.*} == "$2" && ${fixed#*.} != *[1-9]* ]]
+}
+
+# narrow TEXT: set NARROWED to TEXT with full-width digits and punctuation, as a Chinese keyboard gives them, and
+# typographic quotes and dashes as their ASCII kin.
+# shellcheck disable=SC1112 # these quotes are meant
+narrow() {
+  local LC_ALL=C i
+  local wide='０１２３４５６７８９．，、；：　（）［］｛｝＝－–—−＋＿＇＂‘’“”＄＃／' plain="0123456789.,,;: ()[]{}=----+_'\"''\"\"\$#/"
+  NARROWED=${1//$'\xc2\xa0'/ }
+  NARROWED=${NARROWED//$'\xef\xbb\xbf'/}
+  NARROWED=${NARROWED//$'\xe2\x80'[$'\x8b'-$'\x8f']/}
+  [[ $NARROWED == *[!\ -~]* ]] || return 0
+  for ((i = 0; i < ${#plain}; i++)); do NARROWED=${NARROWED//"${wide:3*i:3}"/"${plain:i:1}"}; done
+}
+
+# nearest WORD CANDIDATE...: print the candidate that WORD was meant to be, if one is near: case, dashes and underscores
+# do not count; a third of the letters may be others; or one holds the other.
+nearest() {
+  printf '%s\n' "$@" | awk '
+    function plain(text) { gsub(/[-_]/, "", text); return tolower(text) }
+    function distance(a, b,   i, j, cost, above, row) {
+      for (j = 0; j <= length(b); j++) row[j] = j
+      for (i = 1; i <= length(a); i++) {
+        above = row[0]; row[0] = i
+        for (j = 1; j <= length(b); j++) {
+          cost = above + (substr(a, i, 1) != substr(b, j, 1)); above = row[j]
+          if (row[j] + 1 < cost) cost = row[j] + 1
+          if (row[j - 1] + 1 < cost) cost = row[j - 1] + 1
+          row[j] = cost
+        }
+      }
+      return row[length(b)]
+    }
+    NR == 1 { word = plain($0); best = (length(word) + 2) / 3; if (best > 3) best = 3; next }
+    { each = plain($0); far = distance(word, each) }
+    length(word) > 3 && length(each) > 3 && (index(each, word) || index(word, each)) { far = 1 + far / 100 }
+    far <= best { best = far - 0.001; found = $0 }
+    END { if (found) print found }'
+}
+
+# split_words TEXT: set WORDS to the words that a shell, or Python's shlex, reads in TEXT; nothing is expanded. Returns
+# 1 when a quote lacks its end, 2 when a quote stands inside of an unquoted { or [: it is JSON's, and would be lost.
+split_words() {
+  local LC_ALL=C rest=${1//$'\r'/} word='' open=0 piece
+  rest=${rest//\\$'\n'/ }
+  WORDS=()
+  while [[ -n $rest ]]; do
+    if [[ $rest =~ ^[[:space:]]+ ]]; then
+      ((open == 0)) || WORDS+=("$word")
+      word='' open=0 piece=''
+    elif [[ $rest =~ ^[^[:space:]\'\"\\]+ ]]; then
+      piece=${BASH_REMATCH[0]}
+    elif [[ $rest == [\'\"]* && $word == *[\{[]* && $word == *[\{[:,] ]]; then
+      return 2
+    elif [[ $rest =~ ^\'([^\']*)\' ]]; then
+      piece=${BASH_REMATCH[1]}
+    elif [[ $rest =~ ^\"(([^\"\\]|\\.)*)\" ]]; then
+      piece=${BASH_REMATCH[1]//\\\"/\"}
+      piece=${piece//\\\\/\\}
+    elif [[ $rest =~ ^\\(.) ]]; then
+      piece=${BASH_REMATCH[1]}
+    else
+      return 1
+    fi
+    [[ $rest == [[:space:]]* ]] || open=1
+    word+=$piece rest=${rest:${#BASH_REMATCH[0]}}
+  done
+  ((open == 0)) || WORDS+=("$word")
+}
+
+# quoted_words WORD...: one text that split_words, a shell and shlex split into these.
+quoted_words() {
+  local word text=''
+  for word; do
+    [[ $word =~ ^[A-Za-z0-9_@%+=:,./-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    text+=" $word"
+  done
+  printf '%s' "${text:1}"
+}
+
+# _set_words NAME VALUE ORIGIN: the arguments of another program, in the one notation of quoted_words.
+# shellcheck disable=SC1100 # these dashes are meant
+_set_words() {
+  local where="$1 (from $3)" status=0 word
+  split_words "$2" || status=$?
+  ((status != 1)) || die "$where: a quote lacks its end"
+  ((status != 2)) || die "$where: JSON needs single quotes around it, or its own quotes are lost; in settings.sh: $1=(--name '{\"key\": 1}')"
+  for word in "${WORDS[@]}"; do
+    [[ $word != @(–|—|−|－)* ]] || die "$where: '$word' begins with a typographic dash; a flag begins with two plain ones, --"
+  done
+  ((${#WORDS[@]} == 0)) || [[ ${WORDS[0]} == -* ]] ||
+    die "$where begins with '${WORDS[0]}'; it holds flags, --name value"
+  _refuse_secrets
+  printf -v "$1" '%s' "$(quoted_words "${WORDS[@]}")"
+}
+
+# _refuse_secrets: a token among WORDS would stand in the process list, the logs and the records. Python's argument
+# parsers take --hf_hub_t for --hf_hub_token.
+_refuse_secrets() {
+  local word flag='' name instead
+  for word in "${WORDS[@]}"; do
+    [[ $word != -* ]] || flag=${word%%=*}
+    name=${flag#-} name=${name#-} name=${name,,} name=${name//-/_}
+    case $name in
+    hf_hub* | hf_t* | hub_t* | push_to_hub_t*) instead='set HF_TOKEN in the environment' ;;
+    ms_hub*) instead='set MODELSCOPE_API_TOKEN in the environment' ;;
+    swanlab_api_k*) instead='set SWANLAB_API_KEY in the environment' ;;
+    api_k*) instead='each server has a random key of its own' ;;
+    om_hub* | swanlab_lark* | *token | *_key | *secret | *passw* | *webhook* | *credentials)
+      instead='set it in the environment'
+      ;;
+    *)
+      [[ $word =~ $_SECRET ]] || continue
+      flag="a secret${flag:+ in $flag}" instead='set it in the environment'
+      ;;
+    esac
+    die "$where has $flag, which would stand in the process list, the logs and the records; take it out: $instead"
+  done
+}
+_SECRET='(^|[^A-Za-z0-9])(hf_[A-Za-z0-9]{20}|sk-[A-Za-z0-9_-]{20}|ghp_[A-Za-z0-9]{20})|://[^/@[:space:]]+:[^/@[:space:]]+@'
+_SECRET+='|"(auth_|hub_|hf_|access_)?(token|api_?key|password|secret)"[[:space:]]*:'
+
 _absolute() {
   case $1 in
   /*) printf '%s' "$1" ;;
-  \~/*) printf '%s' "$HOME/${1#\~/}" ;;
+  \~/*) printf '%s' ~/"${1#\~/}" ;;
   *) printf '%s' "$2/${1#./}" ;;
   esac
 }
 
+# _set_sizes VALUE ORIGIN: numbers with spaces, commas or line breaks between them, in brackets or quotes or not, ranges.
 _set_sizes() {
-  local size seen=' '
+  local size seen=' ' words=() hint
+  narrow "$1"
+  read -r -a words <<<"${NARROWED//[][()\"\'$'\n\t']/ }"
+  for size in "${words[@]}"; do
+    ((${#words[@]} == 1)) || [[ ! $size =~ ^[1-9][0-9]{0,2}(,[0-9]{3})+$ ]] ||
+      die "'$size' in SIZES (from $2): one number or several? write ${size//,/} or ${size//,/ }"
+  done
   SIZES=()
-  read -r -a SIZES <<<"${1//[,$'\n']/ }"
+  read -r -a words <<<"$(printf '%s ' "${words[@]//[,;]/ }")"
+  for size in "${words[@]}"; do
+    # {100..500..100}: bash has left it as it is, in a text.
+    if [[ $size =~ ^\{[0-9]{1,6}(\.\.[0-9]{1,6}){1,2}\}$ ]]; then eval "SIZES+=($size)"; else SIZES+=("$size"); fi
+  done
   ((${#SIZES[@]} > 0)) || die "SIZES (from $2) is empty; give at least one, for example SIZES=(100 500)"
   for size in "${SIZES[@]}"; do
     [[ $size != 0 ]] || die "size 0 in SIZES (from $2) has nothing to train; --with-base evaluates the base model as size 0"
-    [[ $size =~ ^[1-9][0-9]{0,8}$ ]] || die "size '$size' in SIZES (from $2) is not a whole number above 0"
+    hint=''
+    [[ ! $size =~ ^[0-9]+(-|~|\.\.+|:)[0-9]+$ ]] || hint="; a range is written {100..500..100}"
+    [[ $size =~ ^[1-9][0-9]{0,8}$ ]] || die "size '$size' in SIZES (from $2) is not a whole number above 0$hint"
     [[ $seen != *" $size "* ]] || die "size $size is in SIZES (from $2) twice"
     seen+="$size "
   done
@@ -310,6 +482,7 @@ _derive() {
   [[ $SHARED_PREFIX != 1 || $TRAINER == fast ]] || die "SHARED_PREFIX=1 needs TRAINER=fast, and a MICRO_BATCH of more than one"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   : "${MODEL_NAME:=${stem//[[:space:]]/_}}"
+  [[ $MODEL_NAME != [.-]* ]] || die "MODEL=$MODEL gives no name to its outputs; set MODEL_NAME"
   if [[ -n $TRAIN_FILE ]]; then
     data=${TRAIN_FILE##*/}
     data=${data%.*}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,18 @@ def settings_of(command: list[str]) -> dict[str, str]:
 
 
 def flags_of(text: str) -> dict[str, str]:
-    """Return a user's flags as a dictionary, whether written ``--key value`` or ``--key=value``, with dashes or not."""
-    parts = [part for word in text.split() for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    """Return a user's flags as a dictionary, whether written ``--key value`` or ``--key=value``, with dashes or not.
+
+    Words are a shell's, as bin/lib/settings.bash has them: quotes hold white space.
+
+    Raises:
+        UserError: a quote lacks its end.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise UserError(f"{text}: a quote lacks its end") from None
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     return {key.replace("-", "_"): value for key, value in settings_of(parts).items()}
 
 
