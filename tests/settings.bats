@@ -386,3 +386,13 @@ END
   equal "$(in_library 'printf "%s\n" "${SETTING_NAMES[@]}"' | grep -v '_DIR$')" \
     "$(sed -n '/^x-settings:/,/^  # Hubs/s/^  \([A-Z_]*\):$/\1/p' "$PROJECT/docker-compose.yml")"
 }
+
+@test "a checkout that converts line ends for Windows has those that bash takes" {
+  cd "$WORK"
+  git init -q clone
+  cp "$PROJECT/.gitattributes" "$PROJECT/settings.sh" clone
+  git -C clone -c core.autocrlf=true add . 2>/dev/null
+  rm clone/settings.sh
+  git -C clone -c core.autocrlf=true checkout -q settings.sh
+  cmp "$PROJECT/settings.sh" clone/settings.sh
+}
