@@ -22,7 +22,9 @@
 
 # In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
 case ${BASH_VERSION:+$-} in *p*) ;; *)
-  POSIXLY_CORRECT=1 here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
   exec "${BASH:-bash}" -p -- "$here" "$@"
   ;;
 esac
