@@ -80,5 +80,5 @@ need grep grep
 need 'mawk or gawk' awk
 nothing_is_missing
 # BusyBox's cannot; without it a sweep that is killed would leave its servers behind.
-setpriv --pdeathsig clear env &>/dev/null || MISSING='setpriv with --pdeathsig (package util-linux, 2.33 or newer)'
+[[ -n $(setpriv --pdeathsig clear env 2>/dev/null) ]] || MISSING='setpriv with --pdeathsig (package util-linux, 2.33 or newer)'
 nothing_is_missing
