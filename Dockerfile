@@ -22,7 +22,7 @@ ARG PIP_INDEX_URL=
 ENV FEWSHOT_VENV=/opt/venv
 WORKDIR /app
 COPY pyproject.toml requirements.lock ./
-COPY bin/lib/common.bash bin/lib/environment.bash bin/lib/
+COPY bin/lib/clean.bash bin/lib/common.bash bin/lib/environment.bash bin/lib/
 RUN set -eux; \
     if [ -z "$UV_DEFAULT_INDEX" ]; then unset UV_DEFAULT_INDEX; fi; \
     if [ -z "$PIP_INDEX_URL" ]; then unset PIP_INDEX_URL; fi; \
@@ -49,6 +49,6 @@ ARG GIT_REVISION=
 RUN set -eux; \
     if [ -n "$GIT_REVISION" ]; then printf '%s\n' "$GIT_REVISION" >REVISION; fi; \
     /opt/venv/bin/python -m compileall -q py; \
-    bin/sweep.sh --help >/dev/null
+    bash bin/sweep.sh --help >/dev/null
 USER 1000:1000
-ENTRYPOINT ["bin/sweep.sh"]
+ENTRYPOINT ["bash", "bin/sweep.sh"]

@@ -8,20 +8,20 @@ UV ?= uv
 .PHONY: lint fmt test lock
 
 lint:
-	bin/setup.sh dev
+	bash bin/setup.sh dev
 	.venv/bin/shellcheck -x -S warning $(SCRIPTS) $(LIBRARY) $(TESTS)
 	.venv/bin/shfmt -i 2 -d $(SCRIPTS) $(LIBRARY) tests
 	.venv/bin/ruff check py tests bench
 	.venv/bin/ruff format --check py tests bench
 
 fmt:
-	bin/setup.sh dev
+	bash bin/setup.sh dev
 	.venv/bin/shfmt -i 2 -w $(SCRIPTS) $(LIBRARY) tests
 	.venv/bin/ruff check --fix py tests bench
 	.venv/bin/ruff format py tests bench
 
 test:
-	bin/test.sh
+	bash bin/test.sh
 
 # One lock for CPU and GPU hosts, Python 3.11 and 3.12: every package with its hashes and no index, so that a mirror
 # serves as well. What is locked already stays; to upgrade, delete a line first.

@@ -8,11 +8,19 @@
 # Everything goes to BENCH_DIR (a new temporary folder), which is kept: agreement.json there holds what the table shows.
 # BENCH_SERVERS="vllm llamafactory" says which; what is there already is not asked again.
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+source "${0%/*}/../bin/lib/all.bash"
 # shellcheck source=lib.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
+source "${0%/*}/lib.bash"
 
 main() {
   local server round failed=0

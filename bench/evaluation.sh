@@ -7,11 +7,19 @@
 # request at a time, and with ours, CONCURRENCY at a time, twice each in turn, and prints the ratio of the medians'
 # rates and whether the answers are the same.
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+source "${0%/*}/../bin/lib/all.bash"
 # shellcheck source=lib.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
+source "${0%/*}/lib.bash"
 
 main() {
   begin_script "$0" "$@"

@@ -11,11 +11,19 @@
 # BENCH_ASKED=2000 has the seed's loop ask our adapter of that size (of BENCH_DIR) instead of the seed's of the smallest.
 # BENCH_PARTS="ours seed" says which of the two to run now; what the other has left in BENCH_DIR is used.
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+source "${0%/*}/../bin/lib/all.bash"
 # shellcheck source=lib.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
+source "${0%/*}/lib.bash"
 
 # in_folder FOLDER: fill WAY with all settings, and the outputs in FOLDER.
 in_folder() {

@@ -9,11 +9,19 @@
 # BENCH_DIR (a new temporary folder), which is kept: server.json there holds what the table shows. With
 # BENCH_MARGINS=1 each answer's distance from another one is measured too, which bench/agreement.py then tells of.
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=../bin/lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/../bin/lib/all.bash"
+source "${0%/*}/../bin/lib/all.bash"
 # shellcheck source=lib.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib.bash"
+source "${0%/*}/lib.bash"
 
 plain() {
   run_child "plain requests for size $1" python bench/load.py --base-url "$URL" --model "$(run_name "$1")" \

@@ -18,9 +18,17 @@
 #
 # Exit status: 0 all sizes are evaluated, 1 some failed, 2 something for you to mend, 130/143/129 interrupted.
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+source "${0%/*}/lib/all.bash"
 
 AGAIN=5 # serve_and_ask: a new server may do better
 

@@ -8,9 +8,17 @@
 #
 # Exit status: 0 done, 2 something for you to mend.
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+source "${0%/*}/lib/all.bash"
 
 SCRIPT_FLAGS=(--dry-run)
 

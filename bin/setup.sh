@@ -9,9 +9,17 @@
 #
 # The environment is .venv/, or the folder that FEWSHOT_VENV names. PYTHON chooses the interpreter (3.12 or 3.11).
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+source "${0%/*}/lib/all.bash"
 
 main() {
   local part

@@ -20,9 +20,17 @@
 #
 # Exit status: 0 all done, 1 some sizes failed, 2 something for you to mend, 130/143/129 interrupted.
 
+# In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
+case ${BASH_VERSION:+$-} in *p*) ;; *)
+  POSIXLY_CORRECT=1 # no function comes before unset and exec then
+  unset -f readlink
+  here=$(readlink -f -- "$0" 2>/dev/null) || here=$0
+  exec "${BASH:-bash}" -p -- "$here" "$@"
+  ;;
+esac
 set -Eeuo pipefail
 # shellcheck source=lib/all.bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
+source "${0%/*}/lib/all.bash"
 
 # step NAME SCRIPT [FLAG...]: run one script of the sweep with the settings that were found here, so that neither another
 # current folder nor an edit of settings.sh in the middle of the night changes them. Returns its exit status.
@@ -88,7 +96,7 @@ start_mps() {
 MPS_FOLDER=''
 
 # is_to_be_trained: there is a size that has no adapter yet.
-is_to_be_trained() { [[ $(bin/train.sh "${FLAGS[@]}" --dry-run) == *': to do'* ]]; }
+is_to_be_trained() { [[ $("$BASH" -p bin/train.sh "${FLAGS[@]}" --dry-run) == *': to do'* ]]; }
 
 # preflight [--after-data]: what would go wrong later is said now, all of it at once.
 preflight() {

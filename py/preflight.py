@@ -67,6 +67,7 @@ def before_data(args: argparse.Namespace, known: dict[str, templates.Slots] | No
     }
     found += machine.folders(named)
     vllm = args.backend == "vllm"
+    found += machine.shared_memory(args.preprocessing_workers, vllm)
     names = [*machine.PACKAGES, *(["vllm"] if vllm and args.device == "gpu" else [])]
     found += machine.packages(PROJECT / "requirements.lock", names, " gpu" if args.device == "gpu" else "")
     found += [templates.check(args.template, known), machine.port(args.api_port)]
@@ -201,7 +202,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--lora-target", default="all")
     for name in ("train-args", "server-args"):
         add(f"--{name}", default="")
-    defaults = {"lora-rank": 8, "cutoff-len": 1024, "api-port": 8000, "force": 0}
+    defaults = {"lora-rank": 8, "cutoff-len": 1024, "api-port": 8000, "force": 0, "preprocessing-workers": 1}
     for name, default in (defaults | {"use-modelscope-hub": 0}).items():
         add(f"--{name}", type=int, default=default)
     # `auto` is decided after this; for the disk the most that it can be.

@@ -90,7 +90,8 @@ def folder_name(names: Sequence[str]) -> str:
 def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterator[Path]:
     """Draw and write all pictures; what could not be drawn or written out in letters is appended to ``warnings``.
 
-    Each picture is one process's work; as many are drawn at once as there are cores.
+    Each picture is one process's work; as many are drawn at once as there are cores. Where there can be no such
+    processes, for want of a /dev/shm that can be written, they are drawn one after the other.
     """
     # Matplotlib takes a second to import: the table is on the screen before.
     from concurrent.futures import ProcessPoolExecutor
@@ -115,7 +116,13 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
             pictures.append((losses.draw, logged, out / "training_loss"))
         # Forked within `drawing`: the processes have its settings.
         workers = min(len(pictures), usable_cpus())
-        with ProcessPoolExecutor(workers, get_context("fork"), initializer=be_a_worker) as pool:
+        try:
+            processes = ProcessPoolExecutor(workers, get_context("fork"), initializer=be_a_worker)
+        except OSError:
+            for picture in pictures:
+                yield from style.draw_and_save(*picture)
+            return
+        with processes as pool:
             try:
                 for paths in pool.map(style.draw_and_save, *zip(*pictures, strict=True)):
                     yield from paths
@@ -142,4 +149,4 @@ def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, d
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, prints_results=True)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,19 +48,8 @@ def main(argv: list[str]) -> int:
                 (args.objs / args.name / name).unlink()
         raise
     finally:
-        show(text)
-    return 0
-
-
-def show(text: str) -> None:
-    """Print the text; a terminal that is gone or that has no such letters is no reason to fail."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
         print(text, end="", flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the exit, when Python flushes
+    return 0
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:

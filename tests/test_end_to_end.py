@@ -45,7 +45,10 @@ def processes_marked(mark: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Run a small real sweep once; return its folders, environment and output."""
+    """Run a small real sweep once; return its folders, environment and output.
+
+    It has no network, where that can be had, and the environment of somebody who does a lot of other things.
+    """
     root = tmp_path_factory.mktemp("a sweep")
     environment = {key: value for key, value in os.environ.items() if key not in ("PROFILE", "MODEL")} | {
         "SIZES": " ".join(map(str, SIZES)),
@@ -56,14 +59,18 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "EPOCHS": str(EPOCHS),
         "LOGGING_STEPS": "1",
         "FEWSHOT_TEST_MARK": str(root),
-        # As the seed sets them: a proxy that is not there must not be asked for a server on this machine.
-        "HTTP_PROXY": "http://127.0.0.1:9",
-        "HTTPS_PROXY": "http://127.0.0.1:9",
         **{f"{name.upper()}_DIR": str(root / name) for name in ("data", "saves", "logs", "objs")},
     }
-    command = [str(PROJECT / "bin/sweep.sh")]
+    alone = ["unshare", "--map-root-user", "--net"]
+    try:
+        subprocess.run([*alone, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        alone = []
+    helpers, heard = PROJECT / "tests/helpers", root / "heard"
+    command = [*alone, sys.executable, str(helpers / "listener.py"), str(heard)]
+    command += ["bash", str(helpers / "hostile.bash"), str(PROJECT / "bin/sweep.sh")]
     ran = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=900)
-    return {"root": root, "env": environment, "command": command, "ran": ran}
+    return {"root": root, "env": environment, "command": command, "ran": ran, "heard": heard, "alone": alone}
 
 
 @pytest.mark.end_to_end
@@ -74,6 +81,12 @@ class TestSweep:
     def test_it_ends_well_and_leaves_no_process(self, swept):
         assert swept["ran"].returncode == 0, swept["ran"].stderr
         assert processes_marked(str(swept["root"])) == []
+
+    def test_nobody_hears_of_it_and_it_needs_no_network(self, swept):
+        """The listener is there for all proxies, for LangSmith, OpenAI and those who watch over trainings."""
+        assert swept["heard"].read_text() == ""
+        if not swept["alone"]:
+            pytest.skip("no network of its own can be had here (unshare --net): the sweep had this machine's")
 
     @pytest.mark.parametrize("size", SIZES)
     def test_the_trainer_had_exactly_n_examples(self, swept, size):

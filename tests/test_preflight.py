@@ -514,3 +514,20 @@ def test_modelscope(folder, base, hub, monkeypatch):
 )
 def test_amount(size, text):
     assert amount(size) == text
+
+
+@pytest.mark.parametrize(
+    ("workers", "vllm", "more"),
+    [(1, False, None), (2, False, "; or PREPROCESSING_WORKERS=1 goes without"), (1, True, "")],
+)
+def test_shared_memory_is_needed_where_processes_work_together(monkeypatch, workers, vllm, more):
+    assert machine.shared_memory(workers, vllm) == []
+
+    def lock(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", lock)
+    found = [finding.text for finding in machine.shared_memory(workers, vllm)]
+    what = "shared memory: /dev/shm cannot be written (Permission denied), and processes that work together need it"
+    mend = "mount -t tmpfs tmpfs /dev/shm, or in a container --shm-size 8g or --tmpfs /dev/shm"
+    assert found == ([] if more is None else [f"{what}; {mend}{more}"])

@@ -725,3 +725,26 @@ def test_sizes_are_told_apart_without_colour() -> None:
     assert len({(look["marker"], str(look["linestyle"])) for look in styles}) == 8
     light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b, _ in (look["color"] for look in styles)]
     assert light == sorted(light, reverse=True)
+
+
+@pytest.mark.parametrize("printed", ["closed", "full", "unread"])
+def test_the_files_are_written_whatever_becomes_of_the_table(sweeps: Sweeps, printed: str) -> None:
+    sweeps.add("tiny")
+    out = {"closed": "exec >&-", "full": "exec >/dev/full", "unread": "exec > >(:); wait $!"}[printed]
+    command = ["bash", "-c", f'{out}; exec "$@"', "_", sys.executable, see_results.__file__]
+    command += sweeps.args("tiny", "--no-plots")
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    lost = "error: all is done, but what was printed is lost: the disk is full; free some space "
+    assert done.returncode == (2 if printed == "full" else 0), done.stderr
+    assert done.stderr.startswith(lost) if printed == "full" else done.stderr == ""
+    assert (sweeps.objs / "tiny/results.json").is_file()
+
+
+def test_pictures_without_processes_that_share_memory(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_semaphores(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    sweeps.add("tiny")
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", no_semaphores)
+    assert see_results.main(sweeps.args("tiny")) == 0
+    assert (sweeps.objs / "tiny/learning_curve.png").is_file()

@@ -1,6 +1,9 @@
 # Messages, failing, --help. Sourced first by every script in bin/.
 # shellcheck shell=bash
 
+# shellcheck source=clean.bash
+source "${BASH_SOURCE[0]%/*}/clean.bash"
+
 ROOT=$(cd -- "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 # shellcheck disable=SC2034 # for settings.bash: relative paths in flags are the caller's
 CALLER_DIR=$PWD
@@ -17,11 +20,12 @@ if [[ ${DEBUG:-} == 1 ]]; then
   set -x
 fi
 
-# say MESSAGE...: one line of progress, for people; stdout is left to results.
-say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+# say MESSAGE...: one line of progress, for people; stdout is left to results. That it cannot be written (a full disk, a
+# terminal that is gone) ends nothing.
+say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2 || true; }
 
 # warn MESSAGE...
-warn() { printf '%s warning: %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+warn() { printf '%s warning: %s\n' "$(date +%H:%M:%S)" "$*" >&2 || true; }
 
 # note_reason TEXT: why the step under way cannot be done, for the summary (outcomes.bash). FEWSHOT_OUTCOME is its file.
 note_reason() {
@@ -38,7 +42,7 @@ say_why() {
 # die MESSAGE...: an error that the user can mend; exit 2.
 die() {
   note_reason "$*"
-  printf 'error: %s\n' "$*" >&2
+  printf 'error: %s\n' "$*" >&2 || true
   exit 2
 }
 

@@ -34,7 +34,7 @@ waits_for() {
 # plan_of SCRIPT: its part of the plan, with the settings in FLAGS. What it has to do is added to PLANNED.
 plan_of() {
   local text line
-  text=$("$1" "${FLAGS[@]}" --dry-run) || return
+  text=$("$BASH" -p "$1" "${FLAGS[@]}" --dry-run) || return
   printf '%s\n' "$text"
   while IFS= read -r line; do
     [[ $line == ' '* || $line != *': to do'* ]] || PLANNED+=${line%%': to do'*}$'\n'

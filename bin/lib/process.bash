@@ -28,13 +28,14 @@ start_group() {
   [[ -z $ENDED_BY ]] || exit "$ENDED_BY"
 }
 
-# start_script WHAT COMMAND...: start_group for a script of ours. It ends its own children, each within STOP_TIMEOUT,
+# start_script WHAT SCRIPT ARGUMENT...: start_group for a script of ours, which need not be executable (an unpacked ZIP has
+# no such bits), nor clean its environment of functions again. It ends its own children, each within STOP_TIMEOUT,
 # before it ends; killed earlier it would leave them behind.
 # Everything that it starts carries a mark in its environment: what a script that was killed could not end is found by it.
 start_script() {
   local mark
   mark=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "${@:2}"
+  FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "$BASH" -p "${@:2}"
   FAMILY[$GROUP]=$mark
   PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
 }
@@ -150,13 +151,14 @@ wait_group() {
 }
 
 # own_children: from now on, every child group ends with this script, however it ends. INT, TERM and HUP exit with
-# 130, 143 and 129; bash runs a trap only between commands, so whatever takes long is started with start_group and
+# 130, 143 and 129; what is said to a pipe that nobody reads any more ends nothing; bash runs a trap only between commands, so whatever takes long is started with start_group and
 # awaited with `wait`, which a signal interrupts.
 own_children() {
   trap 'end_children "$?"' EXIT
   trap '_leave 130' INT
   trap '_leave 143' TERM
   trap '_leave 129' HUP
+  ((DRY_RUN)) || trap 'exec 2>/dev/null' PIPE
 }
 
 _leave() {

@@ -125,7 +125,7 @@ port_was_taken() { tail -n 30 -- "$1" 2>/dev/null | grep -qi 'address already in
 
 # show_tail LOG: the end of a log, as evidence beside an error.
 show_tail() {
-  printf -- '--- last lines of %s\n' "$1" >&2
+  printf -- '--- last lines of %s\n' "$1" >&2 || true
   tail -n 15 -- "$1" >&2 2>/dev/null || true
-  printf -- '---\n' >&2
+  printf -- '---\n' >&2 || true
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from .endpoint import hide_key, is_loopback
 
 # Besides 5xx: the server says itself that a later try may succeed.
 PASSING_STATUS = (408, 429)
+# What LangChain, LangSmith and OpenAI's client take from the environment, without a word: a tracer that every text is
+# sent to, other keys, addresses and headers.
+FOREIGN = ("LANGSMITH_", "LANGCHAIN_", "OPENAI_")
 # With these a server says that it has too much to do.
 OVERLOADED_STATUS = (429, 503)
 
@@ -107,6 +111,8 @@ class ChatClient:
             overloaded: called with the ``time.monotonic()`` at which a try began, when it ended with 429, 503 or in
                 no time.
         """
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+            del os.environ[name]
         # 2 s of imports, which a command that only skips finished work does not need.
         import openai
         from langchain_openai import ChatOpenAI

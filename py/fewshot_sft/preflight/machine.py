@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
@@ -45,6 +46,20 @@ def folders(named: Mapping[str, Path]) -> list[Finding]:
             continue
         found.append(Finding("folders", "problem", problem, mend))
     return found or [Finding("folders", "ok", f"{', '.join(named)} can be written")]
+
+
+def shared_memory(workers: int, vllm: bool) -> list[Finding]:
+    """Return a problem when processes will share locks, several that tokenize or vLLM's, and /dev/shm has none."""
+    try:
+        if workers > 1 or vllm:
+            multiprocessing.get_context("fork").Lock()
+    except OSError as error:
+        problem = f"/dev/shm cannot be written ({error.strerror}), and processes that work together need it"
+        mend = "mount -t tmpfs tmpfs /dev/shm, or in a container --shm-size 8g or --tmpfs /dev/shm"
+        if not vllm:
+            mend += "; or PREPROCESSING_WORKERS=1 goes without"
+        return [Finding("shared memory", "problem", problem, mend)]
+    return []
 
 
 def disk(planned: Iterable[Writes], basis: str) -> list[Finding]:
