@@ -138,7 +138,7 @@ _train_size() {
   begun=$NOW
   ((FORCE == 0)) || force=(--force)
   run_child "the look at size $size" python py/training_record.py begin --folder "$folder" --data "$DATA_DIR" \
-    --size "$size" --name "$SWEEP_NAME" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
+    --size "$size" --name "$SWEEP_NAME" --log "$log" "${force[@]}" -- "${TRAIN_COMMAND[@]}" || status=$?
   ((status != DONE_BEFORE)) || return "$status"
   ((status == 0)) || return 1
   start_log "$log" "${TRAIN_COMMAND[@]}"

@@ -182,6 +182,7 @@ def prepare(args: argparse.Namespace, command: list[str]) -> int:
     why = why_anew(args, record, parts)
     if why is None:
         print(f"base model: already there ({args.base})")
+        shutil.rmtree(args.init, ignore_errors=True)  # where `finish` did not come to it
         return EXIT_DONE
     if why:
         set_aside([args.base], record.get("identity"), why)

@@ -165,7 +165,8 @@ def evaluate(args: argparse.Namespace, data: EvaluationSet, decides: dict[str, A
     what = f"size {args.size}"
     if why_free_asked(args, data, decides, files) is not None:
         if files.record.exists():  # beside an evaluation under way it would pass for its result
-            set_aside([files.record, files.pickle], identity_of(files.record), "to be made anew")
+            # The record last: when this is killed in between, the next one finds it and moves it too.
+            set_aside([files.pickle, files.record], identity_of(files.record), "to be made anew")
         found = answers_to(args, data, decides, files.predictions, what)
         if found is None:
             return EXIT_INCOMPLETE

@@ -4,7 +4,8 @@
         --name tiny -- llamafactory-cli train --stage sft ...
     python py/training_record.py finish --folder saves/tiny/lora/tiny-llm_train_100 --exit-code 0 --log logs/x.log
 
-``begin`` exits with 0 when there is something to train and 3 when a finished record with the same identity is there;
+``begin`` exits with 0 when there is something to train and 3 when a finished record with the same identity is there,
+or when a training of that identity had ended before it could be recorded: then it writes the record;
 ``plan``, with the same arguments, only says what ``begin`` would do, and why. ``begin`` prepares the folder so that
 LLaMA-Factory, which resumes whatever checkpoint it finds, can only find a whole one of the same identity; anything
 else is moved aside. ``finish`` writes ``training.json``, last and whole, and exits with 0 only when the trainer ended
@@ -92,7 +93,7 @@ def resumable_with(settings: dict[str, str]) -> dict[str, str]:
 class Decision:
     """What is to be done with a size, and what that was decided by; nothing has been changed on the disk yet."""
 
-    action: Literal["skip", "train", "resume", "replace"]
+    action: Literal["skip", "record", "train", "resume", "replace"]
     parts: dict[str, Any]  # what the adapter depends on
     identity: str
     before: str | None = None  # identity of what is there and would be moved aside
@@ -122,10 +123,18 @@ def decide(args: argparse.Namespace) -> Decision:
     # come to write the record.
     ended = record or read_record(folder / ABORTED)
     resumable = started.get("identity") == identity and ended.get("resumable", not record)
+    if resumable and not args.force:
+        whole, reason = trainer_output.ended(folder, started)
+        if whole and reason is None:
+            return Decision("record", parts, identity)
+        if whole:
+            return Decision("replace", parts, identity, identity, f"it had failed ({reason})")
     how = {"settings": resumable_with(settings)}
     how_before = {"settings": resumable_with(started.get("settings") or {})}
     if resumable and not args.force and how == how_before:
-        return Decision("resume", parts, identity)
+        if trainer_output.last_checkpoint(folder) or not trainer_output.has_weights(folder):
+            return Decision("resume", parts, identity)
+        return Decision("replace", parts, identity, identity, "it ended in the middle of saving, without a checkpoint")
     if args.force:
         why = "--force"
     elif resumable:
@@ -150,6 +159,9 @@ def plan(args: argparse.Namespace) -> int:
     if decision.action == "skip":
         print(f"{what}: done ({args.folder})")
         return EXIT_DONE
+    if decision.action == "record":  # no trainer is needed
+        print(f"{what}: to do, its training has ended and is only to be recorded")
+        return EXIT_DONE
     if decision.action == "resume":
         step = trainer_output.last_checkpoint(args.folder)
         why = f", resume at step {step}" if step else ", interrupted before its first checkpoint"
@@ -167,7 +179,13 @@ def begin(args: argparse.Namespace) -> int:
     resumed_at = 0
     if decision.action == "skip":
         print(f"{what}: already trained ({folder})")
+        trainer_output.remove_tokenized(folder)  # where `finish` did not come to it
         return EXIT_DONE
+    if decision.action == "record":
+        print(f"{what}: its training had ended before it could be recorded")
+        written = [(folder / name).stat().st_mtime for name in (STARTED, trainer_output.STATE)]
+        args.exit_code, args.seconds = 0, max(0, round(written[1] - written[0]))
+        return EXIT_DONE if finish(args) == 0 else 1
     if decision.action == "replace":
         set_aside([folder], decision.before, decision.why)
     elif decision.action == "resume":
@@ -223,7 +241,7 @@ def finish(args: argparse.Namespace) -> int:
     record |= {
         "seconds": args.seconds,
         "finished": now(),
-        "log": str(args.log),
+        "log": str(args.log) if args.log else None,
         "versions": versions(),
         "git_revision": git_revision(),
     }
@@ -257,6 +275,7 @@ def main(argv: list[str]) -> int:
         step.add_argument("--size", type=int, required=True)
         step.add_argument("--name", required=True, help="name of the sweep")
         step.add_argument("--force", action="store_true", help="train again; what is there is moved aside")
+        step.add_argument("--log", type=Path, help="log of the trainer, for the record")
     last = steps.add_parser("finish", help="check the training and write its record")
     last.add_argument("--exit-code", type=int, required=True)
     last.add_argument("--seconds", type=int, help="wall time of the trainer")

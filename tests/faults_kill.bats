@@ -62,6 +62,31 @@ fault 'SIGKILL of the readiness probe' 'server start' killed probe_server.py 1
 fault 'SIGKILL of the evaluator' evaluation killed infer_eval.py 0
 fault 'SIGKILL of the drawing of the results' results killed_held see_results.py
 
+# killed_saving PHASE FILE TIMES TEXT: the sweep, or VICTIM alone, is killed when the trainer has written FILE; the rerun
+# says TEXT, and in all a trainer was started so many TIMES.
+killed_saving() {
+  before "$1"
+  plan train-4 "held=$2"
+  begin 'train 4'
+  if [[ -n ${VICTIM-} ]]; then
+    kill_the "$VICTIM"
+    finished
+    status_is 1
+  else
+    kill_sweep
+    patiently nothing_runs
+  fi
+  recovers
+  said "$4"
+  equal "$3" "$(calls | grep -o 'train 4' | wc -l)"
+}
+fault 'SIGKILL of the sweep, the trainer is saving' training killed_saving adapter_model.safetensors 2 \
+  'demo-llm_train_4: it ended in the middle of saving, without a checkpoint'
+ENDED='size 4: its training had ended before it could be recorded'
+fault 'SIGKILL of the sweep, the trainer has saved all' training killed_saving trainer_state.json 1 "$ENDED"
+fault 'SIGKILL of the trainer that has saved all' training trainer_killed_saving
+trainer_killed_saving() { VICTIM=trainer.py killed_saving "$1" training_loss.png 1 "$ENDED"; }
+
 # killed_held PHASE SCRIPT: the same for a script of ours that was stopped before its first line: the step ends with it.
 killed_held() {
   enter "$1"

@@ -42,6 +42,16 @@ def test_what_an_interrupted_pretraining_began_with_is_kept(tmp_path: Path, made
     assert not (tmp_path / "base.part").exists()
 
 
+def test_what_a_killed_finish_has_left_goes_with_the_next_look(tmp_path: Path, made: list[str], capsys):
+    prepare(tmp_path)
+    record = json.loads((tmp_path / "init/base_model.json").read_text())
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/base_model.json").write_text(json.dumps(record | {"status": "done"}))
+    flags = ["prepare", "--base", str(tmp_path / "base"), "--texts", "3"]
+    assert build_base.main([*flags, "--", "llamafactory-cli", "train", "--seed", "42"]) == build_base.EXIT_DONE
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "base_corpus.json", "dataset_info.json"])
 @pytest.mark.parametrize("content", [None, ""])
 def test_it_is_made_again_when_it_is_damaged(tmp_path: Path, made: list[str], file: str, content: str | None):

@@ -578,6 +578,25 @@ def test_force_asks_everything_anew_and_keeps_what_was_there(finished, server):
     assert replaced == {f"replaced/{RUN}.predictions.jsonl-{mark}{end}" for end in ("", "-2")}
 
 
+def test_killed_while_it_puts_the_old_result_aside_it_does_the_rest_next_time(finished, server, monkeypatch):
+    mark = finished.record["identity"][:8]
+
+    def killed(*paths: Path) -> None:
+        move(*paths)
+        raise KeyboardInterrupt
+
+    move = os.replace
+    monkeypatch.setattr("fewshot_sft.replaced.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finished.evaluate(server, "--seed", "1")
+    monkeypatch.undo()
+    monkeypatch.setenv(endpoint.API_KEY, KEY)
+
+    assert finished.evaluate(server, "--seed", "1") == 0
+
+    assert {f"replaced/{RUN}.json-{mark}", f"replaced/{RUN}.pkl-{mark}"} < finished.names
+
+
 @pytest.mark.parametrize("damage", ["torn", "whole but unended", "garbage between", "twice", "header torn"])
 def test_damaged_lines_are_dropped_and_asked_again(finished, server, capsys, damage):
     path = finished.objs / f"{RUN}.predictions.jsonl"

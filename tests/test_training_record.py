@@ -38,10 +38,10 @@ class Run:
         (self.model / "config.json").write_text("{}")
         save_file({"w": np.ones(1, np.float32)}, str(self.model / "model.safetensors"))
 
-    def begin(self, *changes: str, force: bool = False) -> int:
+    def begin(self, *changes: str, force: bool = False, step: str = "begin") -> int:
         flags = ["--force"] if force else []
         where = ["--folder", str(self.folder), "--data", str(self.data), "--size", str(SIZE), "--name", "x"]
-        return training_record.main(["begin", *where, *flags, "--", *COMMAND, str(self.model), *changes])
+        return training_record.main([step, *where, *flags, "--", *COMMAND, str(self.model), *changes])
 
     def train(self, *, examples: int = SIZE, losses: tuple[float, ...] = (2.0, 1.0), lora_b: float = 1.0) -> None:
         rows = {"input_ids": [list(range(5 + row)) for row in range(examples)]}
@@ -293,6 +293,106 @@ def test_a_truncated_checkpoint_is_not_resumed(run, capsys, damage):
     run.begin()
     assert not (run.folder / "checkpoint-100").exists()
     assert capsys.readouterr().out == "size 10: starting again, there is no checkpoint yet\n"
+
+
+@pytest.mark.parametrize("code", [None, 137, 1])  # killed with all that would have looked at it, or alone
+def test_a_training_that_ended_before_it_was_recorded_is_recorded_and_not_done_again(run, capsys, code):
+    run.begin()
+    run.checkpoint(4)
+    run.train()
+    if code is not None:
+        assert run.finish(code) == 1
+        assert run.record["status"] == "failed"
+    capsys.readouterr()
+    assert run.begin(step="plan") == training_record.EXIT_DONE
+    assert capsys.readouterr().out == "training 10: to do, its training has ended and is only to be recorded\n"
+    assert run.begin() == training_record.EXIT_DONE
+    said = ["its training had ended before it could be recorded", "trained on 10 examples, loss 1.5000"]
+    assert capsys.readouterr().out.splitlines() == [f"size 10: {line}" for line in said]
+    record = run.record
+    assert (record["status"], record["examples"], record["seconds"] < 60) == ("done", SIZE, True)
+    assert "reason" not in record
+    assert not (run.folder.parent / "replaced").exists()
+    assert run.begin() == training_record.EXIT_DONE
+    assert capsys.readouterr().out == f"size 10: already trained ({run.folder})\n"
+
+
+RESULTS = ("trainer_log.jsonl", "adapter_model.safetensors", "all_results.json", "trainer_state.json")
+
+
+@pytest.mark.parametrize("name", [*RESULTS, "tokenized/train/state.json"])
+@pytest.mark.parametrize("content", [None, b"{"])
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_what_is_not_resumed_is_out_of_the_way_before_the_trainer_starts(run, capsys, name, content, checkpoint):
+    """LLaMA-Factory begins in no folder with weights and without a checkpoint."""
+    run.begin()
+    run.train()
+    if checkpoint:
+        run.checkpoint(2)
+    (run.folder / name).unlink() if content is None else (run.folder / name).write_bytes(content)
+    resumes = checkpoint or (name == "adapter_model.safetensors" and content is None)
+    kept = run.folder.parent / "replaced" / f"{run.folder.name}-{identity_noted(run)}"
+    capsys.readouterr()
+    assert run.begin(step="plan") == 0
+    planned = capsys.readouterr().out
+    assert run.begin() == 0
+    told = capsys.readouterr()
+    left = {path.name for path in run.folder.iterdir()}
+    assert left <= {"training.started.json", "trainer_log.jsonl", "checkpoint-2"}
+    if resumes:
+        assert (
+            told.out
+            == f"size 10: {'resuming at step 2' if checkpoint else 'starting again, there is no checkpoint yet'}\n"
+        )
+        assert not kept.exists()
+    else:
+        why = "it ended in the middle of saving, without a checkpoint"
+        assert told.err == f"{run.folder}: {why}; the old one is {kept}\n"
+        assert planned == f"training 10: to do, {why}\n"
+        assert (kept / "training.started.json").is_file()
+    run.train()
+    assert run.finish() == 0
+
+
+def identity_noted(run: Run) -> str:
+    return json.loads((run.folder / "training.started.json").read_text())["identity"][:8]
+
+
+@pytest.mark.parametrize(
+    ("trained", "again", "why"),
+    [
+        (
+            {"examples": 9},
+            {},
+            "it had failed (the trainer had 9 examples, not 10 (dropped rows, packing or max_samples))",
+        ),
+        (
+            {"losses": (2.0, 0.0)},
+            {},
+            f"it had failed (the loss is exactly 0 at step 10, the mark of an overflow{REMEDY})",
+        ),
+        ({}, {"force": True}, "--force"),
+        ({}, ("--learning_rate", "1e-4"), "settings changed (learning_rate: 5e-05 -> 1e-4)"),
+    ],
+)
+def test_an_ended_training_that_was_not_recorded_counts_only_when_it_is_right(run, capsys, trained, again, why):
+    run.begin()
+    run.train(**trained)
+    capsys.readouterr()
+    assert (run.begin(**again) if isinstance(again, dict) else run.begin(*again)) == 0
+    assert capsys.readouterr().err.startswith(f"{run.folder}: {why}; the old one is ")
+
+
+def test_what_an_earlier_attempt_left_is_not_taken_for_the_end_of_a_later_one(run, capsys):
+    run.begin()
+    run.train()
+    run.checkpoint(2)
+    (run.folder / "tokenized/train/state.json").unlink()
+    run.begin()  # resumes at 2; its trainer dies after it has tokenized the examples
+    datasets.Dataset.from_dict({"input_ids": [[1]] * SIZE}).save_to_disk(str(run.folder / "tokenized/train"))
+    capsys.readouterr()
+    assert run.begin() == 0
+    assert capsys.readouterr().out == "size 10: resuming at step 2\n"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,18 @@ from .jsonio import read_json, write_bytes
 from .training_log import TRAINER_LOG, broken_loss, losses
 
 TOKENIZED = "tokenized"
+STATE = "trainer_state.json"
+RESULTS = "all_results.json"
+INCOMPLETE = "the trainer's output is incomplete"
+# With one of these in its folder, and no checkpoint, LLaMA-Factory refuses to begin (its CHECKPOINT_NAMES).
+WEIGHTS = (
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
 LOG_TAIL = 40_000
 
 
@@ -68,11 +80,12 @@ def check(folder: Path, size: int, settings: dict[str, str], resumed_at: int = 0
             "truncated": sum(length >= cutoff for length in lengths),
             "cutoff": cutoff,
         }
-        results = read_json(folder / "all_results.json")
-        state = read_json(folder / "trainer_state.json")
+        results = read_json(folder / RESULTS)
+        state = read_json(folder / STATE)
         logged = losses(folder)
+        adapter = _tensors(folder / "adapter_model.safetensors")
     except (UserError, KeyError, ValueError) as error:
-        return findings, f"the trainer's output is incomplete: {error}"
+        return findings, f"{INCOMPLETE}: {error}"
     if (reason := _count_differs(results, state, size, settings)) is not None:
         return findings, reason
     mean = mean_loss(results.get("train_loss"), state["global_step"], logged, resumed_at)
@@ -80,7 +93,24 @@ def check(folder: Path, size: int, settings: dict[str, str], resumed_at: int = 0
         return findings, reason
     findings["loss"] = {"first": logged[0][1], "last": logged[-1][1], "mean": mean}
     findings["steps"] = state["global_step"]
-    return findings, _broken_adapter(folder)
+    return findings, _broken_adapter(folder, adapter)
+
+
+def ended(folder: Path, started: dict[str, Any]) -> tuple[bool, str | None]:
+    """Return whether the training of this note had ended, and why it has failed or None.
+
+    The trainer writes, in this order: its log, the adapter, all_results.json, trainer_state.json, a picture. With all
+    of them whole, and the examples to be counted, nothing is left to be trained, however the process ended.
+    """
+    if not (folder / STATE).is_file():
+        return False, None
+    _, reason = check(folder, started["size"], started["settings"], started.get("resumed_at", 0))
+    return (False, None) if reason is not None and reason.startswith(INCOMPLETE) else (True, reason)
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether a trainer has begun to write its final weights, which a new one would not overwrite."""
+    return any((folder / name).is_file() for name in WEIGHTS)
 
 
 def mean_loss(reported: float | None, steps: int, logged: list[tuple[int, float]], resumed_at: int = 0) -> float | None:
@@ -129,16 +159,11 @@ def _count_differs(results: dict[str, Any], state: dict[str, Any], size: int, se
     return None
 
 
-def _broken_adapter(folder: Path) -> str | None:
-    """Return why the adapter's weights cannot be right: none there, not finite, or as untouched as at the start."""
+def _broken_adapter(folder: Path, tensors: dict[str, Any]) -> str | None:
+    """Return why the adapter's weights cannot be right: not finite, or as untouched as at the start; or None."""
     import numpy as np
-    from safetensors import SafetensorError
 
     path = folder / "adapter_model.safetensors"
-    try:
-        tensors = _tensors(path)
-    except (SafetensorError, OSError) as error:
-        return f"{path}: no adapter can be read ({error})"
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         return f"{path}: weights that are not finite"
     if not any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name):
@@ -147,15 +172,22 @@ def _broken_adapter(folder: Path) -> str | None:
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    """Return a safetensors file's tensors as numpy arrays."""
-    from safetensors import numpy
+    """Return a safetensors file's tensors as numpy arrays.
+
+    Raises:
+        UserError: there is no such file, or not all of it.
+    """
+    from safetensors import SafetensorError, numpy
 
     try:
-        return numpy.load_file(str(path))
-    except (KeyError, TypeError, AttributeError):  # bf16, which numpy does not have; peft mostly keeps fp32
-        from safetensors import torch  # seconds of imports
+        try:
+            return numpy.load_file(str(path))
+        except (KeyError, TypeError, AttributeError):  # bf16, which numpy does not have; peft mostly keeps fp32
+            from safetensors import torch  # seconds of imports
 
-        return {name: tensor.float().numpy() for name, tensor in torch.load_file(str(path)).items()}
+            return {name: tensor.float().numpy() for name, tensor in torch.load_file(str(path)).items()}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: no adapter can be read ({error})") from None
 
 
 def remove_tokenized(folder: Path) -> None:
@@ -166,10 +198,13 @@ def remove_tokenized(folder: Path) -> None:
 def prepare_resume(folder: Path) -> int:
     """Leave in ``folder`` only what LLaMA-Factory may go on from; return the step of the last whole checkpoint, or 0.
 
-    A checkpoint that was being written when the trainer died is removed, with what was logged after the last whole
-    one, and so are tokenized examples, which LLaMA-Factory would take in place of the data that it is told to use.
+    A checkpoint that was being written when the trainer died is removed, with what was logged and saved after the last
+    whole one: no later look may take it for what the next trainer wrote. So are tokenized examples, which LLaMA-Factory
+    would take in place of the data that it is told to use.
     """
     remove_tokenized(folder)
+    for name in (STATE, RESULTS, "train_results.json", *WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
     whole = _whole_checkpoints(folder)
     for path in folder.glob("checkpoint-*"):
         if path not in whole:

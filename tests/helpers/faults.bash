@@ -221,11 +221,11 @@ all_evaluated() {
   for size in $RECORD_SIZES; do evaluated "$size"; done
 }
 
-# once: nothing was put aside, so nothing that was finished has been done again.
+# once: nothing that was finished was put aside, so that it would have been done again.
 once() {
   local found
-  found=$(find "$WORK/saves" "$OBJS" -name replaced)
-  [[ -z $found ]] || fail "done twice: $(find "$WORK/saves" "$OBJS" -path '*/replaced/*' -prune)"
+  found=$(find "$WORK/saves" "$OBJS" -path '*/replaced/*' \( -name training.json -o -path "$OBJS/*" \))
+  [[ -z $found ]] || fail "done twice: $found"
 }
 
 # recovers: the common conclusion.

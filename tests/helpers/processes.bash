@@ -47,9 +47,9 @@ ended() {
 
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
-# patiently COMMAND...: repeat it until it succeeds, for up to 60 s.
+# patiently COMMAND...: repeat it until it succeeds, for up to 60 s, or PATIENTLY.
 patiently() {
-  local deadline=$((SECONDS + 60))
+  local deadline=$((SECONDS + ${PATIENTLY:-60}))
   until "$@"; do
     ((SECONDS < deadline)) || return 1
     read -r -t 0.02 <> <(:) || true # as a sleep, without a process

@@ -1,4 +1,5 @@
-"""What a sweep has left on the disk, checked, for each of the sizes RECORD_SIZES ("4", "4 8").
+"""What a sweep has left on the disk, checked, for each of the sizes RECORD_SIZES ("4", "4 8") of the sweep
+RECORD_NAME ("demo").
 
 records.py measured FOLDER                      after a fault: every record that is there is of something measured
 records.py summary FOLDER STATUS [PHASE DONE UNWRITTEN]     the sweep's last word is true
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+NAME = os.environ.get("RECORD_NAME", "demo")
 SIZES = [int(size) for size in os.environ["RECORD_SIZES"].split()]
 MEASURED = ("size", "split", "labels", "counts", "metrics", "per_class", "not_in_labels", "seed_scoring", "confusion")
 TRAINED = ("status", "examples", "tokens", "loss", "steps")
@@ -26,7 +28,7 @@ COLUMNS = ("size", "accuracy", "precision", "recall", "f1", "items")
 
 def answers(work: Path, size: int) -> dict[int, dict[str, Any]]:
     """Return the whole lines of the predictions file by item; none may be there twice."""
-    path = work / f"objs/demo-llm_train_{size}.predictions.jsonl"
+    path = work / f"objs/{NAME}-llm_train_{size}.predictions.jsonl"
     found: dict[int, dict[str, Any]] = {}
     if not path.exists():
         return found
@@ -39,7 +41,7 @@ def answers(work: Path, size: int) -> dict[int, dict[str, Any]]:
 
 def evaluation(work: Path, size: int) -> dict[str, Any] | None:
     """Return what the evaluation's record says of measured things, or None when there is none."""
-    path = work / f"objs/demo-llm_train_{size}.json"
+    path = work / f"objs/{NAME}-llm_train_{size}.json"
     if not path.exists():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -54,7 +56,7 @@ def evaluation(work: Path, size: int) -> dict[str, Any] | None:
 
 def training(work: Path, size: int) -> dict[str, Any] | None:
     """Return what the training's record says of measured things, with its adapter's hash; None when it is not done."""
-    folders = list(work.glob(f"saves/*/lora/demo-llm_train_{size}"))
+    folders = list(work.glob(f"saves/*/lora/{NAME}-llm_train_{size}"))
     assert len(folders) <= 1, folders
     for folder in folders:
         path = folder / "training.json"
@@ -68,18 +70,20 @@ def training(work: Path, size: int) -> dict[str, Any] | None:
         state = json.loads((folder / "trainer_state.json").read_text())
         assert record["examples"] == size, record
         assert state["global_step"] == state["max_steps"] == record["steps"], (state, record["steps"])
-        return {key: record[key] for key in TRAINED} | {"adapter": adapter}
+        # The mean is summed up in another order after a resume.
+        loss = record["loss"] | {"mean": round(record["loss"]["mean"], 6)}
+        return {key: record[key] for key in TRAINED} | {"adapter": adapter, "loss": loss}
     return None
 
 
 def results(work: Path) -> list[dict[str, str]] | None:
     """Return the rows of results.csv, which results.json must hold as well when it is there; None without either."""
-    path = work / "objs/demo/results.csv"
+    path = work / f"objs/{NAME}/results.csv"
     if not path.exists():
         return None
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = [{key: row[key] for key in COLUMNS} for row in csv.DictReader(stream)]
-    table = work / "objs/demo/results.json"
+    table = work / f"objs/{NAME}/results.json"
     if table.exists():
         told = json.loads(table.read_text(encoding="utf-8"))["rows"]
         assert [str(row["size"]) for row in told] == [row["size"] for row in rows], told
@@ -96,7 +100,7 @@ def check_summary(work: Path, status: str, phase: str = "", done: str = "", unwr
         unwritten: "1": the folder could not be written, so there may be none; "before": nothing in it could be
             changed from the start, so the one of an earlier night may be there.
     """
-    path, text = work / "objs/demo/summary.json", work / "objs/demo/summary.txt"
+    path, text = work / f"objs/{NAME}/summary.json", work / f"objs/{NAME}/summary.txt"
     if status == "killed":
         assert [each for each in (path, text) if each.exists()] == [], "an earlier night's summary is there"
         return
@@ -156,7 +160,7 @@ def check_same(work: Path, undisturbed: Path) -> None:
         assert record == expected, f"{record}, undisturbed {expected}"
         assert answers(work, size) == answers(undisturbed, size), f"{answers(work, size)}"
     assert results(work) == results(undisturbed), f"{results(work)}, undisturbed {results(undisturbed)}"
-    assert (work / "objs/demo/results.json").exists(), "no results.json"
+    assert (work / f"objs/{NAME}/results.json").exists(), "no results.json"
     assert rest(work) == [], f"left in the middle of writing: {rest(work)}"
 
 

@@ -32,7 +32,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NoReturn
 
 import latch
 
@@ -63,7 +63,9 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body in one packet
 
     def do_GET(self) -> None:
-        self.reply(200, {"data": [{"id": os.environ["API_MODEL_NAME"]}]})
+        if not self.has_key():
+            return self.reply(401, {"detail": "Invalid API key."})
+        return self.reply(200, {"data": [{"id": os.environ["API_MODEL_NAME"]}]})
 
     def do_POST(self) -> None:
         global answered
@@ -77,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(404, {"error": f"no model {body['model']}"})
         if BEHAVIOUR == "models":
             return self.reply(500, {"error": "the adapter does not fit"})
-        if self.headers["Authorization"] != f"Bearer {os.environ['API_KEY']}" or (BEHAVIOUR == "refuse" and others):
+        if not self.has_key() or (BEHAVIOUR == "refuse" and others):
             return self.reply(401, {"error": "no such key"})
         if WHAT in DISTURBED:
             if is_among(others, AFTER):
@@ -93,11 +95,15 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("logprobs"):
             tokens = [[-0.25, -2.5], [-1.25, -0.5]]
             choice["logprobs"] = {"content": [{"top_logprobs": [{"logprob": top} for top in each]} for each in tokens]}
-        self.reply(200, {"id": "1", "model": os.environ["API_MODEL_NAME"], "choices": [choice]})
+        self.reply(200, {"id": "1", "model": body.get("model"), "choices": [choice]})
+
+    def has_key(self) -> bool:
+        """Return whether the request has this server's key; nothing is answered without."""
+        return self.headers["Authorization"] == f"Bearer {os.environ['API_KEY']}"
 
     def load(self, body: dict[str, Any]) -> None:
         """Load an adapter: from now on it is asked for by its name."""
-        if self.headers["Authorization"] != f"Bearer {os.environ['API_KEY']}":
+        if not self.has_key():
             return self.reply(401, {"error": "no such key"})
         if not os.path.isfile(os.path.join(body["lora_path"], "adapter_model.safetensors")):
             return self.reply(404, {"error": f"no adapter found for {body['lora_path']}"})
@@ -163,16 +169,25 @@ def main() -> None:
     if BEHAVIOUR == "stolen":
         steal()
     if BEHAVIOUR in ("taken", "stolen"):
-        sys.exit("OSError: [Errno 98] error while attempting to bind: address already in use")
+        in_use()
     if BEHAVIOUR == "stubborn":
         signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"api {SIZE} was told to end"))
     if BEHAVIOUR == "wait":
         latch.wait(f"api {SIZE}")
     ThreadingHTTPServer.daemon_threads = True
-    server = ThreadingHTTPServer((os.environ["API_HOST"], int(os.environ["API_PORT"])), Handler)
+    try:
+        server = ThreadingHTTPServer((os.environ["API_HOST"], int(os.environ["API_PORT"])), Handler)
+    except OSError:
+        in_use()
     if BEHAVIOUR == "thief":
         print("ready", flush=True)
     server.serve_forever()
+
+
+def in_use() -> NoReturn:
+    """End as uvicorn does: with the status 3."""
+    print("ERROR:    [Errno 98] error while attempting to bind on address: address already in use", file=sys.stderr)
+    sys.exit(3)
 
 
 def steal() -> None:

@@ -1,6 +1,6 @@
-"""What `llamafactory-cli train` leaves in its output folder, with numbers that fit together, or that do not.
+"""`llamafactory-cli train`: what it leaves in its output folder, with numbers that fit together, or that do not.
 
-The behaviour, its first argument:
+tests/test_stubs.py holds it to what the real one does. The behaviour, its first argument:
 
     ok           train                               count=K  the trainer had K examples
     exit         end with status 1                   nan      a loss is not a number
@@ -10,6 +10,7 @@ The behaviour, its first argument:
     killed       end by SIGKILL                      midway   leave two checkpoints, one of them torn, and wait
     breaks       log a loss that is not a number, and go on for as long as it may
     child        train, and leave a child behind that is deaf to TERM
+    held=FILE    train, but when this file of the output folder is written tell the test and wait for it
 """
 
 from __future__ import annotations
@@ -19,81 +20,126 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import struct
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import latch
 
 MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+BIN = Path(__file__).resolve().parents[2] / "bin"
+ADAPTER = "adapter_model.safetensors"
 
 
 def main(behaviour: str, size: str, words: list[str]) -> None:
     """Behave."""
-    flags = dict(zip(words[::2], words[1::2], strict=True))
-    folder = Path(flags["--output_dir"])
-    rows = json.loads((Path(flags["--dataset_dir"]) / f"{flags['--dataset']}.json").read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
-    resumed_at = max((int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*")), default=0)
     endings = {"exit": "stub: no reason", "crash": "ValueError: bad luck", "memory": MEMORY}
     if behaviour in endings:
         sys.exit(endings[behaviour])
     if behaviour == "disk":
         sys.exit("OSError: [Errno 28] No space left on device: 'model.safetensors'")
+    flags = dict(zip(words[::2], words[1::2], strict=True))
+    folder = Path(flags["--output_dir"])
+    rows = examples(flags)
+    checkpoints = {int(path.name.partition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    if not checkpoints and any((folder / name).exists() for name in (ADAPTER, "model.safetensors")):
+        sys.exit("ValueError: Output directory already exists and is not empty. Please set `overwrite_output_dir`.")
+    folder.mkdir(parents=True, exist_ok=True)
     if behaviour == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if behaviour == "midway":
-        checkpoint(folder / "checkpoint-2", rows)
-        checkpoint(folder / "checkpoint-4", rows)
+        log(folder, [(step, 3 / step) for step in (1, 2, 3, 4)], 4)
+        checkpoint(folder, 2, 4, rows)
+        checkpoint(folder, 4, 4, rows)
         (folder / "checkpoint-4/optimizer.pt").write_bytes(b"torn")
-        log(folder, [2.0, 1.5, 1.2, 1.1])
     if behaviour == "breaks":
-        log(folder, [2.0, math.nan])
+        log(folder, [(1, 2.0), (2, math.nan)], 2)
         latch.forever()
     if behaviour in ("wait", "stubborn", "midway"):
         latch.wait(f"train {size}")
     if behaviour == "child":
         latch.deaf_child()
-    seen = int(behaviour.removeprefix("count=")) if behaviour.startswith("count=") else len(rows)
-    train(folder, flags, rows, seen, {"nan": math.nan, "zero": 0.0}.get(behaviour), resumed_at)
+    what, _, value = behaviour.partition("=")
+    seen = int(value) if what == "count" else len(rows)
+    loss = {"nan": math.nan, "zero": 0.0}.get(behaviour)
+    for written in train(folder, flags, rows, seen, loss, max(checkpoints, default=0)):
+        if behaviour == f"held={written}":
+            latch.wait(f"train {size}")
+
+
+def examples(flags: dict[str, str]) -> list[dict[str, str]]:
+    """Return the data set's rows; what is not known is an error: a flag that no script of ours gives, a data set."""
+    known = {
+        flag for script in ("train.sh", "base_model.sh") for flag in re.findall("--[a-z_]+", (BIN / script).read_text())
+    }
+    if unknown := [flag for flag in flags if flag not in known]:
+        sys.exit(f"ValueError: Some specified arguments are not used by the HfArgumentParser: {unknown}")
+    folder, name = Path(flags["--dataset_dir"]), flags["--dataset"]
+    if name not in json.loads((folder / "dataset_info.json").read_text(encoding="utf-8")):
+        sys.exit(f"ValueError: Undefined dataset {name} in dataset_info.json.")
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def train(
     folder: Path, flags: dict[str, str], rows: list[dict[str, str]], seen: int, loss: float | None, resumed_at: int
-) -> None:
-    """Leave what the trainer leaves that went on from a step; ``loss`` in place of a plausible one."""
+) -> Iterator[str]:
+    """Leave what the trainer leaves that went on from a step, in its order; ``loss`` in place of a plausible one.
+
+    Yields:
+        the name of each file when it is written.
+    """
     epochs = float(flags["--num_train_epochs"])
     batch = int(flags["--per_device_train_batch_size"]) * int(flags["--gradient_accumulation_steps"])
     steps = math.ceil(math.ceil(seen / batch) * epochs)
-    losses = [3 / (step + 1) if loss is None else loss for step in range(steps)]
-    log(folder, losses)
-    (folder / "trainer_state.json").write_text(json.dumps({"global_step": steps, "max_steps": steps}))
-    results = {
-        "epoch": epochs,
-        "train_loss": sum(losses[resumed_at:]) / len(losses),  # as transformers does after a resume
-        "train_runtime": 2.0,
-        "train_samples_per_second": round(seen * epochs / 2, 3),
-    }
-    (folder / "all_results.json").write_text(json.dumps(results))
+    if "--tokenized_path" in flags and not Path(flags["--tokenized_path"]).exists():
+        tokenized(Path(flags["--tokenized_path"]), [len(json.dumps(row).split()) for row in (rows * seen)[:seen]])
+        yield "tokenized"
+    losses = {step: 3 / step if loss is None else loss for step in range(resumed_at + 1, steps + 1)}
+    for step, each in losses.items():
+        log(folder, [(step, each)], steps)
+        if flags.get("--save_strategy") != "no" and (step % int(flags["--save_steps"]) == 0 or step == steps):
+            checkpoint(folder, step, steps, rows)
+            found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+            for old in found[: -int(flags["--save_total_limit"])]:
+                shutil.rmtree(old)
+    log(folder, [(steps, None)], steps)
+    yield "trainer_log.jsonl"
     weights(folder, rows)
+    yield ADAPTER
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     if flags["--finetuning_type"] == "full":  # a whole model
         for name in ("config.json", "tokenizer.json"):
             shutil.copy(Path(flags["--model_name_or_path"]) / name, folder)
-    if "--tokenized_path" in flags:
-        tokenized(Path(flags["--tokenized_path"]), [len(json.dumps(row).split()) for row in (rows * seen)[:seen]])
+    results = {
+        "epoch": epochs,
+        "train_loss": sum(losses.values()) / steps,  # as transformers does after a resume
+        "train_runtime": 2.0,
+        "train_samples_per_second": round(seen * epochs / 2, 3),
+    }
+    for name in ("train_results.json", "all_results.json"):
+        (folder / name).write_text(json.dumps(results))
+        yield name
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": steps, "max_steps": steps}))
+    yield "trainer_state.json"
+    if flags.get("--plot_loss") == "True":
+        (folder / "training_loss.png").write_bytes(b"a picture")
+    yield "training_loss.png"
 
 
-def log(folder: Path, losses: list[float]) -> None:
-    """Write trainer_log.jsonl, whose last line has no loss."""
-    total = len(losses)
-    entries = [{"current_steps": step, "total_steps": total, "loss": loss} for step, loss in enumerate(losses, 1)]
-    entries.append({"current_steps": total, "total_steps": total})
-    (folder / "trainer_log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+def log(folder: Path, entries: list[tuple[int, float | None]], total: int) -> None:
+    """Append to trainer_log.jsonl; an entry without a loss is the last one."""
+    with (folder / "trainer_log.jsonl").open("a") as stream:
+        for step, loss in entries:
+            entry: dict[str, Any] = {"current_steps": step, "total_steps": total}
+            stream.write(json.dumps(entry | ({} if loss is None else {"loss": loss})) + "\n")
 
 
 def weights(folder: Path, rows: list[dict[str, str]]) -> None:
@@ -102,19 +148,19 @@ def weights(folder: Path, rows: list[dict[str, str]]) -> None:
     header = {"layer.lora_B.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}
     text = json.dumps(header).encode()
     content = struct.pack("<Q", len(text)) + text + struct.pack("<2f", value, value)
-    (folder / "adapter_model.safetensors").write_bytes(content)
+    (folder / ADAPTER).write_bytes(content)
     (folder / "model.safetensors").write_bytes(content)
-    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
 
 
-def checkpoint(folder: Path, rows: list[dict[str, str]]) -> None:
+def checkpoint(run: Path, step: int, steps: int, rows: list[dict[str, str]]) -> None:
     """Write a whole checkpoint."""
+    folder = run / f"checkpoint-{step}"
     folder.mkdir()
     weights(folder, rows)
-    for name in ("optimizer.pt", "scheduler.pt"):
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
         with zipfile.ZipFile(folder / name, "w") as archive:
             archive.writestr("data", b"x")
-    (folder / "trainer_state.json").write_text("{}")
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": steps}))
 
 
 def tokenized(folder: Path, lengths: list[int]) -> None:
