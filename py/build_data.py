@@ -152,10 +152,13 @@ def load(args: argparse.Namespace, counts: Mapping[str, int | None]) -> tuple[so
     if args.source == "hub":
         return sources.from_hub(args.dataset, args.dataset_config, args.text_column, args.label_column)
     if not args.train_file:
-        raise UserError("--source files needs --train-file")
+        raise UserError("TRAIN_FILE is empty; name a file of labelled texts")
     paths = {"train": args.train_file, "valid": args.valid_file, "test": args.test_file}
     given = {split: path for split, path in paths.items() if path}
-    return sources.from_files(given, args.text_column, args.label_column, args.encoding)
+    tables, source = sources.from_files(given, args.text_column, args.label_column, args.encoding, args.delimiter)
+    for table in tables.values():  # in a plan below its steps' names, as commands are
+        print(f"{'    ' if args.plan else 'data: '}{table.reading()}", flush=True)
+    return tables, source
 
 
 def report(out: Path, content: Mapping[str, Any], written: Sequence[str], stale: Sequence[str]) -> None:
@@ -189,10 +192,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--train-pool", type=positive, default=2000, metavar="N", help="generator: training rows (default %(default)s)")
     add("--dataset", default="ccdv/patent-classification", help="hub: name of the data set (default %(default)s)")
     add("--dataset-config", default=None, metavar="NAME", help="hub: configuration, as abstract")
-    add("--train-file", type=Path, metavar="FILE", help="files: .csv, .tsv, .json, .jsonl or .parquet")
+    add("--train-file", type=Path, metavar="FILE", help="files: .csv, .tsv, .txt, .json, .jsonl or .parquet")
     add("--valid-file", type=Path, metavar="FILE", help="files: validation rows")
     add("--test-file", type=Path, metavar="FILE", help="files: test rows")
-    add("--encoding", default="utf-8", help="files: encoding of text files (default %(default)s)")
+    add("--encoding", default="auto", metavar="NAME", help="files: encoding of text files (default: it is found)")
+    add("--delimiter", default="auto", metavar="CHARACTER", help="files: between fields, or tab (default: it is found)")
     add("--text-column", default="text", metavar="NAME", help="column of the text (default %(default)s)")
     add("--label-column", default="label", metavar="NAME", help="column of the label (default %(default)s)")
     add("--labels-file", type=Path, metavar="FILE", help="categories: one a line, a JSON list, or JSON value -> name")
