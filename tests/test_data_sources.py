@@ -161,7 +161,7 @@ def test_the_network_is_down(hub):
     assert str(error.value) == (
         "cannot load owner/x (abstract) from Hugging Face: Couldn't reach 'owner/x' on the Hub; "
         "check the name and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses ModelScope's hub), "
-        "or download it and use --source files"
+        "or download it and set TRAIN_FILE"
     )
 
 

@@ -127,8 +127,8 @@ def decode(path: Path, content: bytes, encoding: str = "auto", mend: str = "") -
         raise UserError(f"{path}: the file is empty")
     if "\0" in text:
         raise UserError(
-            f"{path}: line {text.partition(chr(0))[0].count(chr(10)) + 1}: a zero byte; the file is damaged or no text, "
-            f"unless it is UTF-16 without a mark (then ENCODING=utf-16-le)"
+            f"{path}: line {text.partition(chr(0))[0].count(chr(10)) + 1}: a zero byte; the file is damaged or no "
+            f"text, unless it is UTF-16 without a mark (then ENCODING=utf-16-le)"
         )
     return text, name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,14 +53,10 @@ class Table:
         parts = [str(how["format"])]
         if "delimiter" in how:
             parts = [{",": "comma", "\t": "tab"}.get(how["delimiter"], how["delimiter"]) + "-separated"]
-            parts += {"literal": ["quotes as characters"], "backslash": ["quotes after backslashes"]}.get(
-                how["quoting"], []
-            )
+            parts += [QUOTING[how["quoting"]]] if how["quoting"] in QUOTING else []
         parts += [how["encoding"]] if "encoding" in how else []
-        if "rows_with_line_breaks" in how:
-            parts.append(
-                f"rows with line breaks: {how['rows_with_line_breaks']}, the first in line {how['first_with_line_breaks']}"
-            )
+        if broken := how.get("rows_with_line_breaks"):
+            parts.append(f"{broken} with line breaks (the first in line {how['first_with_line_breaks']})")
         parts += [self.note] if self.note else []
         return f"{self.where}: {len(self.texts)} rows, read as {', '.join(parts)}"
 
@@ -113,7 +110,7 @@ def read_text(path: Path) -> str:
 
 
 def _read_json(where: str, text: str, text_column: str, label_column: str) -> Table:
-    """Read a list of objects, objects one after the other (JSON Lines, also over several lines), or what pandas writes."""
+    """Read a list of objects, objects one after the other (JSON Lines, also over several lines), or pandas' forms."""
     values, lines = _json_values(where, text)
     only = values[0] if len(values) == 1 else None
     if only is None or (isinstance(only, dict) and not any(isinstance(each, list | dict) for each in only.values())):
@@ -158,28 +155,24 @@ def _records_of(where: str, value: Any, text_column: str, label_column: str) -> 
         return value
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected a list of objects, found {_kind(value)}")
-    tables = {
-        name: each for name, each in value.items() if isinstance(each, list) and each and isinstance(each[0], dict)
-    }
+    tables = [name for name, each in value.items() if isinstance(each, list) and each and isinstance(each[0], dict)]
     if len(tables) > 1:
         raise UserError(
-            f"{where}: holds several tables, {', '.join(tables)}; write each to a file of its own (jq .{next(iter(tables))} "
-            f"{PurePath(where).name} > {next(iter(tables))}.json) for TRAIN_FILE, VALID_FILE and TEST_FILE"
+            f"{where}: holds several tables, {', '.join(tables)}; write each to a file of its own for TRAIN_FILE, "
+            f"VALID_FILE and TEST_FILE: jq .{tables[0]} {shlex.quote(where)} > {tables[0]}.json"
         )
     if tables:
-        return next(iter(tables.values()))
+        return value[tables[0]]
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas: orient="split"
         names, rows = value["columns"], value["data"]
         if all(isinstance(row, list) and len(row) == len(names) for row in rows):
             return [dict(zip(map(str, names), row, strict=True)) for row in rows]
     if value and all(isinstance(each, dict) for each in value.values()):
         keys = [list(each) for each in value.values()]
-        if all(each == keys[0] for each in keys) and not {text_column, label_column} <= set(
-            keys[0]
-        ):  # orient="columns"
-            return [{name: each[key] for name, each in value.items()} for key in keys[0]]
-        if {text_column, label_column} <= set(keys[0]):  # orient="index"
+        if {text_column, label_column} <= set(keys[0]):  # pandas: orient="index"
             return list(value.values())
+        if all(each == keys[0] for each in keys):  # pandas: orient="columns"
+            return [{name: each[key] for name, each in value.items()} for key in keys[0]]
     if value and all(isinstance(each, list) for each in value.values()):
         lengths = {name: len(each) for name, each in value.items()}
         if len(set(lengths.values())) == 1:
@@ -236,7 +229,7 @@ def _read_parquet(path: Path, content: bytes, text_column: str, label_column: st
         for name in names:
             _check_type(f'{path}: column "{name}"', schema.field(name).type)
         columns = file.read(columns=list(names))
-        texts, labels = (_decoded(f"{path}: column {name}", columns[name].to_pylist()) for name in names)
+        texts, labels = (_decoded(f'{path}: column "{name}"', columns[name].to_pylist()) for name in names)
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     declared = _declared_names(schema.metadata, names[1])
@@ -250,10 +243,10 @@ def _check_type(where: str, kind: Any) -> None:
     while types.is_dictionary(kind):
         kind = kind.value_type
     if types.is_nested(kind):
-        what = (
-            "one text and one label a row are needed; for several labels a row, or one number a class, choose or join"
+        raise UserError(
+            f"{where} holds {kind}, but each row needs one text and one label; where rows have several labels, choose "
+            f"one of them, or join them to one name"
         )
-        raise UserError(f"{where} holds {kind}; {what} them before")
     if types.is_temporal(kind) or types.is_decimal(kind):
         raise UserError(f"{where} holds {kind}; write it as text")
 
@@ -265,9 +258,7 @@ def _decoded(where: str, values: list[Any]) -> list[Any]:
             try:
                 values[index] = value.decode("utf-8")
             except UnicodeDecodeError:
-                raise UserError(
-                    f"{where}: row {index + 1} is bytes that are no UTF-8; write the column as text"
-                ) from None
+                raise UserError(f"{where}: row {index + 1}: bytes that are not UTF-8; write it as text") from None
     return values
 
 
