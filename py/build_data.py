@@ -93,8 +93,10 @@ def main(argv: list[str]) -> int:
     }
     files[dataset_info.FILE] = dumps(dataset_info.register(register, splits)).encode()
     if args.plan:
+        for line in readings(tables):
+            print(f"    {line}")  # as the commands of a plan: no step of its own
         return show_plan(args.out, manifest.pending(args.out, content, files))
-    report(args.out, content, manifest.save(args.out, content, files), manifest.stale(args.out, files))
+    report(args.out, tables, content, manifest.save(args.out, content, files), manifest.stale(args.out, files))
     return 0
 
 
@@ -155,20 +157,26 @@ def load(args: argparse.Namespace, counts: Mapping[str, int | None]) -> tuple[so
         raise UserError("TRAIN_FILE is empty; name a file of labelled texts")
     paths = {"train": args.train_file, "valid": args.valid_file, "test": args.test_file}
     given = {split: path for split, path in paths.items() if path}
-    tables, source = sources.from_files(given, args.text_column, args.label_column, args.encoding, args.delimiter)
-    for table in tables.values():  # in a plan below its steps' names, as commands are
-        print(f"{'    ' if args.plan else 'data: '}{table.reading()}", flush=True)
-    return tables, source
+    return sources.from_files(given, args.text_column, args.label_column, args.encoding, args.delimiter)
 
 
-def report(out: Path, content: Mapping[str, Any], written: Sequence[str], stale: Sequence[str]) -> None:
-    """Print the table and what was written on stdout, warnings on stderr."""
+def report(
+    out: Path, tables: sources.Tables, content: Mapping[str, Any], written: Sequence[str], stale: Sequence[str]
+) -> None:
+    """Print the table, how files were read and what was written on stdout, warnings on stderr."""
     for warning in content["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     print(data_report.table(content["splits"]))
+    for line in readings(tables):
+        print(f"data: {line}")
     if stale:
         print(f"note: not of these sizes, left as they were: {', '.join(stale)}")
     print(f"data: wrote {', '.join(written)} to {out}" if written else f"data: up to date ({out})")
+
+
+def readings(tables: sources.Tables) -> list[str]:
+    """Return a line for each file that was read otherwise than its name promises, or holds what should be known."""
+    return [table.reading() for table in tables.values() if not table.is_plain()]
 
 
 def positive(value: str) -> int:

@@ -117,8 +117,9 @@ def test_manifest_describes_the_files(build, read_items):
     assert found["source"]["files"]["train"] == {
         "path": str(train),
         "sha256": hashlib.sha256(train.read_bytes()).hexdigest(),
-        "read_as": {"format": "delimited", "delimiter": ",", "quoting": "none", "encoding": "utf-8"},
     }
+    how = {"format": "delimited", "delimiter": ",", "quoting": "none", "encoding": "utf-8"}
+    assert found["source"]["read_as"] == {"train": how | {"quoting": "quotes"}, "valid": how, "test": how}
     assert found["versions"]["python"].startswith("3.")
 
 

@@ -162,6 +162,7 @@ def _choose(text: str, delimiter: str, label_at: int) -> tuple[Rows, str]:
             f"the row at line {line} begins a field with a quote that does not enclose it, while other fields are "
             f"enclosed in quotes; double the quotes in a field and enclose it, or remove those that enclose others",
         )
+        return quoted, "quotes"
     if quoted.problem and delimiter not in QUOTED_ONLY and plain.problem_line > quoted.problem_line:
         return plain, "literal"
     return quoted, "quotes"
@@ -251,9 +252,8 @@ def _are_characters(plain: Rows) -> int | None:
                 columns[at] += 1
             elif each.startswith('"'):
                 stray = stray or line
-    surely_quoting = any('""' in inner for inner in enclosed) or len(plain.fields) - 1 <= max(
-        columns.values(), default=0
-    )
+    mostly = 2 * max(columns.values(), default=0) >= len(plain.fields) - 1
+    surely_quoting = mostly or any('""' in inner for inner in enclosed)
     if stray:
         return stray if surely_quoting else 0
     # Quoting programs enclose what has to be; Excel also what holds a comma.

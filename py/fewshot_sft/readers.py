@@ -12,11 +12,11 @@ from typing import Any
 
 from .columns import find_columns
 from .decoding import ADVICE, BY_SUFFIX, decode, lost, read_bytes
-from .delimited import read_delimited, read_delimiter
+from .delimited import QUOTED_ONLY, read_delimited, read_delimiter
 from .errors import UserError
 
 OWN_DELIMITER = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
-QUOTING = {"literal": "quotes as characters", "backslash": "quotes after backslashes"}
+QUOTING = {"literal": "quotes as characters", "backslash": "quotes after backslashes", "quotes": "quoted fields"}
 SUFFIXES = ".csv, .tsv, .txt, .json, .jsonl (each also with .gz) or .parquet"
 
 
@@ -47,6 +47,15 @@ class Table:
         line = f" (line {self.lines[index]})" if self.lines else ""
         return f"{self.where}: row {index + 1}{line}"
 
+    def is_plain(self) -> bool:
+        """Return whether the file was read as its name promises, with nothing in it that the user should know of."""
+        how = self.read_as
+        usual = {"delimiter": OWN_DELIMITER.get(data_suffix(Path(self.where))), "encoding": "utf-8"}
+        as_promised = all(how.get(key, value) == value for key, value in usual.items())
+        quotes = how.get("quoting", "none")
+        sure = quotes == "none" or (quotes == "quotes" and how["delimiter"] in QUOTED_ONLY)
+        return as_promised and sure and not self.note and "rows_with_line_breaks" not in how
+
     def reading(self) -> str:
         """Return a line that says how the file was read, and how many rows came of it."""
         how = self.read_as
@@ -76,8 +85,7 @@ def read_table(
     Raises:
         UserError: the file is missing, empty, malformed or in an encoding that cannot be told, or lacks a column.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    suffix = next((each for each in reversed(suffixes) if each != ".gz"), "")
+    suffix = data_suffix(path)
     delimiter = read_delimiter(delimiter)
     content = read_bytes(path)
     if suffix == ".parquet":
@@ -98,6 +106,11 @@ def read_table(
     if not table.texts:
         raise UserError(f"{path}: no rows in the file")
     return table
+
+
+def data_suffix(path: Path) -> str:
+    """Return the suffix that names a file's format: the last but for .gz."""
+    return next((each.lower() for each in reversed(path.suffixes) if each.lower() != ".gz"), "")
 
 
 def read_text(path: Path) -> str:

@@ -52,11 +52,13 @@ def from_files(
                 f'{path}: has no labels (no column "{label_column}"); leave {setting} empty, its rows are taken from '
                 f"TRAIN_FILE then"
             ) from None
-    files = {
-        split: {"path": str(path), "sha256": sha256_file(path), "read_as": tables[split].read_as}
-        for split, path in paths.items()
+    return tables, {
+        "kind": "files",
+        "files": {split: {"path": str(path), "sha256": sha256_file(path)} for split, path in paths.items()},
+        "read_as": {split: table.read_as for split, table in tables.items()},
+        "text_column": text_column,
+        "label_column": label_column,
     }
-    return tables, {"kind": "files", "files": files, "text_column": text_column, "label_column": label_column}
 
 
 def from_hub(dataset: str, config: str | None, text_column: str, label_column: str) -> tuple[Tables, dict[str, Any]]:
