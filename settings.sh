@@ -16,3 +16,4 @@ SIZES=(100 500 1000 2000)
 #TEST_FILE=my_data/test.csv
 #TEXT_COLUMN=text
 #LABEL_COLUMN=label
+#ENCODING=gb18030 # found when it is not given; so is DELIMITER

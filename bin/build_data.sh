@@ -28,7 +28,8 @@ main() {
   begin_script "$0" "$@"
   local command=(python py/build_data.py --out "$DATA_DIR" --sizes "${SIZES[@]}" --sampling "$SAMPLING" --seed "$SEED")
   if [[ -n $TRAIN_FILE ]]; then
-    command+=(--source files --train-file "$TRAIN_FILE" --text-column "$TEXT_COLUMN" --label-column "$LABEL_COLUMN")
+    command+=(--source files --train-file "$TRAIN_FILE" --text-column "$TEXT_COLUMN" --label-column "$LABEL_COLUMN"
+      --encoding "$ENCODING" --delimiter "$DELIMITER")
     [[ -z $VALID_FILE ]] || command+=(--valid-file "$VALID_FILE")
     [[ -z $TEST_FILE ]] || command+=(--test-file "$TEST_FILE")
   elif [[ $DATASET == synthetic-patents ]]; then

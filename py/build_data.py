@@ -93,8 +93,10 @@ def main(argv: list[str]) -> int:
     }
     files[dataset_info.FILE] = dumps(dataset_info.register(register, splits)).encode()
     if args.plan:
+        for line in readings(tables):
+            print(f"    {line}")  # as the commands of a plan: no step of its own
         return show_plan(args.out, manifest.pending(args.out, content, files))
-    report(args.out, content, manifest.save(args.out, content, files), manifest.stale(args.out, files))
+    report(args.out, tables, content, manifest.save(args.out, content, files), manifest.stale(args.out, files))
     return 0
 
 
@@ -152,20 +154,29 @@ def load(args: argparse.Namespace, counts: Mapping[str, int | None]) -> tuple[so
     if args.source == "hub":
         return sources.from_hub(args.dataset, args.dataset_config, args.text_column, args.label_column)
     if not args.train_file:
-        raise UserError("--source files needs --train-file")
+        raise UserError("TRAIN_FILE is empty; name a file of labelled texts")
     paths = {"train": args.train_file, "valid": args.valid_file, "test": args.test_file}
     given = {split: path for split, path in paths.items() if path}
-    return sources.from_files(given, args.text_column, args.label_column, args.encoding)
+    return sources.from_files(given, args.text_column, args.label_column, args.encoding, args.delimiter)
 
 
-def report(out: Path, content: Mapping[str, Any], written: Sequence[str], stale: Sequence[str]) -> None:
-    """Print the table and what was written on stdout, warnings on stderr."""
+def report(
+    out: Path, tables: sources.Tables, content: Mapping[str, Any], written: Sequence[str], stale: Sequence[str]
+) -> None:
+    """Print the table, how files were read and what was written on stdout, warnings on stderr."""
     for warning in content["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     print(data_report.table(content["splits"]))
+    for line in readings(tables):
+        print(f"data: {line}")
     if stale:
         print(f"note: not of these sizes, left as they were: {', '.join(stale)}")
     print(f"data: wrote {', '.join(written)} to {out}" if written else f"data: up to date ({out})")
+
+
+def readings(tables: sources.Tables) -> list[str]:
+    """Return a line for each file that was read otherwise than its name promises, or holds what should be known."""
+    return [table.reading() for table in tables.values() if not table.is_plain()]
 
 
 def positive(value: str) -> int:
@@ -189,10 +200,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--train-pool", type=positive, default=2000, metavar="N", help="generator: training rows (default %(default)s)")
     add("--dataset", default="ccdv/patent-classification", help="hub: name of the data set (default %(default)s)")
     add("--dataset-config", default=None, metavar="NAME", help="hub: configuration, as abstract")
-    add("--train-file", type=Path, metavar="FILE", help="files: .csv, .tsv, .json, .jsonl or .parquet")
+    add("--train-file", type=Path, metavar="FILE", help="files: .csv, .tsv, .txt, .json, .jsonl or .parquet")
     add("--valid-file", type=Path, metavar="FILE", help="files: validation rows")
     add("--test-file", type=Path, metavar="FILE", help="files: test rows")
-    add("--encoding", default="utf-8", help="files: encoding of text files (default %(default)s)")
+    add("--encoding", default="auto", metavar="NAME", help="files: encoding of text files (default: it is found)")
+    add("--delimiter", default="auto", metavar="CHARACTER", help="files: between fields, or tab (default: it is found)")
     add("--text-column", default="text", metavar="NAME", help="column of the text (default %(default)s)")
     add("--label-column", default="label", metavar="NAME", help="column of the label (default %(default)s)")
     add("--labels-file", type=Path, metavar="FILE", help="categories: one a line, a JSON list, or JSON value -> name")

@@ -290,7 +290,7 @@ def ask_missing(
         trouble = f"gave up: {error}"
     except Refused as error:
         raise UserError(
-            f"{what}: the server refuses: {error} (--base-url {args.base_url}, --served-model {args.served_model}, "
+            f"{what}: the server refuses: {error} (at {args.base_url}, as {args.served_model}, "
             f"key from {endpoint.API_KEY}); the answers so far are kept in {log.path}"
         ) from None
     finally:

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     sweeps = [read_sweep(args.objs, name, args.split, args.saves, asked.get(name, ())) for name in names]
     out = args.out or args.objs / folder_name(names)
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file, a folder was expected; choose another with --out")
+        raise UserError(f"{out}: is a file, a folder was expected; move it away")
     warnings = warnings_of(sweeps)
     rows = [row_of(one) for sweep in sweeps for one in sweep.runs]
 

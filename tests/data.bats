@@ -31,6 +31,20 @@ told() {
   equal "$before" "$(sha256sum data/*)"
 }
 
+@test "what is between the fields and the encoding: found and said, or as the settings have it" {
+  { printf 'text;label\n' && printf 'Stück %s für Müller;A\nStück %s für Maier;B\n' {1..40}; } | iconv -f utf-8 -t cp1252 >"$WORK/de.csv"
+  script build_data.sh --train-file "$WORK/de.csv" --sizes 4
+  status_is 0
+  said "data: $WORK/de.csv: 40 rows, read as ;-separated, cp1252"
+  equal cp1252 "$(value "$WORK/data/manifest.json" source read_as train encoding)"
+  ENCODING=utf-8 script build_data.sh --train-file "$WORK/de.csv" --sizes 4
+  status_is 2
+  said 'not utf-8; leave ENCODING empty'
+  DELIMITER='|' script build_data.sh --train-file "$WORK/de.csv" --sizes 4
+  status_is 2
+  said 'no column "text"; the columns are "text;label"'
+}
+
 @test "a data set on the hub, with its columns; the generator" {
   sed -i /TRAIN_FILE/d "$SETTINGS_FILE"
   equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling nested --seed 42 --source hub --dataset me/reviews --dataset-config '' --text-column text --label-column stars --valid-count 5 --test-count 6 |" \

@@ -118,6 +118,8 @@ def test_manifest_describes_the_files(build, read_items):
         "path": str(train),
         "sha256": hashlib.sha256(train.read_bytes()).hexdigest(),
     }
+    how = {"format": "delimited", "delimiter": ",", "quoting": "none", "encoding": "utf-8"}
+    assert found["source"]["read_as"] == {"train": how | {"quoting": "quotes"}, "valid": how, "test": how}
     assert found["versions"]["python"].startswith("3.")
 
 
@@ -397,7 +399,7 @@ def test_bare_numbers_as_labels_are_warned_of(build):
 
     assert read_manifest(build.out)["labels"] == ["0", "1", "2"]
     assert build.err == (
-        "warning: the labels are bare numbers and the model sees nothing else; name them with --labels-file\n"
+        "warning: the labels are bare numbers and the model sees nothing else; name them with LABELS_FILE\n"
     )
 
 
@@ -432,7 +434,7 @@ def test_unknown_label_with_its_row(build):
 
 
 def test_every_text_empty(build):
-    assert failure(build, test=[(" ", "Physics")]).endswith("test.csv: every text is empty; is --text-column right?")
+    assert failure(build, test=[(" ", "Physics")]).endswith("test.csv: every text is empty; is TEXT_COLUMN right?")
 
 
 def test_text_that_is_no_string_or_no_unicode(build, folder):
@@ -440,7 +442,7 @@ def test_text_that_is_no_string_or_no_unicode(build, folder):
     flags = ("--train-file", path)
 
     path.write_text('[{"text": "a", "label": "A"}, {"text": 12.5, "label": "B"}]')
-    assert failure(build, *flags) == f"{path}: row 2: the text is not a string but 12.5; is --text-column right?"
+    assert failure(build, *flags) == f"{path}: row 2: the text is not a string but 12.5; is TEXT_COLUMN right?"
     path.write_text('[{"text": "a", "label": "Physics"}, {"text": "cut \\ud83d", "label": "Electricity"}]')
     assert failure(build, *flags, test=None, valid=None).startswith(f"{path}: row 2: character ")
     assert not build.out.exists()
@@ -453,7 +455,7 @@ def test_files_of_someone_else_are_not_overwritten(build):
 
     assert failure(build) == (
         f"{theirs}: is there already and was not made by this command (no manifest.json beside it); move it away or "
-        f"choose another folder with --out"
+        f"choose another folder, DATA_DIR"
     )
     assert snapshot(build.out).keys() == {"llm_train_10.json"}
     assert theirs.read_text() == "[]"
@@ -487,7 +489,7 @@ def test_a_read_only_folder_is_told_before_any_work(build):
     build.out.chmod(0o555)
 
     assert failure(build, train=[]) == (
-        f"{build.out}: cannot be written; check who owns it (`ls -ld`), or choose another --out"
+        f"{build.out}: cannot be written; check who owns it (`ls -ld`), or choose another DATA_DIR"
     )
 
 
@@ -495,7 +497,7 @@ def test_a_folder_that_may_not_be_written_is_told_before_any_work(build, monkeyp
     asked = []
     monkeypatch.setattr(manifest.os, "access", lambda path, mode: asked.append((path, mode)))
 
-    expected = f"{build.out.parents[1]}: cannot be written; check who owns it (`ls -ld`), or choose another --out"
+    expected = f"{build.out.parents[1]}: cannot be written; check who owns it (`ls -ld`), or choose another DATA_DIR"
     assert failure(build, train=[]) == expected
     assert asked == [(build.out.parents[1], os.W_OK | os.X_OK)]
 
@@ -504,12 +506,12 @@ def test_out_is_a_file(build):
     build.out.parent.mkdir()
     build.out.write_text("mine")
 
-    assert failure(build) == f"{build.out}: is a file, a folder was expected; choose another --out"
+    assert failure(build) == f"{build.out}: is a file, a folder was expected; choose another DATA_DIR"
     assert build.out.read_text() == "mine"
 
 
 def test_files_need_a_training_file(folder):
-    with pytest.raises(UserError, match=r"^--source files needs --train-file$"):
+    with pytest.raises(UserError, match=r"^TRAIN_FILE is empty; name a file of labelled texts$"):
         build_data.main(["--source", "files", "--out", str(folder / "out")])
 
 

@@ -81,14 +81,14 @@ def test_missing_label(missing):
 @pytest.mark.parametrize("value", [["a"], {"a": 1}, 0.5])
 def test_label_of_another_kind(value):
     assert message(["a", value]) == (
-        f"train.csv: row 2: label {value!r} is neither a string nor an integer; is --label-column right?"
+        f"train.csv: row 2: label {value!r} is neither a string nor an integer; is LABEL_COLUMN right?"
     )
 
 
 def test_unknown_label_of_the_test_split():
     assert message(["a", "b"], test=["a", "c"]) == (
         'test.csv: row 2: unknown label "c"; the labels of train.csv are "a", "b"; correct the row, or name every '
-        "label in a --labels-file"
+        "label in LABELS_FILE"
     )
 
 
@@ -156,7 +156,7 @@ def test_bad_labels_file(folder, content, expected):
     assert str(error.value) == f"{folder / 'labels.json'}: {expected}"
 
 
-RENAME = 'give it another name with --labels-file names.json: {"<label in the data>": "<name>", ...}'
+RENAME = 'give it another name with LABELS_FILE=names.json: {"<label in the data>": "<name>", ...}'
 
 
 def test_only_one_label():
@@ -182,7 +182,7 @@ def test_labels_that_differ_only_in_case_or_form(twin):
 
     assert message(["Sports", "World", twin]) == (
         f'labels "{first}" (train.csv: row {rows[first]}) and "{second}" (train.csv: row {rows[second]}) differ only '
-        f"in case or spacing; make them one in the data, or with --labels-file names.json: "
+        f"in case or spacing; make them one in the data, or with LABELS_FILE=names.json: "
         f'{{"{first}": "{first}", "{second}": "{first}"}} and the other labels'
     )
 
@@ -194,7 +194,7 @@ def test_labels_that_differ_in_inner_spacing():
 def test_label_that_the_instruction_offers_already():
     assert message(["a", "unknown"]) == (
         f'train.csv: row 2: label "unknown" is already a choice of its own in the instruction; {RENAME}, or use an '
-        f"instruction without it (--instruction-file)"
+        f"instruction without it (INSTRUCTION_FILE)"
     )
     assert assign(["a", "unknown"], template="One of:\n{categories}")[0] == ["a", "unknown"]
 
@@ -203,6 +203,6 @@ def test_a_column_of_identifiers_is_not_a_label_column():
     values = [f"id-{number}" for number in range(30)]
 
     assert message(values) == (
-        "train.csv: 30 different labels in 30 rows; is --label-column right? "
-        "(If it is, list the labels in a --labels-file)"
+        "train.csv: 30 different labels in 30 rows; is LABEL_COLUMN right? "
+        "(If it is, list the labels in a file, LABELS_FILE)"
     )

@@ -269,7 +269,7 @@ def test_an_answer_that_max_tokens_cut_is_counted(sweep, server, capsys):
     assert sweep.evaluate(server) == 0
 
     assert sweep.record["counts"]["cut_by_max_tokens"] == 1
-    assert "warning: --max-tokens cut off 1 answers" in capsys.readouterr().out
+    assert "warning: MAX_TOKENS cut off 1 answers" in capsys.readouterr().out
 
 
 # --- Trouble with the server ---
@@ -706,7 +706,7 @@ def test_bad_flags_are_said_before_anything_is_asked(sweep, server):
         ("--limit", "0"): "--limit 0: 1 is the least",
         ("--request-timeout", "0"): "--request-timeout 0: more than 0 seconds is needed",
         ("--request-timeout", "nan"): "--request-timeout nan: more than 0 seconds is needed",
-        ("--base-url", "127.0.0.1:8000"): "--base-url 127.0.0.1:8000: not a URL; something like "
+        ("--base-url", "127.0.0.1:8000"): "127.0.0.1:8000: not a URL; something like "
         "http://127.0.0.1:8000/v1 is expected",
         (
             "--adapter",

@@ -435,7 +435,7 @@ def test_output_that_cannot_be_a_folder(sweeps: Sweeps, tmp_path: Path) -> None:
     file.write_text("kept")
     with pytest.raises(UserError) as error:
         see_results.main(sweeps.args("tiny", "--out", str(file)))
-    assert str(error.value) == f"{file}: is a file, a folder was expected; choose another with --out"
+    assert str(error.value) == f"{file}: is a file, a folder was expected; move it away"
     assert file.read_text() == "kept"
     with pytest.raises(UserError) as error:
         see_results.folder_name(["x" * 150, "y" * 150])

@@ -20,6 +20,8 @@ SETTINGS=(
   'TEST_FILE|path||local test data; split from TRAIN_FILE when empty'
   'TEXT_COLUMN|text|text|column of the text'
   'LABEL_COLUMN|text|label|column of the label'
+  'ENCODING|text|auto|encoding of data files that are text (utf-8, gb18030, cp1252, ...); auto: found and said, or refused where it is not sure'
+  'DELIMITER|text|auto|what is between the fields of a CSV, TSV or TXT file: one character, or tab; auto: found and said'
   'LABELS_FILE|path||the categories, one a line or JSON; taken from the data when empty'
   'INSTRUCTION_FILE|path||template of the instruction with {categories} in it; the wording of the seed when empty'
   'SAMPLING|choice:nested,independent|nested|nested: stratified, each size contains the smaller ones; independent: as the seed drew them'

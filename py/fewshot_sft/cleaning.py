@@ -32,10 +32,10 @@ def rows_with_text(table: Table) -> tuple[list[int], list[int]]:
     for index, text in enumerate(table.texts):
         missing = text is None or (isinstance(text, float) and math.isnan(text))
         if not missing and not isinstance(text, str):
-            raise UserError(f"{table.at(index)}: the text is not a string but {text!r:.40}; is --text-column right?")
+            raise UserError(f"{table.at(index)}: the text is not a string but {text!r:.40}; is TEXT_COLUMN right?")
         (empty if missing or not text.strip() else full).append(index)
     if not full:
-        raise UserError(f"{table.where}: every text is empty; is --text-column right?")
+        raise UserError(f"{table.where}: every text is empty; is TEXT_COLUMN right?")
     return full, empty
 
 

@@ -65,7 +65,7 @@ def warnings(
         if absent:
             told.append(f"{split}: no example of {', '.join(map(quoted, absent))}")
     if all(name.lstrip("-").isdecimal() for name in names):
-        told.append("the labels are bare numbers and the model sees nothing else; name them with --labels-file")
+        told.append("the labels are bare numbers and the model sees nothing else; name them with LABELS_FILE")
     return told
 
 

@@ -30,7 +30,7 @@ def check_url(base_url: str) -> str:
     """
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"--base-url {base_url}: not a URL; something like http://127.0.0.1:8000/v1 is expected")
+        raise UserError(f"{base_url}: not a URL; something like http://127.0.0.1:8000/v1 is expected")
     return base_url.rstrip("/")
 
 

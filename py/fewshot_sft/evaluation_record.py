@@ -45,7 +45,7 @@ def summary(found: dict[str, Any]) -> list[str]:
         f"{counts['not_in_labels']} of {counts['items']} answers outside the labels"
     ]
     if counts["cut_by_max_tokens"]:
-        lines.append(f"warning: --max-tokens cut off {counts['cut_by_max_tokens']} answers; a label may need more")
+        lines.append(f"warning: MAX_TOKENS cut off {counts['cut_by_max_tokens']} answers; a label may need more")
     empty = [label for label, counted in counts["per_class"].items() if not counted["items"]]
     if empty:
         lines.append(f"warning: labels without an item here, counted 0 in the macro means: {', '.join(empty)}")

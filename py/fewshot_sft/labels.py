@@ -14,7 +14,7 @@ from .errors import UserError
 from .prompts import PLACEHOLDER, quoted
 from .readers import Table, read_text
 
-RENAME = 'give it another name with --labels-file names.json: {"<label in the data>": "<name>", ...}'
+RENAME = 'give it another name with LABELS_FILE=names.json: {"<label in the data>": "<name>", ...}'
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ def check_names(categories: Categories, seen: Mapping[str, str], template: str) 
         if twin != name:
             raise UserError(
                 f"labels {quoted(twin)} ({seen.get(twin, categories.origin)}) and {quoted(name)} ({where}) differ only "
-                f"in case or spacing; make them one in the data, or with --labels-file names.json: "
+                f"in case or spacing; make them one in the data, or with LABELS_FILE=names.json: "
                 f"{json.dumps({twin: twin, name: twin}, ensure_ascii=False)} and the other labels"
             )
         if _folded(name) in offered:
             raise UserError(
                 f"{where}: label {quoted(name)} is already a choice of its own in the instruction; {RENAME}, "
-                f"or use an instruction without it (--instruction-file)"
+                f"or use an instruction without it (INSTRUCTION_FILE)"
             )
 
 
@@ -146,8 +146,8 @@ def _found(values: Sequence[str], where: str) -> Categories:
         names.sort(key=int)
     if len(names) > max(20, len(values) // 2):
         raise UserError(
-            f"{where}: {len(names)} different labels in {len(values)} rows; is --label-column right? "
-            f"(If it is, list the labels in a --labels-file)"
+            f"{where}: {len(names)} different labels in {len(values)} rows; is LABEL_COLUMN right? "
+            f"(If it is, list the labels in a file, LABELS_FILE)"
         )
     return Categories(names, {name: name for name in names}, where)
 
@@ -164,7 +164,7 @@ def _value(table: Table, index: int) -> str:
         return "true" if value else "false"
     if isinstance(value, int | str):
         return str(value).strip()
-    raise UserError(f"{table.at(index)}: label {value!r} is neither a string nor an integer; is --label-column right?")
+    raise UserError(f"{table.at(index)}: label {value!r} is neither a string nor an integer; is LABEL_COLUMN right?")
 
 
 def _category(categories: Categories, table: Table, index: int, value: str) -> str:
@@ -179,7 +179,7 @@ def _category(categories: Categories, table: Table, index: int, value: str) -> s
     listed = ", ".join(quoted(name) for name in categories.names[:10]) + (", …" if len(categories.names) > 10 else "")
     raise UserError(
         f"{table.at(index)}: unknown label {quoted(value)}; {hint}the labels of {categories.origin} are {listed}; "
-        f"correct the row, or name every label in a --labels-file"
+        f"correct the row, or name every label in LABELS_FILE"
     )
 
 

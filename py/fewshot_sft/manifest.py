@@ -87,7 +87,7 @@ def pending(folder: Path, content: Mapping[str, Any], files: Mapping[str, bytes]
         elif before is None and name != dataset_info.FILE:
             raise UserError(
                 f"{folder / name}: is there already and was not made by this command (no {FILE} beside it); "
-                f"move it away or choose another folder with --out"
+                f"move it away or choose another folder, DATA_DIR"
             )
         else:
             found[name] = why_changed(before, content)
@@ -112,9 +112,9 @@ def check_writable(folder: Path) -> None:
     """Raise a UserError unless ``folder`` can be written, or made; to know before hours of work, not after."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise UserError(f"{existing}: is a file, a folder was expected; choose another --out")
+        raise UserError(f"{existing}: is a file, a folder was expected; choose another DATA_DIR")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{existing}: cannot be written; check who owns it (`ls -ld`), or choose another --out")
+        raise UserError(f"{existing}: cannot be written; check who owns it (`ls -ld`), or choose another DATA_DIR")
 
 
 def stale(folder: Path, files: Mapping[str, bytes]) -> list[str]:

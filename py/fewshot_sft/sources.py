@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .columns import NoSuchColumn, find_columns
 from .errors import UserError
 from .jsonio import sha256_file
-from .readers import Table, check_columns, read_table
+from .readers import Table, read_table
 
 Tables = dict[str, Table]
 """Tables under the keys "train" and, where the source has them, "valid" and "test"."""
@@ -32,21 +33,31 @@ def from_generator(counts: Mapping[str, int], seed: int) -> tuple[Tables, dict[s
 
 
 def from_files(
-    paths: Mapping[str, Path], text_column: str, label_column: str, encoding: str
+    paths: Mapping[str, Path], text_column: str, label_column: str, encoding: str = "auto", delimiter: str = "auto"
 ) -> tuple[Tables, dict[str, Any]]:
-    """Return the tables of local files, and a record with each file's hash.
+    """Return the tables of local files, and a record with each file's hash and how it was read.
 
     Raises:
         UserError: see :func:`fewshot_sft.readers.read_table`.
     """
-    tables = {split: read_table(path, text_column, label_column, encoding) for split, path in paths.items()}
-    files = {split: {"path": str(path), "sha256": sha256_file(path)} for split, path in paths.items()}
+    tables: Tables = {}
+    for split, path in paths.items():
+        try:
+            tables[split] = read_table(path, text_column, label_column, encoding, delimiter)
+        except NoSuchColumn as error:
+            if error.setting == "TEXT_COLUMN" or split == "train":
+                raise
+            setting = f"{split.upper()}_FILE"
+            raise UserError(
+                f'{path}: has no labels (no column "{label_column}"); leave {setting} empty, its rows are taken from '
+                f"TRAIN_FILE then"
+            ) from None
     return tables, {
         "kind": "files",
-        "files": files,
+        "files": {split: {"path": str(path), "sha256": sha256_file(path)} for split, path in paths.items()},
+        "read_as": {split: table.read_as for split, table in tables.items()},
         "text_column": text_column,
         "label_column": label_column,
-        "encoding": encoding,
     }
 
 
@@ -69,7 +80,7 @@ def from_hub(dataset: str, config: str | None, text_column: str, label_column: s
         raise UserError(
             f"cannot load {dataset}{f' ({config})' if config else ''} from {_hub_name(modelscope)}: {reason}; check "
             f"the name and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses ModelScope's hub), "
-            f"or download it and use --source files"
+            f"or download it and set TRAIN_FILE"
         ) from error
     tables: Tables = {}
     for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
@@ -77,9 +88,9 @@ def from_hub(dataset: str, config: str | None, text_column: str, label_column: s
             continue
         rows = found[name]
         where = f"{dataset}, split {name}"
-        check_columns(where, rows.column_names, text_column, label_column)
-        names = getattr(rows.features[label_column], "names", None)
-        tables[split] = Table(where, list(rows[text_column]), list(rows[label_column]), label_names=names)
+        text, label = find_columns(where, rows.column_names, text_column, label_column)
+        names = getattr(rows.features[label], "names", None)
+        tables[split] = Table(where, list(rows[text]), list(rows[label]), label_names=names)
     if "train" not in tables:
         raise UserError(f'{dataset}: no split "train"; its splits are {", ".join(found)}')
     return tables, {
