@@ -171,7 +171,7 @@ a::b\nc.csv|a_b_c
 数据 集　x.csv|数据_集_x
 -x.csv|_x
 .csv|data
-$long.csv|电电电电电电电电电电电电电电电电-$(cksum <<<"$long" | cut -d' ' -f1)
+$long.csv|电电电电电电电电电电电电电电电-$(cksum <<<"$long" | cut -d' ' -f1)
 END
   settings '$MODEL_NAME $SWEEP_NAME' --model "$WORK/-a,b" --template qwen
   equal '_a_b _a_b' "$output"

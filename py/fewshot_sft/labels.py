@@ -6,15 +6,47 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
-from .prompts import PLACEHOLDER, quoted
+from .prompts import PLACEHOLDER
 from .readers import Table, read_text
 
 RENAME = 'give it another name with --labels-file names.json: {"<label in the data>": "<name>", ...}'
+
+# Unicode's Default_Ignorable_Code_Point below the planes of tags and of music, the blank of Braille, and tags.
+IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"
+)
+UNSEEN = re.compile(rf"[{IGNORABLE}\x00-\x1f\x7f-\x9f]")
+# Scripts and emoji need these: a joiner in a word, a variation selector after a heart.
+MEANT = re.compile("[\u200c\u200d\ufe00-\ufe0f\t]")
+# What programs and people write where there is no value.
+MISSING = {*("nan", "<na>", "nat", "none", "null", "nil", "n/a", "na", "#n/a", "?", "-", "--", "undefined", "missing")}
+SEVERAL = re.compile(r"[,;|/+&\t]")
+
+
+def shown(label: str) -> str:
+    """Return a label in quotes for a message, its characters that cannot be seen or told apart as JSON escapes."""
+    other_form = not unicodedata.is_normalized("NFC", label)
+
+    def one(character: str) -> str:
+        category = unicodedata.category(character)
+        hidden = UNSEEN.match(character) or category in ("Cc", "Cf", "Zl", "Zp") or (category == "Zs" != character != " ")
+        marks = other_form and (category[0] == "M" or not unicodedata.is_normalized("NFC", character))
+        return json.dumps(character)[1:-1] if hidden or marks else character
+
+    return f'"{"".join(map(one, label))}"'
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first of the labels for a message, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(map(shown, names[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
