@@ -371,7 +371,7 @@ def shots(classes: int, each: int) -> list[tuple[str, str]]:
     [
         (shots(2, 25), ["1", "30"], [35, 5, 10], [2, 2, 2]),
         (shots(9, 6), ["5", "30"], [36, 8, 10], [9, 8, 9]),
-        (shots(20, 3), ["40"], [33, 9, 18], [20, 9, 18]),
+        (shots(20, 3), ["12"], [33, 9, 18], [20, 9, 18]),
         (shots(30, 2), ["30"], [33, 9, 18], [30, 9, 18]),
         ([*shots(2, 20), ("rare 1", "rare"), ("rare 2", "rare")], ["20"], [30, 4, 8], [3, 2, 3]),
     ],
@@ -400,8 +400,8 @@ def test_one_row_a_label_needs_a_test_file(build):
     train = shots(4, 1)
 
     assert failure(build, train=train, valid=None, test=None, sizes=["4"]) == (
-        f"{build.out.parents[1] / 'train.csv'} has 4 rows to train on, one a label, so that none can be held out for the "
-        f"test; name a file of other rows with TEST_FILE"
+        f"{build.out.parents[1] / 'train.csv'} has 4 rows to train on, one a label, so that none can be held out for "
+        f"the test; name a file of other rows with TEST_FILE"
     )
     build(train=train, valid=None, test=[(f"test {label}", label) for _, label in train], sizes=["4"])
     assert build.err == "warning: llm_valid: no row could be spared for it; SPLIT=valid needs a VALID_FILE\n"
