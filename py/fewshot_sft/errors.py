@@ -76,8 +76,12 @@ def _output(stream: TextIO | None, lost: list[OSError]) -> TextIO:
     """Return a stream to the same file, or to nowhere when there is none."""
     if stream is None:  # closed by the caller
         return open(os.devnull, "w", encoding="utf-8")
+    try:
+        number = stream.fileno()
+    except io.UnsupportedOperation:  # not a file: a test listens
+        return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(_Output(stream.fileno(), lost)),
+        io.BufferedWriter(_Output(number, lost)),
         encoding=stream.encoding,
         errors="replace",  # letters that a terminal does not have are no reason to fail
         line_buffering=stream.line_buffering,
