@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import metrics, scoring
+from .text import COMPARISON
 
 
 def findings(
@@ -25,6 +26,7 @@ def findings(
     references = scoring.numbers(truth, classes)
     return {
         "labels": list(classes),
+        "comparison": COMPARISON,
         "counts": counts | {"cut_by_max_tokens": cut},
         "metrics": metrics.compute(scoring.numbers(answers, classes), references, classes=range(len(classes))),
         "per_class": scoring.per_class(counts["per_class"]),

@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import UserError
 from .prompts import PLACEHOLDER, quoted
 from .readers import Table, read_text
+from .text import comparable
 
 RENAME = 'give it another name with --labels-file names.json: {"<label in the data>": "<name>", ...}'
 
@@ -184,7 +185,8 @@ def _category(categories: Categories, table: Table, index: int, value: str) -> s
 
 
 def _folded(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    # What the comparison of answers merges is merged here, too: such labels could not be told apart.
+    return comparable(unicodedata.normalize("NFKC", comparable(name)).casefold())
 
 
 def _is_integer(name: str) -> bool:
