@@ -60,7 +60,7 @@ def check_template(name: str, slots: Slots | None, train_args: str, server_args:
     """Yield what keeps a template from being served as it is trained."""
     if slots is None:
         return
-    if server == "vllm" and (slots.tokens or any("{{idx}}" in slot for slot in slots.user if isinstance(slot, str))):
+    if server == "vllm" and slots.tokens:
         what = f"{name} has no form that vLLM can use"
         yield Finding("template", "problem", what, "serve it with SERVER=llamafactory")
     if not slots.reasoning:

@@ -35,21 +35,13 @@ def check(
         why = "the model has no tokenizer.json here" if slots else "the template is not known"
         return [Finding("labels", "ok", f"not checked whether they come back from the model: {why}")]
     try:
-        found = {
-            label: _there_and_back(label, tokenizer, slots)
-            for tokenizer in [_load(tokenizer_file, slots)]
-            for label in labels
-        }
+        tokenizer = _load(tokenizer_file, slots)
+        found = {label: _there_and_back(label, tokenizer, slots, cleans) for label in labels}
     except Exception as error:  # the tokenizers library raises bare Exception for a file that it cannot read
-        return [
-            Finding("labels", "ok", f"not checked whether they come back from the model: {tokenizer_file}: {error}")
-        ]
+        why = f"{tokenizer_file}: {error}"
+        return [Finding("labels", "ok", f"not checked whether they come back from the model: {why}")]
     of = f"of the {len(labels)} labels"
-    lost = {
-        label: back
-        for label, (back, _) in found.items()
-        if comparable(clean_up(back) if cleans else back) != comparable(label)
-    }
+    lost = {label: back for label, (back, _) in found.items() if comparable(back) != comparable(label)}
     long = {label: count for label, (_, count) in found.items() if count > max_tokens}
     findings = []
     if lost:
@@ -114,7 +106,7 @@ def _load(file: Path, slots: Slots) -> Any:
     return tokenizer
 
 
-def _there_and_back(label: str, tokenizer: Any, slots: Slots) -> tuple[str, int]:
+def _there_and_back(label: str, tokenizer: Any, slots: Slots, cleans: bool) -> tuple[str, int]:
     """Return what an answer of the label's own tokens is decoded to, and how many they are."""
     ids: list[int] = []
     for slot in slots.assistant:
@@ -123,7 +115,8 @@ def _there_and_back(label: str, tokenizer: Any, slots: Slots) -> tuple[str, int]
             ids += tokenizer.encode(before + (label if content else ""), add_special_tokens=False).ids
             if content:
                 break
-    return tokenizer.decode(ids, skip_special_tokens=True).strip(), len(ids)
+    back = tokenizer.decode(ids, skip_special_tokens=True)
+    return (clean_up(back) if cleans else back).strip(), len(ids)
 
 
 def _special(tokenizer_file: Path | None) -> tuple[str, ...]:

@@ -201,7 +201,7 @@ def unreachable(
     status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403, 404):
         message = f"{endpoint} has no {what} {name}, or not for you (HTTP {status})"
-        return Finding(what, "problem", message, f"check {setting}; for a private or gated {what} set HF_TOKEN")
+        return Finding(what, "problem", message, f"check {setting}; for one that is private or gated set HF_TOKEN")
     reason = f"HTTP {status}" if status else (str(error).strip() or type(error).__name__).splitlines()[0]
     return Finding(
         what,
