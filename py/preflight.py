@@ -156,15 +156,13 @@ def after_data(args: argparse.Namespace, known: dict[str, templates.Slots] | Non
     tokenizer = folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
     slots = (known or {}).get(args.template)
     trained = args.data_dir / f"llm_train_{max(args.sizes)}.json"
-    found = [lengths.check(trained, tokenizer, slots, args.cutoff_len)]
-    if is_made_here(args):
-        found += template_tokens(args, slots)
-    names = read_record(args.data_dir / "manifest.json").get("labels") or []
-    if names:
+    asked = args.data_dir / f"llm_{args.plan.split}.json"
+    found = template_tokens(args, slots) if is_made_here(args) else []
+    if names := read_record(args.data_dir / "manifest.json").get("labels"):
         cleans = args.backend == "huggingface"  # LLaMA-Factory's engine does, whatever the tokenizer says
         found += labels.check(names, tokenizer, slots, args.plan.max_tokens, cleans)
-    asked = args.data_dir / f"llm_{args.plan.split}.json"
     found += labels.check_texts([trained, asked], tokenizer, slots, args.template)
+    found.append(lengths.check(trained, tokenizer, slots, args.cutoff_len))
     if args.backend == "vllm":
         found.append(asked_lengths(args, tokenizer, slots))
     return found

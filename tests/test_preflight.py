@@ -135,8 +135,8 @@ def test_after_the_data_the_lengths_are_added_to_the_record(folder, base, capsys
     assert capsys.readouterr().err.startswith(f"warning: lengths: {message}the longest has 4")
     found = record(folder)
     assert found["warnings"] == 1
-    assert [each["check"] for each in found["checks"]][-3:] == ["disk", "lengths", "texts"]
-    assert found["checks"][-2]["truncated"] == 1
+    assert [each["check"] for each in found["checks"]][-3:] == ["disk", "texts", "lengths"]
+    assert found["checks"][-1]["truncated"] == 1
 
 
 # Disk and folders
@@ -584,13 +584,13 @@ def test_labels_that_max_tokens_would_cut_and_no_more_than_three_are_named(folde
 
 def test_without_a_tokenizer_labels_are_not_checked_and_it_is_said(folder):
     (folder / "tokenizer.json").write_text("{}")
-    for file, slots, why in (
-        (None, SLOTS, "the model has no tokenizer.json here"),
-        (None, None, "the template is not known"),
-        (folder / "tokenizer.json", SLOTS, f"{folder / 'tokenizer.json'}: "),
+    for file, slots, result, why in (
+        (None, SLOTS, "warning", "it has no tokenizer.json here"),
+        (None, None, "ok", "the template is not known"),
+        (folder / "tokenizer.json", SLOTS, "warning", f"{folder / 'tokenizer.json'}: "),
     ):
         (found,) = labels.check(["a"], file, slots, 8, False)
-        assert found.result == "ok"
+        assert found.result == result
         assert found.text.startswith(f"labels: not checked whether they come back from the model: {why}")
 
 
@@ -829,6 +829,12 @@ def test_an_adapter_on_the_hub(hub):
 )
 def test_the_caches_and_what_names_them(environment, gpu, named):
     assert machine.caches(environment, gpu, vllm=gpu) == {name: Path(path).expanduser() for name, path in named.items()}
+
+
+def test_a_look_at_a_folder_leaves_no_trace(folder):
+    before = folder.stat().st_mtime_ns
+    assert [each.result for each in machine.folders({"OBJS_DIR": folder})] == ["ok"]
+    assert (folder.stat().st_mtime_ns, list(folder.iterdir())) == (before, [])
 
 
 def test_a_cache_that_cannot_be_made(folder, base, capsys, monkeypatch):

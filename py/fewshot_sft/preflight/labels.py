@@ -31,15 +31,16 @@ def check(
         max_tokens: the server's limit of an answer.
         cleans: the server cleans up the spaces in what it decodes.
     """
-    if tokenizer_file is None or slots is None:
-        why = "the model has no tokenizer.json here" if slots else "the template is not known"
-        return [Finding("labels", "ok", f"not checked whether they come back from the model: {why}")]
+    unknown = "not checked whether they come back from the model: "
+    if slots is None:  # which is said
+        return [Finding("labels", "ok", f"{unknown}the template is not known")]
+    if tokenizer_file is None:
+        return [Finding("labels", "warning", f"{unknown}it has no tokenizer.json here")]
     try:
         tokenizer = _load(tokenizer_file, slots)
         found = {label: _there_and_back(label, tokenizer, slots, cleans) for label in labels}
     except Exception as error:  # the tokenizers library raises bare Exception for a file that it cannot read
-        why = f"{tokenizer_file}: {error}"
-        return [Finding("labels", "ok", f"not checked whether they come back from the model: {why}")]
+        return [Finding("labels", "warning", f"{unknown}{tokenizer_file}: {error}")]
     of = f"of the {len(labels)} labels"
     lost = {label: back for label, (back, _) in found.items() if comparable(back) != comparable(label)}
     long = {label: count for label, (_, count) in found.items() if count > max_tokens}
