@@ -25,7 +25,8 @@ set -Eeuo pipefail
 source "${0%/*}/lib/all.bash"
 
 # train_command SIZE: fill TRAIN_COMMAND. Beside the seed's flags: --tokenized_path keeps the examples that the
-# trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take.
+# trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take. A training of
+# fewer steps than LOGGING_STEPS logs each of them.
 train_command() {
   local folder precision=() how=() word
   folder=$(adapter_folder "$1")
@@ -92,6 +93,8 @@ train_command() {
       TRAIN_COMMAND+=("$word")
     fi
   done
+  word=$(python py/training_record.py logging --size "$1" -- "${TRAIN_COMMAND[@]}")
+  [[ -z $word ]] || TRAIN_COMMAND+=(--logging_steps "$word")
 }
 
 SCRIPT_FLAGS=(--dry-run --worker)

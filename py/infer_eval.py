@@ -44,7 +44,7 @@ from fewshot_sft.weights import adapter_identity
 EXIT_INCOMPLETE = 1
 EXIT_TO_DO = 4
 # Raised when the same predictions would be scored differently: records of before are then made anew.
-SCORING = 1
+SCORING = 2
 
 
 def main(argv: list[str]) -> int:

@@ -25,7 +25,7 @@ from fewshot_sft.identity import flags_of, read_record
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.outcomes import note_reason
 from fewshot_sft.plan_choice import MODEL_LENGTH
-from fewshot_sft.preflight import Finding, lengths, machine, model, templates
+from fewshot_sft.preflight import Finding, adapters, data_set, labels, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 from fewshot_sft.provenance import PROJECT, now
@@ -65,18 +65,77 @@ def before_data(args: argparse.Namespace, known: dict[str, templates.Slots] | No
         "LOGS_DIR": args.logs_dir,
         "OBJS_DIR": args.objs_dir,
     }
-    found += machine.folders(named)
     vllm = args.backend == "vllm"
+    found += machine.folders(named | machine.caches(os.environ, args.device == "gpu", vllm))
     found += machine.shared_memory(args.preprocessing_workers, vllm)
     names = [*machine.PACKAGES, *(["vllm"] if vllm and args.device == "gpu" else [])]
     found += machine.packages(PROJECT / "requirements.lock", names, " gpu" if args.device == "gpu" else "")
     found += [templates.check(args.template, known), machine.port(args.api_port)]
+    slots, plan = (known or {}).get(args.template), args.plan
+    found += adapters.check_template(args.template, slots, args.train_args, args.server_args, plan.server)
+    found += adapters.check(args.train_args, args.server_args, args.lora_rank, plan.server, args.backend)
+    found.append(adapters.check_steps(args.sizes, trainer_settings(args)))
+    found += data_set_of(args)
     finding, size = base_model(args)
     found.append(finding)
+    if finding.result == "ok":
+        target = flags_of(args.train_args).get("lora_target", args.lora_target)
+        found.append(model.check_target(target, size.modules))
+        if not is_made_here(args):
+            found += template_tokens(args, slots)
     found += machine.disk(writes(args, size, vllm), size.basis)
     if args.device == "gpu":
         found += gpu_memory(args, size, vllm)
     return found
+
+
+def trainer_settings(args: argparse.Namespace) -> dict[str, str]:
+    """Return the trainer's settings that the number of steps depends on."""
+    return {
+        "per_device_train_batch_size": str(args.plan.batch_size),
+        "gradient_accumulation_steps": str(args.plan.gradient_accumulation),
+        "num_train_epochs": args.epochs,
+        "warmup_steps": args.warmup_steps,
+        **flags_of(args.train_args),
+    }
+
+
+def data_set_of(args: argparse.Namespace) -> list[Finding]:
+    """Check the data set on its hub, unless the data are another's, or made already."""
+    name = args.dataset
+    made = (args.data_dir / "manifest.json").is_file()
+    if args.train_file or made or name in ("", "synthetic-patents") or Path(name).exists():
+        return []
+    if args.use_modelscope_hub:
+        return [data_set.check_modelscope(name, modelscope_endpoint())]
+    return [data_set.check_hugging_face(name, hugging_face_endpoint(), os.environ)]
+
+
+def template_tokens(args: argparse.Namespace, slots: templates.Slots | None) -> list[Finding]:
+    """Compare the template's special tokens with the model's tokenizer, where that is here."""
+    folder = plan_facts.model_folder(args.model, bool(args.use_modelscope_hub), os.environ)
+    if slots is None or folder is None or not (folder / "tokenizer.json").is_file():
+        return []
+    config = read_record(folder / "config.json")
+    rows = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
+    resized = "resize_vocab" in flags_of(args.train_args)
+    finding = templates.check_tokens(args.template, slots, folder / "tokenizer.json", rows, resized)
+    return [finding] if finding else []
+
+
+def is_made_here(args: argparse.Namespace) -> bool:
+    """Return whether the base model is the one that bin/base_model.sh makes."""
+    return Path(args.model) == args.saves_dir / "tiny/base"
+
+
+def hugging_face_endpoint() -> str:
+    """Return the address of Hugging Face's hub, or of its mirror."""
+    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+
+
+def modelscope_endpoint() -> str:
+    """Return the address of ModelScope's hub."""
+    return f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
 
 
 def gpu_memory(args: argparse.Namespace, size: Size, vllm: bool) -> list[Finding]:
@@ -97,7 +156,14 @@ def after_data(args: argparse.Namespace, known: dict[str, templates.Slots] | Non
     folder = plan_facts.model_folder(args.model, bool(args.use_modelscope_hub), os.environ)
     tokenizer = folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
     slots = (known or {}).get(args.template)
-    found = [lengths.check(args.data_dir / f"llm_train_{max(args.sizes)}.json", tokenizer, slots, args.cutoff_len)]
+    trained = args.data_dir / f"llm_train_{max(args.sizes)}.json"
+    asked = args.data_dir / f"llm_{args.plan.split}.json"
+    found = template_tokens(args, slots) if is_made_here(args) else []
+    if names := read_record(args.data_dir / "manifest.json").get("labels"):
+        cleans = args.backend == "huggingface"  # LLaMA-Factory's engine does, whatever the tokenizer says
+        found += labels.check(names, tokenizer, slots, args.plan.max_tokens, cleans)
+    found += labels.check_texts([trained, asked], tokenizer, slots, args.template)
+    found.append(lengths.check(trained, tokenizer, slots, args.cutoff_len))
     if args.backend == "vllm":
         found.append(asked_lengths(args, tokenizer, slots))
     return found
@@ -116,7 +182,7 @@ def asked_lengths(args: argparse.Namespace, tokenizer: Path | None, slots: templ
 def base_model(args: argparse.Namespace) -> tuple[Finding, Size]:
     """Check the base model, wherever it comes from."""
     folder = Path(args.model)
-    made_here = folder == args.saves_dir / "tiny/base"
+    made_here = is_made_here(args)
     if folder.is_dir():
         finding, size = model.check_folder(folder, args.lora_target)
         if made_here and finding.mend:
@@ -126,14 +192,15 @@ def base_model(args: argparse.Namespace) -> tuple[Finding, Size]:
         # bin/base_model.sh makes it; its shapes are those of py/build_base.py.
         size = Size(lora=3_840, tokenizer=100_000, basis="the sizes that the profile tiny has had")
         return Finding("model", "ok", f"{folder} is to be made"), size
+    if folder.is_file():
+        return model.check_file(folder), Size()
     if args.model.startswith((".", "/", "~")) or args.model.count("/") != 1:
         what = f"{args.model}: no such folder, nor a name on a hub, which is OWNER/NAME"
         return Finding("model", "problem", what, "set MODEL to either"), Size()
     if args.use_modelscope_hub:
-        endpoint = f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
-        return model.check_modelscope(args.model, endpoint, model.modelscope_cache(), args.lora_target)
-    endpoint = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
-    return model.check_hugging_face(args.model, args.lora_target, endpoint, os.environ)
+        cache = model.modelscope_cache()
+        return model.check_modelscope(args.model, modelscope_endpoint(), cache, args.lora_target)
+    return model.check_hugging_face(args.model, args.lora_target, hugging_face_endpoint(), os.environ)
 
 
 def writes(args: argparse.Namespace, size: Size, vllm: bool) -> list[Writes]:
@@ -147,7 +214,7 @@ def writes(args: argparse.Namespace, size: Size, vllm: bool) -> list[Writes]:
     trained = machine.training_writes(size, args.lora_rank, len(runs), args.train_jobs, vllm)
     what = f"{len(runs)} adapter{'s' * (len(runs) != 1)} with checkpoints"
     planned = [Writes("SAVES_DIR", args.saves_dir, trained, what)]
-    if Path(args.model) == args.saves_dir / "tiny/base" and not Path(args.model).is_dir():
+    if is_made_here(args) and not Path(args.model).is_dir():
         planned.append(Writes("SAVES_DIR", args.saves_dir, TINY_BASE, "the base model"))
     if size.download:
         from huggingface_hub.constants import HF_HUB_CACHE
@@ -200,8 +267,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--backend", choices=("huggingface", "vllm"), default="vllm")
     add("--precision", default="auto")
     add("--lora-target", default="all")
-    for name in ("train-args", "server-args"):
+    for name in ("train-args", "server-args", "dataset", "train-file"):
         add(f"--{name}", default="")
+    for name, default in (("epochs", "3.0"), ("warmup-steps", "0")):
+        add(f"--{name}", default=default)
     defaults = {"lora-rank": 8, "cutoff-len": 1024, "api-port": 8000, "force": 0, "preprocessing-workers": 1}
     for name, default in (defaults | {"use-modelscope-hub": 0}).items():
         add(f"--{name}", type=int, default=default)

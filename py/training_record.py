@@ -6,11 +6,12 @@
 
 ``begin`` exits with 0 when there is something to train and 3 when a finished record with the same identity is there,
 or when a training of that identity had ended before it could be recorded: then it writes the record;
-``plan``, with the same arguments, only says what ``begin`` would do, and why. ``begin`` prepares the folder so that
-LLaMA-Factory, which resumes whatever checkpoint it finds, can only find a whole one of the same identity; anything
-else is moved aside. ``finish`` writes ``training.json``, last and whole, and exits with 0 only when the trainer ended
-well, trained on exactly SIZE examples and its loss was finite and not zero. When watch_training.py had the trainer
-ended, the reason is the one that it left in ``training.aborted.json``.
+``plan``, with the same arguments, only says what ``begin`` would do, and why; ``logging`` how often to log where the
+command would log nothing. ``begin`` prepares the folder so that LLaMA-Factory, which resumes whatever checkpoint it
+finds, can only find a whole one of the same identity; anything else is moved aside. ``finish`` writes
+``training.json``, last and whole, and exits with 0 only when the trainer ended well, trained on exactly SIZE examples
+and its loss was finite and not zero. When watch_training.py had the trainer ended, the reason is the one that it left
+in ``training.aborted.json``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot_sft import manifest, trainer_output
+from fewshot_sft import manifest, trainer_output, training_steps
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import is_leftover, read_json, sha256_file, sha256_json, write_json
@@ -152,6 +153,13 @@ def is_adapter(folder: Path, record: dict[str, Any]) -> bool:
         return False
 
 
+def logging(args: argparse.Namespace) -> int:
+    """Print 1, every step, where a training has fewer steps than there are between two entries of its log."""
+    if training_steps.logs_nothing(args.size, settings_of(args.command)):
+        print(1)
+    return 0
+
+
 def plan(args: argparse.Namespace) -> int:
     """Print the size's line of the plan; return 3 when there is nothing to train. Changes nothing."""
     decision = decide(args)
@@ -266,10 +274,12 @@ def finish(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run ``plan``, ``begin`` or ``finish``."""
+    """Run ``logging``, ``plan``, ``begin`` or ``finish``."""
     argv, command = split_command(argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
+    entries = steps.add_parser("logging", help="print the logging_steps to take instead of the command's, if any")
+    entries.add_argument("--size", type=int, required=True)
     look = steps.add_parser("plan", help="say what `begin` would do, and change nothing")
     first = steps.add_parser("begin", help="decide whether to train and prepare the folder")
     for step in (look, first):
@@ -286,7 +296,7 @@ def main(argv: list[str]) -> int:
         step.add_argument("--folder", type=Path, required=True, help="output_dir of the trainer")
     args = parser.parse_args(argv)
     args.command = command
-    return {"plan": plan, "begin": begin, "finish": finish}[args.step](args)
+    return {"logging": logging, "plan": plan, "begin": begin, "finish": finish}[args.step](args)
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ $training
 $evaluation
 $results" "$steps"
 
-  planned --sizes 4 --epochs 5
+  planned --sizes 4 --epochs 4
   equal "$data
-training 4: to do, settings changed (num_train_epochs: 3.0 -> 5)
+training 4: to do, settings changed (num_train_epochs: 3.0 -> 4)
 evaluation 4: to do (training)
 $results" "$steps"
 
@@ -139,7 +139,7 @@ results: to do, they are drawn every time" "$steps"
     status_is 2
     said 'error: device: profile custom needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi' \
       "error: template: LLaMA-Factory has no template 'glm44'; set TEMPLATE to the model's own; near it are glm4" \
-      "error: model: $WORK/a model: incomplete, it lacks config.json; fetch it again: hf download " \
+      "error: model: $WORK/a model: incomplete, it lacks config.json; fetch it again (hf download " \
       'preflight: 3 problems; nothing was trained (SKIP_PREFLIGHT=1 goes on all the same)'
     equal '' "$(calls)"
     [[ ! -e $WORK/data && ! -e $WORK/saves && ! -e $OBJS/demo/results.json ]]

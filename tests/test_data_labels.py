@@ -297,6 +297,11 @@ def test_label2id_of_a_model(folder):
     assert assigned["train"] == ["neg", "neg", "pos"]
 
 
+def test_labels_that_differ_in_inner_spacing():
+    for twin in ("Sci /  Tech !", "Sci / Tech!"):
+        assert labels.DETAILS in message(["Sci / Tech !", twin])
+
+
 def test_label_that_the_instruction_offers_already():
     assert message(["a", "unknown"]) == (
         f'train.csv: row 2: label "unknown" is already a choice of its own in the instruction; {RENAME}, or use an '

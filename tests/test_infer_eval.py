@@ -515,12 +515,14 @@ def test_a_damaged_record_is_made_anew(finished, server):
     assert server.requests == []
 
 
-def test_another_seed_scores_anew_without_asking(finished, server):
+@pytest.mark.parametrize("scoring", [infer_eval.SCORING, 1])
+def test_another_seed_or_scoring_scores_anew_without_asking(finished, server, monkeypatch, scoring):
     mark = finished.record["identity"][:8]
+    monkeypatch.setattr(infer_eval, "SCORING", scoring)
 
-    assert finished.evaluate(server, "--seed", "1") == 0
+    assert finished.evaluate(server, "--seed", "1" if scoring > 1 else "42") == 0
 
-    assert finished.record["seed_scoring"]["seed"] == 1
+    assert finished.record["seed_scoring"]["seed"] == (1 if scoring > 1 else 42)
     assert f"replaced/{RUN}.json-{mark}" in finished.names
     assert server.requests == []
 

@@ -17,6 +17,9 @@ NAME = re.compile(r"(?<![\w$./<{\-])[A-Z]{2,}(?:_[A-Z]+)+(?![\w.>])|(?<![\w$./\-
 FILE = re.compile(r"(?<![\w/.\-])(?:bin|py|docs|bench|tests)/[\w/]+\.\w+")
 # Of programs that are not installed where the tests run, or that have no list to look into.
 FOREIGN_FLAGS = {
+    "--name": "any, in a text about their form",
+    "--shm-size": "docker run",
+    "--tmpfs": "docker run",
     "--local-dir": "hf download",
     "--quantization": "vllm serve",
     "--chat-template": "vllm serve",

@@ -18,14 +18,19 @@ from safetensors.numpy import save_file
 
 import preflight
 from fewshot_sft import plan_facts
-from fewshot_sft.preflight import amount, lengths, machine, model, templates
+from fewshot_sft.preflight import adapters, amount, data_set, labels, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 
+AGAIN = "fetch it again (hf download OWNER/NAME --local-dir NEW_FOLDER) and set MODEL=NEW_FOLDER"
 REMEDY = "; to keep them whole: CUTOFF_LEN=64"
 TOKENIZER = {
     "version": "1.0",
-    "added_tokens": [],
+    "added_tokens": [
+        {"id": number, "content": f"<|{name}|>", "special": True}
+        | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        for number, name in enumerate(("system", "user", "assistant", "observation"), 1)
+    ],
     "pre_tokenizer": {"type": "Whitespace"},
     "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"},
 }
@@ -99,7 +104,8 @@ def test_all_is_well_nothing_is_said_and_the_record_tells_what_was_found(folder,
     assert capsys.readouterr() == ("", "")
     found = record(folder)
     assert (found["kind"], found["name"], found["problems"], found["warnings"]) == ("preflight", "x", 0, 0)
-    assert [each["check"] for each in found["checks"]] == ["folders", "packages", "template", "port", "model", "disk"]
+    checks = ["folders", "packages", "template", "port", "steps", "model", "LORA_TARGET", "disk"]
+    assert [each["check"] for each in found["checks"]] == checks
     (disk,) = (each for each in found["checks"] if each["check"] == "disk")
     assert disk["basis"] == "the shapes in its safetensors files"
     assert sorted(path.name for path in folder.iterdir()) == ["base", "logs"]
@@ -114,8 +120,7 @@ def test_every_problem_is_said_at_once_each_with_what_mends_it(folder, base, cap
         "error: device: profile x needs a CUDA GPU and none is visible; check nvidia-smi",
         f"error: folders: {folder / 'saves'} is a file, a folder was expected; choose another SAVES_DIR",
         f"error: {templates.check('glm44', templates.registered(templates.source())).text}",
-        f"error: model: {base}: incomplete, it lacks config.json; "
-        f"fetch it again: hf download OWNER/NAME --local-dir {base}",
+        f"error: model: {base}: incomplete, it lacks config.json; {AGAIN}",
         "preflight: 4 problems; nothing was trained (SKIP_PREFLIGHT=1 goes on all the same)",
     ]
 
@@ -130,7 +135,7 @@ def test_after_the_data_the_lengths_are_added_to_the_record(folder, base, capsys
     assert capsys.readouterr().err.startswith(f"warning: lengths: {message}the longest has 4")
     found = record(folder)
     assert found["warnings"] == 1
-    assert [each["check"] for each in found["checks"]][-2:] == ["disk", "lengths"]
+    assert [each["check"] for each in found["checks"]][-3:] == ["disk", "texts", "lengths"]
     assert found["checks"][-1]["truncated"] == 1
 
 
@@ -363,7 +368,7 @@ def test_a_folder_that_is_not_whole(base, damage, message):
     damage(base)
     found, _ = model.check_folder(base, "all")
     assert (found.result, found.message) == ("problem", message.format(base))
-    assert found.mend == f"fetch it again: hf download OWNER/NAME --local-dir {base}"
+    assert found.mend == AGAIN
 
 
 def test_weights_that_a_download_left_short(base):
@@ -453,7 +458,7 @@ def test_a_name_that_the_hub_does_not_know_and_a_hub_that_fails(hub):
     found, _ = model.check_hugging_face("own/er", "all", address, {})
     assert found.text == (
         f"model: {address} has no model own/er, or not for you (HTTP 404); "
-        "check MODEL; for a private or gated model set HF_TOKEN"
+        "check MODEL; for one that is private or gated set HF_TOKEN"
     )
     answers["/api/models/own/er"] = (503, {})
     found, _ = model.check_hugging_face("own/er", "all", address, {})
@@ -531,3 +536,375 @@ def test_shared_memory_is_needed_where_processes_work_together(monkeypatch, work
     what = "shared memory: /dev/shm cannot be written (Permission denied), and processes that work together need it"
     mend = "mount -t tmpfs tmpfs /dev/shm, or in a container --shm-size 8g or --tmpfs /dev/shm"
     assert found == ([] if more is None else [f"{what}; {mend}{more}"])
+
+
+# What is known of labels, adapters and the data set
+
+
+def tokenizer(folder: Path, **changes: object) -> Path:
+    """A tokenizer of bytes as GPT-2's: decode(encode(text)) is the text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    vocabulary = {character: number for number, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<|user|>", "</s>"])
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(made.to_str()) | changes))
+    return path
+
+
+NFC, LOWER, NFKC = ({"normalizer": {"type": name}} for name in ("NFC", "Lowercase", "NFKC"))
+SLOTS = templates.Slots([], [], ["<|user|>{{content}}"], ["\n", "{{content}}<|stop|>", 1], stop_words=["<|stop|>"])
+
+
+@pytest.mark.parametrize(
+    ("label", "changes", "cleans", "back"),
+    [
+        ("Arts , jeux !", {}, True, None),
+        ("Arts  ' jeux", {}, True, "Arts 'jeux"),
+        ("Arts  ' jeux", {}, False, None),
+        ("The\u0302\u0309 thao", NFC, True, None),
+        ("Ａ类", {}, False, None),
+        ("Ａ类", NFKC, False, "A类"),
+        ("Physics", LOWER, False, "physics"),
+        ("</s>", {}, False, ""),
+        ("a <|user|> b", {}, False, "a  b"),
+        ("a<|stop|>", {}, False, "a"),
+        ("<image>", {}, False, None),
+    ],
+)
+def test_labels_that_do_not_come_back(folder, label, changes, cleans, back):
+    (found,) = labels.check(["other", label], tokenizer(folder, **changes), SLOTS, 64, cleans)
+    if back is None:
+        assert (found.result, found.text[:25]) == ("ok", "labels: all 2 come back, ")
+        return
+    assert (found.result, found.text) == (
+        "problem",
+        f'labels: 1 of the 2 labels would come back from the model as something else: "{label}" as "{back}"; '
+        'give it another name with LABELS_FILE=names.json: {"<label in the data>": "<name>", ...}',
+    )
+
+
+def test_labels_that_max_tokens_would_cut_and_no_more_than_three_are_named(folder):
+    names = ["a", *("b" * count for count in (40, 41, 42, 8))]
+    (found,) = labels.check(names, tokenizer(folder), SLOTS, 8, False)
+    b = "b" * 39
+    assert found.text == (
+        f'labels: 4 of the 5 labels are longer than MAX_TOKENS=8 tokens: "{b}b" has 41, "{b}…" has 42, "{b}…" has 43, '
+        "...; MAX_TOKENS=48"
+    )
+    (found,) = labels.check(names, tokenizer(folder), SLOTS, 43, False)
+    assert found.text == "labels: all 5 come back, the longest has 43 tokens"
+
+
+def test_without_a_tokenizer_labels_are_not_checked_and_it_is_said(folder):
+    (folder / "tokenizer.json").write_text("{}")
+    for file, slots, result, why in (
+        (None, SLOTS, "warning", "it has no tokenizer.json here"),
+        (None, None, "ok", "the template is not known"),
+        (folder / "tokenizer.json", SLOTS, "warning", f"{folder / 'tokenizer.json'}: "),
+    ):
+        (found,) = labels.check(["a"], file, slots, 8, False)
+        assert found.result == result
+        assert found.text.startswith(f"labels: not checked whether they come back from the model: {why}")
+
+
+def test_texts_that_are_more_than_text(folder):
+    rows = folder / "llm_test.json"
+    rows.write_text(json.dumps([{"instruction": "i", "input": text, "output": "a"} for text in ("x", "<image></s>")]))
+    pictures = templates.registered(templates.source())["qwen3_vl_nothink"]
+    found = [each.text for each in labels.check_texts([rows], tokenizer(folder), pictures, "qwen3_vl_nothink")]
+    assert found == [
+        f"texts: 1 of the 2 texts of {rows} hold a piece like <image> (row 2), which TEMPLATE=qwen3_vl_nothink takes "
+        "for pictures that are not there; write it otherwise in the data, or set TEMPLATE to one for text only",
+        f"texts: 1 of the 2 texts of {rows} hold a piece like </s> (row 2), which the model reads as a special token, "
+        "not as text; write it otherwise in the data if it is not meant so",
+    ]
+    (found,) = labels.check_texts([rows], None, SLOTS, "x")
+    assert found.result == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "resized", "result", "text"),
+    [
+        ("alpaca", 100, False, None, ""),
+        ("qwen", 258, False, "problem", "<|im_end|>, <|im_start|> are"),
+        ("qwen", 999, False, "warning", "<|im_end|>, <|im_start|> are"),
+        ("qwen", 258, True, "warning", "<|im_end|>, <|im_start|> are"),
+        ("llama3", None, False, "problem", "<|eot_id|>, <|start_header_id|>, <|end_header_id|> are"),
+        ("chatglm3", 999, False, "problem", "[gMASK], sop, <|system|> are"),
+        ("phi", 999, False, "warning", "<|end|>, <|system|>, <|assistant|> are"),
+    ],
+)
+def test_a_template_of_another_model(folder, name, rows, resized, result, text):
+    slots = templates.registered(templates.source())[name]
+    found = templates.check_tokens(name, slots, tokenizer(folder), rows, resized)
+    assert (found and found.result) == result
+    if found:
+        said = f"{name} is of another model: {text} not in {folder / 'tokenizer.json'}"
+        assert found.text == f"template: {said}; set TEMPLATE to the model's own"
+
+
+OR_HF = "or set SERVER=llamafactory BACKEND=huggingface"
+
+
+@pytest.mark.parametrize(
+    ("train", "server", "rank", "where", "text"),
+    [
+        ("--use_rslora True --use_dora false", "", 8, "vllm vllm", ""),
+        ("--use_dora", "", 8, "llamafactory huggingface", ""),
+        (
+            "--use_dora",
+            "",
+            8,
+            "vllm vllm",
+            f"TRAIN_ARGS has --use_dora: vLLM serves no adapter with DoRA; leave it out, {OR_HF}",
+        ),
+        (
+            "--additional_target=embed_tokens",
+            "",
+            8,
+            "llamafactory vllm",
+            "TRAIN_ARGS has --additional_target: vLLM serves no adapter with modules that are trained whole; "
+            f"leave it out, {OR_HF}",
+        ),
+        (
+            "--finetuning-type full",
+            "",
+            8,
+            "llamafactory huggingface",
+            "TRAIN_ARGS has --finetuning_type full, of which no LoRA adapter comes; leave it out",
+        ),
+        ("", "", 640, "llamafactory huggingface", ""),
+        ("", "", 640, "vllm vllm", f"LORA_RANK=640: vLLM serves adapters up to rank 512; take a lower one, {OR_HF}"),
+        ("", "", 400, "vllm vllm", ""),
+        (
+            "--lora_rank 64",
+            "",
+            8,
+            "vllm vllm",
+            "TRAIN_ARGS has --lora_rank 64, and the server is started for adapters up to rank 8; "
+            "set LORA_RANK=64 instead",
+        ),
+        (
+            "",
+            "",
+            33,
+            "llamafactory vllm",
+            "LORA_RANK=33, and the server is started for adapters up to rank 32; "
+            "SERVER_ARGS='--vllm_max_lora_rank 64', or SERVER=vllm",
+        ),
+        ("", "--vllm_max_lora_rank 64", 33, "llamafactory vllm", ""),
+        (
+            "",
+            "--max-lora-rank 16",
+            33,
+            "vllm vllm",
+            "LORA_RANK=33, and the server is started for adapters up to rank 16; raise --max-lora-rank in SERVER_ARGS",
+        ),
+    ],
+)
+def test_an_adapter_that_the_server_would_refuse(train, server, rank, where, text):
+    found = [each.text for each in adapters.check(train, server, rank, *where.split())]
+    assert found == ([f"adapter: {text}"] if text else [])
+
+
+QUIET = "--enable_thinking False"
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "server", "with_", "text"),
+    [
+        ("glm4", "", "", "vllm", ""),
+        ("chatglm3", "", "", "llamafactory", ""),
+        ("chatglm3", "", "", "vllm", "chatglm3 has no form that vLLM can use; serve it with SERVER=llamafactory"),
+        ("qwen3_nothink", "", "", "vllm", ""),
+        (
+            "qwen3",
+            "",
+            "",
+            "vllm",
+            "qwen3 is for reasoning: an empty thought is trained before each label, so no answer is a label; "
+            "set TEMPLATE=qwen3_nothink",
+        ),
+        (
+            "deepseekr1",
+            QUIET,
+            "",
+            "llamafactory",
+            "deepseekr1 is for reasoning: the prompt that is trained ends with an empty thought, "
+            f"the server's does not; set TRAIN_ARGS='{QUIET}' SERVER_ARGS='{QUIET}' SERVER=llamafactory",
+        ),
+        ("deepseekr1", QUIET, QUIET, "llamafactory", ""),
+    ],
+)
+def test_a_template_that_is_not_served_as_it_is_trained(name, train, server, with_, text):
+    slots = templates.registered(templates.source())[name]
+    found = [each.text for each in adapters.check_template(name, slots, train, server, with_)]
+    assert found == ([f"template: {text}"] if text else [])
+
+
+def test_a_warm_up_that_is_as_long_as_the_training(folder, base, capsys):
+    assert preflight.main(flags(folder, base, "--warmup-steps=3")) == 0
+    assert capsys.readouterr().err == (
+        "warning: steps: the warm-up of 3 steps does not end before the training does (N = 4, 8; 3 steps for N = 4), "
+        "so LEARNING_RATE is never reached; WARMUP_STEPS=0.1 is a share of all steps\n"
+    )
+    for more in ("--warmup-steps=2", "--warmup-steps=0.9", "--epochs=4.0"):
+        assert preflight.main(flags(folder, base, "--warmup-steps=3", more)) == 0
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "modules", "result", "text"),
+    [
+        ("all", ["l.0.q_proj"], "ok", "all"),
+        ("q_proj", [], "ok", "q_proj is not compared with the model's modules"),
+        ("attn.q_proj, v_proj", ["l.0.attn.q_proj", "l.0.v_proj"], "ok", "the model has attn.q_proj, v_proj"),
+        (
+            "q_proj v_proj",
+            ["l.q_proj", "l.v_proj", "embed"],
+            "problem",
+            "no module 'q_proj v_proj'; it has q_proj, v_proj",
+        ),
+        ("q_proj,v_prj", ["l.q_proj", "l.v_proj"], "problem", "no module 'v_prj'; it has q_proj, v_proj"),
+        ("proj", ["l.q_proj"], "problem", "no module 'proj'; it has q_proj"),
+        ("gate_up_proj", ["l.experts.0.up_proj"], "warning", "no module 'gate_up_proj'; it has up_proj"),
+    ],
+)
+def test_modules_that_the_model_lacks(target, modules, result, text):
+    found = model.check_target(target, modules)
+    if result != "ok":
+        text = f"the model has {text}; take of these, with commas between them, or LORA_TARGET=all"
+    assert (found.result, found.text) == (result, f"LORA_TARGET: {text}")
+
+
+def test_the_model_s_own_modules_are_compared(folder, base, capsys):
+    for more in ("--lora-target=q_prj", "--train-args=--lora_target=q_prj"):
+        assert preflight.main(flags(folder, base, more)) == 2
+        assert capsys.readouterr().err.startswith(
+            "error: LORA_TARGET: the model has no module 'q_prj'; it has q_proj; "
+        )
+    assert preflight.main(flags(folder, base, "--template=llama3")) == 2
+    assert "error: template: llama3 is of another model: <|eot_id|>, " in capsys.readouterr().err
+
+
+def test_an_adapter_or_a_gguf_is_no_model(folder, base, capsys):
+    (base / "model.safetensors").rename(folder / "model.gguf")
+    (base / "adapter_config.json").write_text('{"base_model_name_or_path": "zai-org/x"}')
+    (base / "adapter_model.safetensors").write_text("")
+    assert (
+        model.check_folder(base, "all")[0].text
+        == f"model: {base} is an adapter; set MODEL to its base model, zai-org/x"
+    )
+    (base / "adapter_config.json").write_text("{}")
+    assert model.check_folder(base, "all")[0].mend == "set MODEL to the model that it was trained from"
+    gguf = "a GGUF cannot be trained; set MODEL to the model that it was made from, with *.safetensors files"
+    file = folder / "model.gguf"
+    assert model.check_folder(folder, "all")[0].text == f"model: {folder}: {gguf}"
+    for path, said in (
+        (file, f"{file}: {gguf}"),
+        (base / "config.json", f"{base / 'config.json'} is a file; set MODEL to its folder, {base}"),
+    ):
+        assert preflight.main(flags(folder, path)) == 2
+        assert f"error: model: {said}\n" in capsys.readouterr().err
+
+
+def test_an_adapter_on_the_hub(hub):
+    endpoint, answers = hub
+    answers["/api/models/o/lora"] = (
+        200,
+        {
+            "id": "o/lora",
+            "siblings": [{"rfilename": "adapter_config.json"}, {"rfilename": "adapter_model.safetensors"}],
+            "cardData": {"base_model": "zai-org/x"},
+        },
+    )
+    found, _ = model.check_hugging_face("o/lora", "all", endpoint, {})
+    assert found.text == "model: o/lora is an adapter; set MODEL to its base model, zai-org/x"
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpu", "named"),
+    [
+        ({}, False, {"HF_HOME": "~/.cache/huggingface/datasets"}),
+        ({"XDG_CACHE_HOME": "/x"}, False, {"HF_HOME": "/x/huggingface/datasets"}),
+        ({"HF_HOME": "/h", "HF_DATASETS_CACHE": "/d"}, False, {"HF_DATASETS_CACHE": "/d"}),
+        (
+            {"HF_HOME": "/h", "VLLM_CACHE_ROOT": "/v", "TRITON_HOME": "/t", "TORCHINDUCTOR_CACHE_DIR": "/i"},
+            True,
+            {
+                "HF_HOME": "/h/datasets",
+                "TRITON_CACHE_DIR": "/t/.triton/cache",
+                "TORCHINDUCTOR_CACHE_DIR": "/i",
+                "VLLM_CACHE_ROOT": "/v",
+            },
+        ),
+    ],
+)
+def test_the_caches_and_what_names_them(environment, gpu, named):
+    assert machine.caches(environment, gpu, vllm=gpu) == {name: Path(path).expanduser() for name, path in named.items()}
+
+
+def test_a_look_at_a_folder_leaves_no_trace(folder):
+    before = folder.stat().st_mtime_ns
+    assert [each.result for each in machine.folders({"OBJS_DIR": folder})] == ["ok"]
+    assert (folder.stat().st_mtime_ns, list(folder.iterdir())) == (before, [])
+
+
+def test_a_cache_that_cannot_be_made(folder, base, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HOME", "/proc/nohome")
+    monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
+    assert preflight.main(flags(folder, base)) == 2
+    said = "error: folders: /proc cannot be written; check its owner (ls -ld) or choose another HF_HOME\n"
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_the_data_set_is_looked_for_on_its_hub(folder, base, hub, capsys, monkeypatch):
+    endpoint, answers = hub
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "datasets"))
+    answers["/api/datasets/o/d"] = (200, {"id": "o/d"})
+    for name, status, said in (
+        ("o/d", 0, ""),
+        ("synthetic-patents", 0, ""),
+        (str(base), 0, ""),
+        (
+            "o/none",
+            2,
+            f"error: data set: {endpoint} has no data set o/none, or not for you (HTTP 404); "
+            "check DATASET; for one that is private or gated set HF_TOKEN",
+        ),
+    ):
+        assert preflight.main(flags(folder, base, f"--dataset={name}")) == status
+        assert capsys.readouterr().err.partition("\n")[0] == said
+    (folder / "datasets/o___none").mkdir(parents=True)
+    assert preflight.main(flags(folder, base, "--dataset=o/none")) == 0
+    answers["/api/datasets/o/gated"] = (200, {"id": "o/gated", "gated": "auto"})
+    found = data_set.check_hugging_face("o/gated", endpoint, {})
+    assert found.mend == f"accept them on {endpoint}/datasets/o/gated, then set HF_TOKEN to a token of yours"
+
+
+def test_offline_or_without_a_hub_a_data_set_that_is_not_cached_is_a_problem(folder, hub, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "datasets"))
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        found = data_set.check_hugging_face("o/d", "http://127.0.0.1:9", {name: "1"})
+        assert found.text == (
+            "data set: o/d is not in the cache and HF_HUB_OFFLINE or HF_DATASETS_OFFLINE forbids to fetch it; "
+            "fetch it where there is a network, or set TRAIN_FILE to a file of yours"
+        )
+    for found in (
+        data_set.check_hugging_face("o/d", "http://127.0.0.1:9", {}),
+        data_set.check_modelscope("o/d", "http://127.0.0.1:9", folder / "cache"),
+    ):
+        assert found.text.startswith("data set: o/d is not in the cache and http://127.0.0.1:9 does not answer (")
+        assert found.text.endswith(
+            "set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, or TRAIN_FILE to a file of yours"
+        )
+    endpoint, answers = hub
+    answers["/api/v1/datasets/o/d"] = (200, {})
+    assert data_set.check_modelscope("o/d", endpoint, folder / "cache").message == f"o/d can be fetched from {endpoint}"
+    (folder / "cache/hub/datasets/o/c").mkdir(parents=True)
+    assert data_set.check_modelscope("o/c", endpoint, folder / "cache").message == "o/c is in the cache"

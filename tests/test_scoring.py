@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from fewshot_sft import evaluation_record, metrics, notebook_pickle, scoring
+from fewshot_sft import evaluation_record, metrics, notebook_pickle, scoring, text
 
 PY = Path(__file__).resolve().parents[1] / "py"
 CLASSES = ["Physics", "Electricity", "Textiles; Paper"]
@@ -202,3 +203,37 @@ def test_nothing_of_ours_unpickles():
         assert "pickle.load" not in text, path
         assert "weights_only=False" not in text, path
         assert "import pickle" not in text or path.name == "notebook_pickle.py", path
+
+
+@pytest.mark.parametrize(
+    ("label", "answer", "alike"),
+    [
+        ("Satisfait !", "Satisfait!", True),
+        ("Arts , jeux", "Arts, jeux", True),
+        ("l ' eau n't , it 's", "l'eaun't, it's", True),
+        ("Thê\u0309 thao", "Thể thao", True),
+        ("a  b\u00a0c\u3000d", "a b c d", True),
+        ("Satisfait !", "satisfait!", False),
+        ("Ａ类", "A类", False),
+        ("ﬁn", "fin", False),
+        ("C #", "C#", False),
+        ("a ; b", "a; b", False),
+    ],
+)
+def test_what_a_tokenizer_changes_on_the_way_makes_no_answer_wrong(label, answer, alike, folder):
+    classes = ["other", label]
+    number = 1 if alike else scoring.OUTSIDE
+    assert scoring.numbers([answer, label], classes) == [number, 1]
+    found = evaluation_record.findings([answer], [label], classes, cut=0, seed=1)
+    assert (found["metrics"]["accuracy"], found["not_in_labels"]["rate"]) == (float(alike), float(not alike))
+    assert found["comparison"] == text.COMPARISON
+    notebook_pickle.write(folder / "x.pkl", "x", [answer], [label], classes, {})
+    written = pickle.loads((folder / "x.pkl").read_bytes())
+    assert (written.in_cnt, written.preds == written.labels) == (int(alike), alike)
+
+
+def test_the_clean_up_is_the_one_of_transformers():
+    from transformers import PreTrainedTokenizerBase
+
+    words = "a . b ? c ! d , e ' f do n't I 'm he 's we 've you 're  .  ' g"
+    assert text.clean_up(words) == PreTrainedTokenizerBase.clean_up_tokenization(None, words)

@@ -517,3 +517,23 @@ def test_missing_data_and_a_missing_model_are_named(run):
     (run.model / "model.safetensors").unlink()
     with pytest.raises(UserError, match="base: not the folder of a model"):
         run.begin()
+
+
+@pytest.mark.parametrize(
+    ("size", "change", "said"),
+    [
+        (8, [], "1\n"),  # 3 steps, where an entry comes after each 5
+        (13, ["--num_train_epochs", "2.5"], ""),  # 2 steps an epoch, 5 in all
+        (13, ["--num_train_epochs", "2.0"], "1\n"),
+        (8, ["--max_steps", "5"], ""),
+        (100, ["--max_steps", "4"], "1\n"),
+        (8, ["--logging_steps", "0.5"], ""),  # a share of all steps
+        (8, ["--num_train_epochs", "many"], ""),  # the trainer will say it
+    ],
+)
+def test_a_training_of_few_steps_logs_each_of_them_and_only_that(capsys, size, change, said):
+    usual = "--num_train_epochs 3.0 --per_device_train_batch_size 2 --gradient_accumulation_steps 4 --logging_steps 5"
+    assert (
+        training_record.main(["logging", "--size", str(size), "--", "llamafactory-cli", *usual.split(), *change]) == 0
+    )
+    assert capsys.readouterr().out == said

@@ -29,7 +29,7 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
       --logging_steps 5 --save_steps 100 --warmup_steps 0 --optim adamw_torch --packing False --report_to none \
       --output_dir "$folder" --bf16 True --plot_loss True --ddp_timeout 180000000 \
       --include_num_input_tokens_seen True --lora_rank 8 --lora_alpha 16 --lora_dropout 0 --lora_target all \
-      --seed 42 --save_total_limit 2 --tokenized_path "$folder/tokenized")"
+      --seed 42 --save_total_limit 2 --tokenized_path "$folder/tokenized" --logging_steps 1)"
   done
   equal "${expected%$'\n'}" "$(<"$STUB/calls")"
 }
@@ -162,9 +162,9 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   with_adapters
   plan train-4 exit exit
   local folder=$ADAPTERS/demo-llm_train_4
-  script train.sh --sizes 4 --epochs 5
+  script train.sh --sizes 4 --epochs 4
   status_is 1
-  said "$folder: settings changed (num_train_epochs: 3.0 -> 5); the old one is $ADAPTERS/replaced/demo-llm_train_4-"
+  said "$folder: settings changed (num_train_epochs: 3.0 -> 4); the old one is $ADAPTERS/replaced/demo-llm_train_4-"
   equal 'done' "$(value "$(echo "$ADAPTERS"/replaced/demo-llm_train_4-*/training.json)" status)"
 
   sed -i 's/word/another word/' "$WORK/data/llm_train_8.json"

@@ -37,7 +37,7 @@ SETTINGS=(
   'CHECKPOINTING|auto_bool|auto|gradient checkpointing: less memory, more time; auto: only where it must be'
   'QUANTIZATION|choice:auto,none,4,8|auto|bits of the base model in the training (QLoRA); auto: 4 where 16 do not fit'
   'WARMUP_STEPS|number0|0|warm-up: steps, or below 1 a share of all steps'
-  'LOGGING_STEPS|int|5|updates between two entries of the training log'
+  'LOGGING_STEPS|int|5|updates between two entries of the training log; each update where a training has fewer'
   'SAVE_STEPS|int|100|updates between two checkpoints'
   'LORA_RANK|int|8|rank of the adapter'
   'LORA_ALPHA|int|16|scale of the adapter'

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import metrics, scoring
 from .labels import listed
+from .text import COMPARISON
 
 
 def findings(
@@ -26,6 +27,7 @@ def findings(
     references = scoring.numbers(truth, classes)
     return {
         "labels": list(classes),
+        "comparison": COMPARISON,
         "counts": counts | {"cut_by_max_tokens": cut},
         "metrics": metrics.compute(scoring.numbers(answers, classes), references, classes=range(len(classes))),
         "per_class": scoring.per_class(counts["per_class"]),

@@ -15,6 +15,7 @@ from pathlib import Path
 from .errors import UserError
 from .prompts import PLACEHOLDER
 from .readers import Table, read_text
+from .text import comparable
 
 RENAME = 'give it another name with LABELS_FILE=names.json: {"<label in the data>": "<name>", ...}'
 
@@ -305,7 +306,8 @@ def _category(categories: Categories, table: Table, value: str) -> str | None:
 
 def _folded(name: str) -> str:
     """Return what two labels have in common that a person, or the model, can hardly tell apart."""
-    text = " ".join(UNSEEN.sub("", unicodedata.normalize("NFKC", html.unescape(name))).casefold().split())
+    # What the comparison of answers merges is merged here, too: such labels could not be told apart.
+    text = comparable(UNSEEN.sub("", unicodedata.normalize("NFKC", html.unescape(comparable(name)))).casefold())
     return text.partition(".")[0] if NUMBER.fullmatch(text) else text
 
 

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+from . import scoring
 from .jsonio import write_bytes
 
 
@@ -20,15 +21,16 @@ def write(
 ) -> None:
     """Write the seed's ``EvalData`` atomically, as a ``SimpleNamespace``: no class of ours is needed to open it.
 
+    The notebook compares character for character, so an answer that is a label is written as that label.
     ``metrics`` is to be the seed's own scoring, so that the notebook's figures compare with published ones.
     """
-    known = set(classes)
-    strangers = [answer for answer in answers if answer not in known]
+    strangers = scoring.strangers(answers, classes)
+    found = zip(answers, scoring.numbers(answers, classes), strict=True)
     data = SimpleNamespace(
         name=name,
         in_cnt=len(answers) - len(strangers),
         not_in_cnt=len(strangers),
-        preds=list(answers),
+        preds=[answer if number == scoring.OUTSIDE else classes[number] for answer, number in found],
         labels=list(truth),
         not_in_texts=strangers,
         eval=dict(metrics),

@@ -1,7 +1,7 @@
 """Scoring as pure functions over lists of strings: the answers, the true labels, the known labels.
 
-``classes`` are the known labels in order; a label's position is its number. An answer is right when it is the label,
-character for character (the seed's rule); one that is none of the classes is *outside*.
+``classes`` are the known labels in order; a label's position is its number. An answer is right when it is the label, as
+:func:`fewshot_sft.text.comparable` compares; one that is none of the classes is *outside*.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from .text import comparable
+
 OUTSIDE = -1
 OUTSIDE_COLUMN = "(outside the labels)"
 QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
@@ -18,8 +20,8 @@ QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
 
 def numbers(answers: Sequence[str], classes: Sequence[str]) -> list[int]:
     """Return each answer's class number, ``OUTSIDE`` (-1) for one outside: it equals no label, so it is wrong."""
-    number = {label: position for position, label in enumerate(classes)}
-    return [number.get(answer, OUTSIDE) for answer in answers]
+    number = {comparable(label): position for position, label in enumerate(classes)}
+    return [number.get(comparable(answer), OUTSIDE) for answer in answers]
 
 
 def seed_numbers(answers: Sequence[str], classes: Sequence[str], seed: int) -> list[int]:
@@ -68,14 +70,19 @@ def per_class(counted: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]
     }
 
 
+def strangers(answers: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Return the answers outside the labels, in the order of the items."""
+    found = numbers(answers, classes)
+    return [answer for answer, number in zip(answers, found, strict=True) if number == OUTSIDE]
+
+
 def outside(answers: Sequence[str], classes: Sequence[str], samples: int = 20) -> dict[str, Any]:
     """Return the rate of answers outside the labels and the most frequent ones.
 
     ``match_without_quotes_and_case`` counts those that a more lenient rule would accept: the instruction shows the
     categories in double quotes, and models repeat them. Information only; no metric uses it.
     """
-    known = set(classes)
-    found = Counter(answer for answer in answers if answer not in known)
+    found = Counter(strangers(answers, classes))
     bare = {_bare(label) for label in classes}
     return {
         "rate": found.total() / len(answers),
@@ -85,7 +92,7 @@ def outside(answers: Sequence[str], classes: Sequence[str], samples: int = 20) -
 
 
 def _bare(text: str) -> str:
-    return text.strip().strip(QUOTES).strip().casefold()
+    return comparable(comparable(text).strip(QUOTES)).casefold()
 
 
 def _ratio(part: int, whole: int) -> float:

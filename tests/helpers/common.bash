@@ -30,7 +30,8 @@ make_work() {
   echo '{}' >"$WORK/a model/config.json"
   printf '\2\0\0\0\0\0\0\0{}' >"$WORK/a model/model.safetensors" # without any tensor
   echo '{"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"},
-    "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}' >"$WORK/a model/tokenizer.json"
+    "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "Animals": 1, "Plants": 2, "Stones": 3, "and": 4,
+    "Sand": 5, "<|user|>": 6, "<|system|>": 7, "<|assistant|>": 8}}}' >"$WORK/a model/tokenizer.json"
   rows >"$WORK/rows.csv"
   PORT=$(unused_port)
   cat >"$WORK/settings.sh" <<END

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import re
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,7 @@ def folders(named: Mapping[str, Path]) -> list[Finding]:
         there = _existing(folder)
         if not there.is_dir():
             problem, mend = f"{there} is a file, a folder was expected", f"choose another {setting}"
-        elif not os.access(there, os.W_OK | os.X_OK):
+        elif not _can_be_written(there):
             problem, mend = f"{there} cannot be written", f"check its owner (ls -ld) or choose another {setting}"
         else:
             continue
@@ -60,6 +62,43 @@ def shared_memory(workers: int, vllm: bool) -> list[Finding]:
             mend += "; or PREPROCESSING_WORKERS=1 goes without"
         return [Finding("shared memory", "problem", problem, mend)]
     return []
+
+
+def _can_be_written(folder: Path) -> bool:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    before = folder.stat()
+    try:  # what access() says of /proc, or to root of a share, is not true
+        with tempfile.TemporaryDirectory(prefix=".few-shot-sft-", dir=folder):
+            pass
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):  # another's folder; a look leaves no trace where it can
+        os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return True
+
+
+def caches(environment: Mapping[str, str], gpu: bool, vllm: bool) -> dict[str, Path]:
+    """Return the caches that trainer and server write to, by the variable that names another."""
+    named = {"HF_DATASETS_CACHE" if environment.get("HF_DATASETS_CACHE") else "HF_HOME": datasets_cache(environment)}
+    if gpu:
+        triton = Path(environment.get("TRITON_HOME") or "~") / ".triton/cache"
+        inductor = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
+        named["TRITON_CACHE_DIR"] = Path(environment.get("TRITON_CACHE_DIR") or triton)
+        named["TORCHINDUCTOR_CACHE_DIR"] = Path(environment.get("TORCHINDUCTOR_CACHE_DIR") or inductor)
+    if gpu and vllm:
+        named["VLLM_CACHE_ROOT"] = Path(environment.get("VLLM_CACHE_ROOT") or _cache_home(environment) / "vllm")
+    return {name: path.expanduser() for name, path in named.items()}
+
+
+def datasets_cache(environment: Mapping[str, str]) -> Path:
+    """Return the folder that the package `datasets` keeps what it has read in: also the trainer's examples."""
+    home = environment.get("HF_HOME") or _cache_home(environment) / "huggingface"
+    return Path(environment.get("HF_DATASETS_CACHE") or Path(home) / "datasets").expanduser()
+
+
+def _cache_home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("XDG_CACHE_HOME") or "~/.cache")
 
 
 def disk(planned: Iterable[Writes], basis: str) -> list[Finding]:

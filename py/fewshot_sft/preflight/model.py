@@ -8,18 +8,20 @@ import math
 import os
 import re
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..identity import read_record
 from ..jsonio import read_json
 from . import Finding
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
 NO_ADAPTER = re.compile(r"embed|wte|wpe|lm_head|output_layer|norm|visual|vision")
+ADAPTER = "adapter_config.json"
 TIMEOUT = 5.0
 DESCRIPTION = ("config.json", "tokenizer.json")  # what a plan is made of, a few MB
 # Where no shapes are at hand: GLM-4-9B and Qwen2.5-7B have 0.22 % and 0.27 % at rank 8 on all linear layers.
@@ -36,11 +38,16 @@ class Size:
     tokenizer: int = 0  # bytes on disk: every adapter and checkpoint gets a copy
     download: int = 0  # bytes that are not here yet
     basis: str = "unknown"
+    modules: tuple[str, ...] = field(default=(), compare=False, repr=False)  # that may get an adapter, by their paths
 
 
 def check_folder(folder: Path, target: str) -> tuple[Finding, Size]:
     """Check that a model's folder holds configuration, weights and tokenizer; ``target`` is LORA_TARGET."""
     names = {path.name for path in folder.iterdir() if path.is_file()}
+    if (
+        finding := _no_model(str(folder), names, read_record(folder / ADAPTER).get("base_model_name_or_path"))
+    ) is not None:
+        return finding, Size()
     missing = [] if "config.json" in names else ["config.json"]
     if not any(fnmatch(name, pattern) for name in names for pattern in TOKENIZERS):
         missing.append("a tokenizer (tokenizer.json)")
@@ -48,11 +55,49 @@ def check_folder(folder: Path, target: str) -> tuple[Finding, Size]:
         weights, size = _weights(folder, names, target)
         missing += weights
     except UserError as error:
-        return _problem(str(error), folder), Size()
+        return _problem(str(error)), Size()
     if missing:
-        return _problem(f"{folder}: incomplete, it lacks {', '.join(missing)}", folder), size
+        return _problem(f"{folder}: incomplete, it lacks {', '.join(missing)}"), size
     tokenizer = sum((folder / name).stat().st_size for name in names if any(fnmatch(name, each) for each in TOKENIZERS))
     return Finding("model", "ok", f"{folder} is complete"), replace(size, tokenizer=tokenizer)
+
+
+def _no_model(name: str, files: Collection[str], base: object) -> Finding | None:
+    """Return the finding that files are no model that can be trained, but an adapter or a GGUF; else None."""
+    if any(file.endswith((".safetensors", ".bin")) and not file.startswith("adapter_") for file in files):
+        return None
+    if ADAPTER in files:
+        mend = f"set MODEL to its base model, {base}" if base else "set MODEL to the model that it was trained from"
+        return Finding("model", "problem", f"{name} is an adapter", mend)
+    if any(file.lower().endswith(".gguf") for file in files):
+        mend = "set MODEL to the model that it was made from, with *.safetensors files"
+        return Finding("model", "problem", f"{name}: a GGUF cannot be trained", mend)
+    return None
+
+
+def check_file(file: Path) -> Finding:
+    """Return the finding about a MODEL that is a file."""
+    mend = f"set MODEL to its folder, {file.parent}"
+    return _no_model(str(file), [file.name], None) or Finding("model", "problem", f"{file} is a file", mend)
+
+
+def check_target(target: str, modules: Collection[str]) -> Finding:
+    """Check that the model has each module of LORA_TARGET; ``modules`` are the paths of those that it has, if known.
+
+    peft takes a name for all modules whose path ends with it. One that is nowhere it leaves out in silence, unless all
+    are.
+    """
+    names = [name.strip() for name in target.split(",")]
+    if names == ["all"] or not modules:
+        return Finding("LORA_TARGET", "ok", target if modules else f"{target} is not compared with the model's modules")
+    unknown = [name for name in names if not any(f".{module}".endswith(f".{name}") for module in modules)]
+    if not unknown:
+        return Finding("LORA_TARGET", "ok", f"the model has {', '.join(names)}")
+    there = sorted({module.rpartition(".")[2] for module in modules if not NO_ADAPTER.search(module)})
+    # Experts are other modules in transformers than in the files.
+    result = "warning" if any(".experts." in module for module in modules) else "problem"
+    what = f"the model has no module {', '.join(map(repr, unknown))}; it has {', '.join(there[:12])}"
+    return Finding("LORA_TARGET", result, what, "take of these, with commas between them, or LORA_TARGET=all")
 
 
 def check_hugging_face(name: str, target: str, endpoint: str, environment: Mapping[str, str]) -> tuple[Finding, Size]:
@@ -69,13 +114,17 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
         finding, size = check_folder(Path(cached).parent, target)
         if finding.result == "ok":
             return Finding("model", "ok", f"{name} is in the cache, {Path(cached).parent}"), size
-    if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline(environment, "HF_HUB_OFFLINE"):
         what = "is not whole in the cache" if cached else "is not in the cache"
         return Finding("model", "problem", f"{name} {what} and HF_HUB_OFFLINE=1 forbids to fetch it", _GET), Size()
     try:
         info = huggingface_hub.HfApi(endpoint=endpoint).model_info(name, timeout=TIMEOUT, files_metadata=True)
     except Exception as error:  # whatever the client raises: a dozen types over three libraries
-        return _unreachable(name, endpoint, error), Size()
+        return unreachable(name, endpoint, error), Size()
+    base = getattr(info.card_data, "base_model", None) if info.card_data else None
+    files = [each.rfilename for each in info.siblings or ()]
+    if (finding := _no_model(name, files, base[0] if isinstance(base, list) else base)) is not None:
+        return finding, Size()
     if info.gated and not huggingface_hub.get_token():
         return (
             Finding(
@@ -115,7 +164,7 @@ def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tupl
         with urllib.request.urlopen(f"{endpoint}/api/v1/models/{name}", timeout=TIMEOUT) as answer:
             answer.read(1)
     except (OSError, ValueError) as error:
-        return _unreachable(name, endpoint, error), Size()
+        return unreachable(name, endpoint, error), Size()
     with contextlib.suppress(Exception):  # it can be planned without
         from modelscope.hub.file_download import model_file_download
 
@@ -127,21 +176,38 @@ def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tupl
 _GET = "fetch it where there is a network (hf download OWNER/NAME --local-dir FOLDER) and set MODEL=FOLDER"
 
 
-def _problem(what: str, folder: Path) -> Finding:
-    return Finding("model", "problem", what, f"fetch it again: hf download OWNER/NAME --local-dir {folder}")
+def is_offline(environment: Mapping[str, str], *names: str) -> bool:
+    """Return whether one of the variables forbids to ask a hub."""
+    return any(environment.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
-def _unreachable(name: str, endpoint: str, error: Exception) -> Finding:
+def _problem(what: str) -> Finding:
+    return Finding("model", "problem", what, _AGAIN)
+
+
+# Never into the user's own folder.
+_AGAIN = "fetch it again (hf download OWNER/NAME --local-dir NEW_FOLDER) and set MODEL=NEW_FOLDER"
+
+
+def unreachable(
+    name: str,
+    endpoint: str,
+    error: Exception,
+    what: str = "model",
+    setting: str = "MODEL",
+    or_else: str = "or MODEL to a folder",
+) -> Finding:
+    """Return the finding that a hub does not know what it was asked for, or does not answer."""
     status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403, 404):
-        what = f"{endpoint} has no model {name}, or not for you (HTTP {status})"
-        return Finding("model", "problem", what, "check MODEL; for a private or gated model set HF_TOKEN")
+        message = f"{endpoint} has no {what} {name}, or not for you (HTTP {status})"
+        return Finding(what, "problem", message, f"check {setting}; for one that is private or gated set HF_TOKEN")
     reason = f"HTTP {status}" if status else (str(error).strip() or type(error).__name__).splitlines()[0]
     return Finding(
-        "model",
+        what,
         "problem",
         f"{name} is not in the cache and {endpoint} does not answer ({reason})",
-        "check the network and HTTPS_PROXY, set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, or MODEL to a folder",
+        f"check the network and HTTPS_PROXY, set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, {or_else}",
     )
 
 
@@ -170,6 +236,7 @@ def _weights(folder: Path, names: set[str], target: str) -> tuple[list[str], Siz
             parameters=sum(math.prod(shape) for shape in shapes.values()),
             lora=sum(sum(shape) for name, shape in shapes.items() if _gets_adapter(name, shape, target)),
             basis="the shapes in its safetensors files",
+            modules=tuple(name.rpartition(".")[0] for name, shape in shapes.items() if len(shape) > 1),
         )
     files = sorted(name for name in names if name.startswith("pytorch_model") and name.endswith(".bin"))
     if not files:
@@ -210,7 +277,7 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 def _gets_adapter(name: str, shape: list[int], target: str) -> bool:
     if len(shape) != 2 or not name.endswith(".weight") or NO_ADAPTER.search(name):
         return False
-    return target == "all" or name.split(".")[-2] in target.split(",")
+    return target == "all" or name.split(".")[-2] in [each.strip().rpartition(".")[2] for each in target.split(",")]
 
 
 def size_of(folder: Path, target: str) -> Size:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ class Slots:
     system: list[Slot]
     user: list[Slot]
     assistant: list[Slot]
+    tokens: list[str] = field(default_factory=list)  # named as tokens among the pieces, not as text
+    stop_words: list[str] = field(default_factory=list)  # the trainer makes them special tokens
+    replace_eos: bool = False  # the first of them ends an answer
+    reasoning: bool = False  # a thought comes before each answer
+    plain: str = ""  # the same template without
+    pictures: bool = False  # it takes pictures, too
 
     def pieces(self, system: str, user: str, assistant: str) -> Iterator[Slot]:
         """Yield the pieces of one training example."""
@@ -52,7 +59,9 @@ def registered(path: Path) -> dict[str, Slots]:
             name = keywords.get("name")
             if isinstance(name, ast.Constant):
                 found[str(name.value)] = _slots(keywords)
-    return found
+    return {
+        name: replace(slots, plain=f"{name}_nothink" * (f"{name}_nothink" in found)) for name, slots in found.items()
+    }
 
 
 def check(template: str, templates: dict[str, Slots] | None) -> Finding:
@@ -70,28 +79,78 @@ def check(template: str, templates: dict[str, Slots] | None) -> Finding:
     )
 
 
+def check_tokens(template: str, slots: Slots, tokenizer_file: Path, rows: int | None, resized: bool) -> Finding | None:
+    """Return what is wrong when a template's special tokens are none of the model's; None where they are, or unknown.
+
+    LLaMA-Factory adds those that it needs; without a row of the embedding for them each training ends with an
+    IndexError.
+
+    Args:
+        template: its name.
+        slots: its pieces.
+        tokenizer_file: the model's ``tokenizer.json``.
+        rows: of the model's embedding, None where they are not known.
+        resized: TRAIN_ARGS gives the embedding more rows.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    except Exception:  # the library raises bare Exception; the lengths tell
+        return None
+    text = "".join(slot for slot in slots.pieces("", "", "") if isinstance(slot, str))
+    added = [word for word in slots.stop_words if word in text]
+    if slots.replace_eos:
+        added = list(dict.fromkeys([*slots.stop_words[:1], *added]))
+    missing = [word for word in (*slots.tokens, *added) if tokenizer.token_to_id(word) is None]
+    written = [word for word in re.findall(r"<[|｜][^<>|｜\s]+[|｜]>", text) if tokenizer.token_to_id(word) is None]
+    if not missing and not written:
+        return None
+    named = ", ".join(list(dict.fromkeys([*missing, *written]))[:3])
+    fatal = set(missing) & set(slots.tokens) or (
+        missing and not resized and (rows is None or tokenizer.get_vocab_size() + len(missing) > rows)
+    )
+    what = f"{template} is of another model: {named} {'is' if ',' not in named else 'are'} not in {tokenizer_file}"
+    return Finding("template", "problem" if fatal else "warning", what, "set TEMPLATE to the model's own")
+
+
 def _slots(keywords: dict[str, ast.expr]) -> Slots:
     # As register_template fills in what is not given. With efficient_eos the trainer appends the end itself.
     assistant = _of(keywords.get("format_assistant")) or [CONTENT, 1]
-    efficient = keywords.get("efficient_eos")
-    if isinstance(efficient, ast.Constant) and efficient.value and 1 not in assistant:
+    if _literal(keywords.get("efficient_eos")) and 1 not in assistant:
         assistant = [*assistant, 1]
     return Slots(
         prefix=_of(keywords.get("format_prefix")),
         system=_of(keywords.get("format_system")) or [CONTENT],
         user=_of(keywords.get("format_user")) or [CONTENT],
         assistant=assistant,
+        tokens=[
+            slot["token"]
+            for part in ("prefix", "system", "user", "assistant")
+            for slot in _given(keywords.get(f"format_{part}"))
+            if isinstance(slot, dict) and "token" in slot
+        ],
+        stop_words=_literal(keywords.get("stop_words")) or [],
+        replace_eos=bool(_literal(keywords.get("replace_eos"))),
+        reasoning="Reasoning" in ast.unparse(keywords.get("template_class", ast.Constant(""))),
+        pictures="mm_plugin" in keywords and "'base'" not in ast.unparse(keywords["mm_plugin"]),
     )
+
+
+def _literal(given: ast.expr | None) -> Any:
+    try:
+        return ast.literal_eval(given) if given else None
+    except ValueError:
+        return None
 
 
 def _of(formatter: ast.expr | None) -> list[Slot]:
     """Return the slots of ``StringFormatter(slots=[...])``, none when they are not literal."""
+    # {"bos_token"} and {"token": "<x>"} each stand for one token.
+    return [slot if isinstance(slot, str) else 1 for slot in _given(formatter)]
+
+
+def _given(formatter: ast.expr | None) -> list[Any]:
     if not isinstance(formatter, ast.Call):
         return []
-    given = next((keyword.value for keyword in formatter.keywords if keyword.arg == "slots"), None)
-    try:
-        slots: list[Any] = ast.literal_eval(given) if given else []
-    except ValueError:
-        return []
-    # {"bos_token"} and {"token": "<x>"} each stand for one token.
-    return [slot if isinstance(slot, str) else 1 for slot in slots]
+    return _literal(next((keyword.value for keyword in formatter.keywords if keyword.arg == "slots"), None)) or []
