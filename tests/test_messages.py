@@ -26,6 +26,7 @@ FOREIGN_FLAGS = {
     "--max-model-len": "vllm serve",
 }
 FOREIGN_NAMES = {
+    "NEW_FOLDER": "a folder of the user's",
     "HF_ENDPOINT": "huggingface_hub",
     "HF_HUB_OFFLINE": "huggingface_hub",
     "HF_TOKEN": "huggingface_hub",
