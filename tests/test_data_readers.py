@@ -255,6 +255,8 @@ def test_delimiter_and_quotes_are_found_from_the_whole_file(folder, name, conten
         ("x.tsv", 'text\tlabel\n"a\nb"\tA\n"c\tC\nd\tD\ne"\tA\n', "row 2 (line 4): a quote that is not closed takes"),
         ("x.tsv", 'text\tlabel\n"a ""b"""\tA\n"c\tB\n', "the row that starts at line 3 is malformed"),
         ("x.tsv", 'text\tlabel\n"a"\tA\n"b"\tA\n"c\tB\nd"\tA\n', "row 3 (line 4): a quote that is not closed takes"),
+        # It fits either way: one row with a tab and a line break in its text, or two without quoting.
+        ("x.tsv", 'text\tlabel\n"a\tC\nb"\tA\n', "row 1 (line 2): a quote that is not closed takes"),
         ("x.tsv", "text\tlabel\na\tA\nb\tc\tB\n", "row 2 (line 3): 3 fields, the header has 2;"),
         ("x.csv", "text,label\na,A,\nb,B,\n", "every row has 3 fields, the header 2; it lacks the name of a column:"),
         ("x.csv", "text,label\na,A\ntext,label\nb,B\n", "row 2 (line 3) is the header again; remove it"),

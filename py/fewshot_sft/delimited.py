@@ -29,12 +29,16 @@ ENCLOSED = re.compile(r'"((?:[^"]|"")*)"')
 
 @dataclass
 class Rows:
-    """The rows of one file in one reading, the header first, and the first thing that does not fit it."""
+    """The rows of one file in one reading, the header first, and the first thing that does not fit it.
+
+    ``unsure``: that is a row which may have taken in others, but they have no label that is known.
+    """
 
     fields: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     problem: str = ""
     problem_line: int = sys.maxsize
+    unsure: bool = False
 
     def fail(self, line: int, problem: str) -> None:
         """Note what does not fit, if it is the first."""
@@ -155,7 +159,7 @@ def _choose(text: str, delimiter: str, label_at: int) -> tuple[Rows, str]:
         if not escaped.problem:
             return escaped, "backslash"
     if not plain.problem and delimiter not in QUOTED_ONLY and (line := _are_characters(plain)) is not None:
-        if not line:
+        if not line and not quoted.unsure:
             return plain, "literal"
         quoted.fail(
             line,
@@ -221,11 +225,14 @@ def _find_swallowed(rows: Rows, delimiter: str, label_at: int, every_line_fits: 
         own = sum(each.count("\n") for each in fields[:label_at])
         for at, line in enumerate(delimiter.join(fields).split("\n")):
             parts = line.split(delimiter)
-            if at == own or len(parts) != len(rows.fields[0]) or f"{delimiter} " in line or not parts[label_at]:
+            if at == own or len(parts) != len(rows.fields[0]) or not parts[label_at]:
+                continue
+            if delimiter in QUOTED_ONLY and f"{delimiter} " in line:  # as in prose
                 continue
             label = parts[label_at]
             like_one = every_line_fits and label == label.strip() and '"' not in label
             if label in known or like_one or delimiter not in QUOTED_ONLY:
+                rows.unsure = not rows.problem and label not in known
                 rows.fail(
                     start,
                     f"row {number} (line {start}): a quote that is not closed takes in what looks like other rows "
