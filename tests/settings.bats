@@ -380,6 +380,9 @@ END
     refused "${value%%=*} is '${value#*=}'; $misread"
     mv -- "$WORK/kept" "$SETTINGS_FILE"
   done
+  refused "TEST_FILE is \$'/\351t\351.csv', which is not UTF-8 and can stand in no record; rename it" --test-file=$'/\xe9t\xe9.csv'
+  SETTINGS_FILE=$PROJECT/settings.sh settings '$SAVES_DIR $MODEL $SWEEP_NAME' --saves-dir='/a&b' # `&` is syntax to bash 5.2
+  equal '/a&b /a&b/tiny/base tiny' "$output"
   local copy="$WORK/a [1]"
   mkdir "$copy"
   cp -r -- "$PROJECT/bin" "$copy/"

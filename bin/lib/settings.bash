@@ -468,7 +468,7 @@ _derive() {
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   SAVES_DIR=$(short "$SAVES_DIR")
-  MODEL=${MODEL/#@saves/$SAVES_DIR}
+  MODEL=${MODEL/#@saves/"$SAVES_DIR"} # in quotes, for bash 5.2 puts what was found for an &
   stem=${MODEL%/}
   stem=${stem##*/}
   if [[ $SERVER == auto ]]; then
@@ -498,7 +498,7 @@ _derive() {
   data=$(_safe_name "$data")
   if [[ -z $SWEEP_NAME ]]; then
     SWEEP_NAME=$PROFILE
-    [[ $MODEL == "${2/#@saves/$SAVES_DIR}" ]] || SWEEP_NAME=$MODEL_NAME
+    [[ $MODEL == "${2/#@saves/"$SAVES_DIR"}" ]] || SWEEP_NAME=$MODEL_NAME
     SWEEP_NAME+=${data:+-$data}
   fi
   LOGS_DIR=$(short "$LOGS_DIR")
@@ -522,7 +522,7 @@ _safe_name() {
   # A no-break or an ideographic space is a space in some locales only.
   name=${name//[[:space:][:cntrl:]*?[,\$]/_}
   name=${name//::/_} name=${name//$'\xc2\xa0'/_} name=${name//$'\xe3\x80\x80'/_}
-  if [[ $name == *$high* ]] && ! iconv -f UTF-8 -t UTF-8 <<<"$name" &>/dev/null; then name=${name//$high/_}; fi
+  _is_utf8 "$name" || name=${name//$high/_}
   if ((${#name} > 60)); then
     sum=$(cksum <<<"$name")
     name=${name:0:48}
@@ -530,6 +530,11 @@ _safe_name() {
     name+=-${sum%% *}
   fi
   printf '%s' "${name/#[.-]/_}"
+}
+
+_is_utf8() {
+  local LC_ALL=C
+  [[ $1 != *[$'\x80'-$'\xff']* ]] || ! command -v iconv >/dev/null || iconv -f UTF-8 -t UTF-8 <<<"$1" &>/dev/null
 }
 
 _is_too_long() {
@@ -541,6 +546,9 @@ _is_too_long() {
 # (* ? [). Variables and chains of file systems: datasets ($ :: ://). Lists of adapters: LLaMA-Factory (,).
 _check_names() {
   local name path
+  for name in ROOT "${SETTING_NAMES[@]}"; do
+    _is_utf8 "${!name}" || die "$name is ${!name@Q}, which is not UTF-8 and can stand in no record; rename it"
+  done
   for name in SWEEP_NAME MODEL_NAME; do
     [[ ${!name} != *[[:cntrl:]*?[,\$]* && ${!name} != *::* && ${!name} != .* ]] ||
       die "$name is ${!name@Q}; a name must not begin with a dot nor hold any of , * ? [ \$ :: and control characters"
