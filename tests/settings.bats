@@ -157,6 +157,58 @@ refused() {
   equal 'custom Qwen2.5-7B-Instruct-reviews me/reviews qwen' "$output"
 }
 
+@test "names made of a file's: safe and short, whatever it is called; its data has no counts or configuration of others" {
+  SETTINGS_FILE=$PROJECT/settings.sh
+  local file name long
+  printf -v long '电%.0s' {1..90}
+  while IFS='|' read -r file name; do
+    settings '$SWEEP_NAME|$VALID_COUNT|$TEST_COUNT' --train-file="$WORK/$(printf -- "$file")"
+    equal "tiny-$name||" "$output"
+  done <<END
+comma,name.csv|comma_name
+a[1]*?\$.csv|a_1]___
+a::b\nc.csv|a_b_c
+数据 集　x.csv|数据_集_x
+-x.csv|_x
+.csv|data
+$long.csv|电电电电电电电电电电电电电电电-$(cksum <<<"$long" | cut -d' ' -f1)
+END
+  settings '$MODEL_NAME $SWEEP_NAME' --model "$WORK/-a,b" --template qwen
+  equal '_a_b _a_b' "$output"
+  settings '$SWEEP_NAME|$DATASET_CONFIG|$VALID_COUNT|$TEST_COUNT' --dataset me/set --test-count 7
+  equal 'tiny-set|||7' "$output"
+  settings '$DATASET_CONFIG' --dataset ccdv/patent-classification
+  equal abstract "$output"
+  SETTINGS_FILE=$WORK/settings.sh
+  printf '%s\n' PROFILE=glm4-9b-chat DATASET_CONFIG= >"$SETTINGS_FILE"
+  settings '|$DATASET_CONFIG|'
+  equal '||' "$output"
+}
+
+@test "a name or a folder that a part of the stack would read as syntax is refused" {
+  local names='a name must not begin with a dot nor hold any of , * ? [ $ :: and control characters'
+  local misread='LLaMA-Factory, datasets or vLLM would misread that: choose a folder without any of , * ? [ $ :: and control characters, not beginning with - ~ or a space, or a symbolic link to it'
+  local value
+  for value in 'a,b' 'a[1]' .. 'a*' 'a?' 'a$b' a::b; do
+    refused "SWEEP_NAME is '$value'; $names" "--sweep-name=$value"
+  done
+  refused "MODEL_NAME is \$'a\001b'; $names" --model-name=$'a\001b'
+  refused 'SWEEP_NAME has more than 130 bytes; files are named after it, so give a shorter one' "--sweep-name=$(printf '电%.0s' {1..50})"
+  for value in SAVES_DIR=/a,b 'DATA_DIR=/a[1]' 'DATA_DIR=/a?' 'LOGS_DIR=/*' 'OBJS_DIR=/$x' DATA_DIR=/a::b MODEL=/a* SAVES_DIR=s3://b SAVES_DIR=-x; do
+    cp -- "$SETTINGS_FILE" "$WORK/kept"
+    setting "${value%%=*}='${value#*=}'"
+    refused "${value%%=*} is '${value#*=}'; $misread"
+    mv -- "$WORK/kept" "$SETTINGS_FILE"
+  done
+  refused "TEST_FILE is \$'/\351t\351.csv', which is not UTF-8 and can stand in no record; rename it" --test-file=$'/\xe9t\xe9.csv'
+  SETTINGS_FILE=$PROJECT/settings.sh settings '$SAVES_DIR $MODEL $SWEEP_NAME' --saves-dir='/a&b' # `&` is syntax to bash 5.2
+  equal '/a&b /a&b/tiny/base tiny' "$output"
+  local copy="$WORK/a [1]"
+  mkdir "$copy"
+  cp -r -- "$PROJECT/bin" "$copy/"
+  PROJECT=$copy refused "the project's folder is '$copy'; LLaMA-Factory, datasets or vLLM would misread that: rename it without any of * ? [ $ :: and control characters"
+}
+
 @test "the seed's model is asked of the hub that is chosen, by its name there" {
   SETTINGS_FILE=$PROJECT/settings.sh
   local answer

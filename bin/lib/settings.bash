@@ -12,8 +12,8 @@ SETTINGS=(
   'TEMPLATE|word||chat template of the model, as LLaMA-Factory names it (glm4, qwen, llama3, ...)'
   'BASE_TEXTS|int|4000|texts that the base model of the profile tiny is pretrained on'
   'DEVICE|choice:gpu,cpu|gpu|where to train and serve'
-  'DATASET|text|ccdv/patent-classification|data set on the hub, or synthetic-patents (generated, no network)'
-  'DATASET_CONFIG|text|abstract|configuration of the hub data set'
+  'DATASET|model|ccdv/patent-classification|data set on the hub or a folder in its form, or synthetic-patents (generated, no network)'
+  'DATASET_CONFIG|text|abstract|configuration of the data set; for another DATASET its own default unless given'
   'USE_MODELSCOPE_HUB|bool|0|1: take model and data from ModelScope instead of Hugging Face'
   'TRAIN_FILE|path||local training data instead of DATASET: CSV, TSV, JSON, JSONL or Parquet'
   'VALID_FILE|path||local validation data; split from TRAIN_FILE when empty'
@@ -24,8 +24,8 @@ SETTINGS=(
   'INSTRUCTION_FILE|path||template of the instruction with {categories} in it; the wording of the seed when empty'
   'SAMPLING|choice:nested,independent|nested|nested: stratified, each size contains the smaller ones; independent: as the seed drew them'
   'SEED|int0|42|seed of the sampling, the training and the seed scoring'
-  'VALID_COUNT|count||validation examples; all there are when empty'
-  'TEST_COUNT|count||test examples; all there are when empty'
+  'VALID_COUNT|count||validation examples; when empty all there are, or 10 % of the training data'
+  'TEST_COUNT|count||test examples; when empty all there are, or 20 % of the training data'
   'CUTOFF_LEN|int|1024|longest training example, in tokens'
   'LEARNING_RATE|number|5e-05|peak learning rate'
   'EPOCHS|number|3.0|training epochs'
@@ -157,7 +157,7 @@ _choose() {
     _set "$name" "${from_flag[$name]}" "$CALLER_DIR" "--${flag//_/-}"
   elif [[ -v from_env[$name] ]]; then
     _set "$name" "${from_env[$name]}" "$CALLER_DIR" "the environment variable $name"
-  elif [[ -n ${from_file[$name]-} || ($name == SIZES && -v from_file[SIZES]) ]]; then
+  elif [[ -n ${from_file[$name]-} || (-v from_file[$name] && $name == @(SIZES|DATASET_CONFIG|VALID_COUNT|TEST_COUNT)) ]]; then
     _set "$name" "${from_file[$name]}" "$ROOT" "$(short "$SETTINGS_FILE")"
   else
     _set "$name" "${from_profile[$name]-${SETTING_DEFAULT[$name]}}" "$ROOT" "profile $profile"
@@ -294,7 +294,7 @@ _derive() {
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   SAVES_DIR=$(short "$SAVES_DIR")
-  MODEL=${MODEL/#@saves/$SAVES_DIR}
+  MODEL=${MODEL/#@saves/"$SAVES_DIR"} # in quotes, for bash 5.2 puts what was found for an &
   stem=${MODEL%/}
   stem=${stem##*/}
   if [[ $SERVER == auto ]]; then
@@ -309,22 +309,82 @@ _derive() {
   [[ $OVERLAP != 1 || $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
   [[ $SHARED_PREFIX != 1 || $TRAINER == fast ]] || die "SHARED_PREFIX=1 needs TRAINER=fast, and a MICRO_BATCH of more than one"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
-  : "${MODEL_NAME:=${stem//[[:space:]]/_}}"
   if [[ -n $TRAIN_FILE ]]; then
     data=${TRAIN_FILE##*/}
-    data=${data%.*}
+    data=${data%.*} data=${data:-data}
   elif [[ $DATASET != "$1" ]]; then
-    data=${DATASET##*/}
+    data=${DATASET%/}
+    data=${data##*/}
   fi
-  data=${data//[[:space:]]/_}
+  # What a profile or a default says of its own data is not for the user's.
+  [[ $DATASET == "${SETTING_DEFAULT[DATASET]}" ]] || _only_if_given DATASET_CONFIG
+  [[ -z $data ]] || _only_if_given VALID_COUNT TEST_COUNT
+  : "${MODEL_NAME:=$(_safe_name "$stem")}"
+  data=$(_safe_name "$data")
   if [[ -z $SWEEP_NAME ]]; then
     SWEEP_NAME=$PROFILE
-    [[ $MODEL == "${2/#@saves/$SAVES_DIR}" ]] || SWEEP_NAME=$MODEL_NAME
+    [[ $MODEL == "${2/#@saves/"$SAVES_DIR"}" ]] || SWEEP_NAME=$MODEL_NAME
     SWEEP_NAME+=${data:+-$data}
   fi
   LOGS_DIR=$(short "$LOGS_DIR")
   OBJS_DIR=$(short "$OBJS_DIR")
   DATA_DIR=$(short "${DATA_DIR:-$ROOT/data/$SWEEP_NAME}")
+  _check_names
+}
+
+# _only_if_given NAME...: empty each that neither a flag nor a variable nor settings.sh has set.
+_only_if_given() {
+  local name
+  for name; do
+    [[ -v from_flag[$name] || -v from_env[$name] || -v from_file[$name] ]] || printf -v "$name" ''
+  done
+}
+
+# _safe_name TEXT: a part of a sweep's name, made of the name of a file or a model: short, and nothing in it that a part
+# of the stack reads as syntax (_check_names).
+_safe_name() {
+  local LC_ALL=C name=$1 high=$'[\x80-\xff]' sum
+  # A no-break or an ideographic space is a space in some locales only.
+  name=${name//[[:space:][:cntrl:]*?[,\$]/_}
+  name=${name//::/_} name=${name//$'\xc2\xa0'/_} name=${name//$'\xe3\x80\x80'/_}
+  _is_utf8 "$name" || name=${name//$high/_}
+  if ((${#name} > 60)); then
+    sum=$(cksum <<<"$name")
+    name=${name:0:48}
+    [[ $name != *$high ]] || name=${name%[$'\xc0'-$'\xff']*} # the last character may have been cut
+    name+=-${sum%% *}
+  fi
+  printf '%s' "${name/#[.-]/_}"
+}
+
+_is_utf8() {
+  local LC_ALL=C
+  [[ $1 != *[$'\x80'-$'\xff']* ]] || ! command -v iconv >/dev/null || iconv -f UTF-8 -t UTF-8 <<<"$1" &>/dev/null
+}
+
+_is_too_long() {
+  local LC_ALL=C # counted in bytes, as file systems do
+  ((${#1} > 130))
+}
+
+# _check_names: neither a name nor a folder holds what a part of the stack reads as syntax. Patterns: datasets and vLLM
+# (* ? [). Variables and chains of file systems: datasets ($ :: ://). Lists of adapters: LLaMA-Factory (,).
+_check_names() {
+  local name path
+  for name in ROOT "${SETTING_NAMES[@]}"; do
+    _is_utf8 "${!name}" || die "$name is ${!name@Q}, which is not UTF-8 and can stand in no record; rename it"
+  done
+  for name in SWEEP_NAME MODEL_NAME; do
+    [[ ${!name} != *[[:cntrl:]*?[,\$]* && ${!name} != *::* && ${!name} != .* ]] ||
+      die "$name is ${!name@Q}; a name must not begin with a dot nor hold any of , * ? [ \$ :: and control characters"
+    ! _is_too_long "${!name}" || die "$name has more than 130 bytes; files are named after it, so give a shorter one"
+  done
+  for name in ROOT DATA_DIR SAVES_DIR LOGS_DIR OBJS_DIR MODEL; do
+    path=${!name}
+    [[ $path == *[[:cntrl:]*?[\$]* || $path == *::* || $path == *://* || $path == [-~\ ]* || ($name == SAVES_DIR && $path == *,*) ]] || continue
+    [[ $name != ROOT ]] || die "the project's folder is ${path@Q}; LLaMA-Factory, datasets or vLLM would misread that: rename it without any of * ? [ \$ :: and control characters"
+    die "$name is ${path@Q}; LLaMA-Factory, datasets or vLLM would misread that: choose a folder without any of , * ? [ \$ :: and control characters, not beginning with - ~ or a space, or a symbolic link to it"
+  done
 }
 
 # settings_as_flags: fill FLAGS with every setting as it is now, for another script of ours. Not ON_FINISH: no step needs
