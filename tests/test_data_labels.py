@@ -182,13 +182,119 @@ def test_labels_that_differ_only_in_case_or_form(twin):
 
     assert message(["Sports", "World", twin]) == (
         f'labels "{first}" (train.csv: row {rows[first]}) and "{second}" (train.csv: row {rows[second]}) differ only '
-        f"in case or spacing; make them one in the data, or with --labels-file names.json: "
+        f"in {labels.DETAILS}; make them one in the data, or with --labels-file names.json: "
         f'{{"{first}": "{first}", "{second}": "{first}"}} and the other labels'
     )
 
 
-def test_labels_that_differ_in_inner_spacing():
-    assert "differ only in case or spacing" in message(["Sci / Tech", "Sci /  Tech"])
+@pytest.mark.parametrize(
+    ("label", "twin", "printed"),
+    [
+        ("Sci / Tech", "Sci /  Tech", '"Sci /  Tech"'),
+        ("pos", "\ufeffpos", r'"\ufeffpos"'),
+        ("Physics", "Phy\u200bsics", r'"Phy\u200bsics"'),
+        ("a b", "a\u00adb", r'"a\u00adb"'),
+        ("❤", "❤\ufe0f", r'"❤\ufe0f"'),
+        ("x", "x\x07", r'"x\u0007"'),
+        ("x", "x\u3164", r'"x\u3164"'),
+        ("x", "x\U000e0020", r'"x\udb40\udc20"'),
+        ("New York", "New\u00a0York", r'"New\u00a0York"'),
+        ("Thể", "The\u0302\u0309", r'"The\u0302\u0309"'),
+        ("\u00c5", "\u212b", r'"\u212b"'),
+        ("R&D", "R&amp;D", '"R&amp;D"'),
+    ],
+)
+def test_labels_that_can_hardly_be_told_apart(label, twin, printed):
+    label = label.replace("a b", "ab")
+    told = message([label, twin, "other"])
+
+    assert f"differ only in {labels.DETAILS}" in told
+    assert f'"{label}"' in told
+    assert told.count(printed) >= 2  # where it is, and in the JSON
+    mend = json.loads(told[told.index("names.json: ") + 12 : told.index(" and the other")])
+    assert set(mend) == {label, twin}
+    assert "did you mean" in message([label, "other"], test=[twin])
+
+
+def test_one_number_written_in_two_ways():
+    assert 'labels "1" (train.csv: row 3) and "1.0" (train.csv: row 1) are the same number; ' in message(
+        ["1.0", "0", "1"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"), [("0.0", "0"), ("1", "1.0"), ("False", "false"), ("0", "False"), ("1", "true")]
+)
+def test_what_an_unknown_label_may_stand_for(there, asked):
+    assert f'unknown label "{asked}"; did you mean "{there}"? the labels of' in message([there, "2"], test=[asked])
+
+
+def test_a_message_has_the_first_labels_and_counts_the_rest():
+    told = message([f"label {number:02} {'x' * 90}" for number in range(20)], test=["a", "b", "b"])
+
+    assert 'unknown label "a" (one of 2 that are unknown: "a", "b"); ' in told
+    assert f'"label 00 {"x" * 50}…", ' in told
+    assert " and 15 more; correct the rows, or name every label" in told
+    assert len(told) < 600
+
+
+@pytest.mark.parametrize("invisible", ["\u200b", "\ufeff \u00ad"])
+def test_a_label_of_nothing_that_can_be_seen_is_none(invisible):
+    assert message(["a", "b", invisible]) == "train.csv: row 3: no label; give the row one or remove it"
+
+
+def doubts(values, given=None, names=None) -> list[str]:
+    tables, rows = {"train": table(values, names=names)}, {"train": range(len(values))}
+    return labels.doubts(tables, rows, given, labels.assign(tables, rows, given, INSTRUCTION_TEMPLATE)[1])
+
+
+MISSING = "a label like any other here; if it stands for a missing one, remove those rows"
+SEVERAL = "several labels in one cell? Each combination is a class of its own here; a row should have one label"
+UNSEEN = "with a character that cannot be seen; if it is not meant, remove it from the data"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["pos", "neg"], []),
+        (["pos", "nan", "NULL", "nan"], [f'"NULL", "nan" (3 rows): {MISSING}']),
+        *[
+            (["pos", "neg", value], [f'"{value}" (1 row): {MISSING}'])
+            for value in ("None", "N/A", "#N/A", "null", "?", "-")
+        ],
+        (["a", "b", "a,b", "b,a"], [f'"a,b", "b,a" (2 rows): {SEVERAL}']),
+        (["a;b", "b;c", "c;a"], [f'"a;b", "b;c", "c;a" (3 rows): {SEVERAL}']),
+        (["a", "b", "a | b"], [f'"a | b" (1 row): {SEVERAL}']),
+        (["['a']", "['b']", "['a', 'b']"], [f"\"['a', 'b']\" (1 row): {SEVERAL}"]),
+        (["Food, drinks", "Food, other", "Sci/Tech", "Textiles; Paper"], []),
+        (["pos\u200b", "neg"], [f'"pos\\u200b" (1 row): {UNSEEN}']),
+        (["❤\ufe0f", "نمی\u200cخواهم"], []),
+    ],
+)
+def test_labels_that_may_not_be_meant_so(values, expected):
+    assert doubts(values) == expected
+
+
+def test_what_names_its_labels_is_not_doubted():
+    assert doubts([0, 1], names=["none", "some"]) == []
+
+
+def test_a_list_of_names_is_counted_from_zero(folder):
+    given = labels_file(folder, ["World", "Sports", "Business", "Sci/Tech"])
+
+    assert doubts(["0", "3"], given) == doubts(["World", "Sports"], given) == []
+    assert doubts(["1", "2", "3"], given) == [
+        f'no label is 0, but a list of names is counted from 0: 1 is taken for "Sports"; if yours are counted from 1, '
+        f'make {folder}/labels.json a JSON object: {{"1": "World", "2": "Sports", ...}}'
+    ]
+    assert doubts(["1", "2"], labels_file(folder, {"1": "World", "2": "Sports"})) == []
+
+
+def test_label2id_of_a_model(folder):
+    names, assigned = assign(["1", "neg", "0"], labels_file(folder, {"neg": 1, "pos": 0}))
+
+    assert names == ["pos", "neg"]
+    assert assigned["train"] == ["neg", "neg", "pos"]
 
 
 def test_label_that_the_instruction_offers_already():
@@ -204,5 +310,7 @@ def test_a_column_of_identifiers_is_not_a_label_column():
 
     assert message(values) == (
         "train.csv: 30 different labels in 30 rows; is --label-column right? "
-        "(If it is, list the labels in a --labels-file)"
+        "(If it is, no label has a row to hold out: give a TEST_FILE)"
     )
+    assert message([*values, values[0]]).endswith("(If it is, list the labels in a --labels-file)")
+    assert len(assign(values, test=values)[0]) == 30

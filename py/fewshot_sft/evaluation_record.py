@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import metrics, scoring
+from .labels import listed
 
 
 def findings(
@@ -48,5 +49,5 @@ def summary(found: dict[str, Any]) -> list[str]:
         lines.append(f"warning: --max-tokens cut off {counts['cut_by_max_tokens']} answers; a label may need more")
     empty = [label for label, counted in counts["per_class"].items() if not counted["items"]]
     if empty:
-        lines.append(f"warning: labels without an item here, counted 0 in the macro means: {', '.join(empty)}")
+        lines.append(f"warning: {len(empty)} labels without an item here count 0 in the macro means: {listed(empty)}")
     return lines

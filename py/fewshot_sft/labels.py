@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
-from .prompts import PLACEHOLDER, quoted
+from .prompts import PLACEHOLDER
 from .readers import Table, read_text
 
 RENAME = 'give it another name with --labels-file names.json: {"<label in the data>": "<name>", ...}'
+
+# Unicode's Default_Ignorable_Code_Point but for musical notation, and the blank of Braille; control characters.
+IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"
+)
+UNSEEN = re.compile(rf"[{IGNORABLE}\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # white space is not among them
+# Some scripts and emoji need these: a joiner in a word, a variation selector after a heart.
+MEANT = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
+# What programs and people write where there is no value.
+MISSING = {*("nan", "<na>", "nat", "none", "null", "nil", "n/a", "na", "#n/a", "?", "-", "--", "undefined", "missing")}
+NUMBER = re.compile(r"-?[0-9]+(\.0+)?")
+DETAILS = "case, spacing, invisible characters, Unicode form or HTML escapes"
+SEVERAL = re.compile(r"[,;|/\t]")
+
+
+def shown(label: str) -> str:
+    """Return a label in quotes for a message, its characters that cannot be seen or told apart as JSON escapes."""
+    other_form = not unicodedata.is_normalized("NFC", label)
+
+    def one(character: str) -> str:
+        category = unicodedata.category(character)
+        hidden = character != " " and (UNSEEN.match(character) or category[0] in "CZ")
+        differs = other_form and (category[0] == "M" or not unicodedata.is_normalized("NFC", character))
+        return json.dumps(character)[1:-1] if hidden or differs else character
+
+    return f'"{"".join(map(one, label))}"'
+
+
+def cut(label: str, most: int = 60) -> str:
+    """Return the beginning of a label, as :func:`shown`."""
+    return shown(label if len(label) <= most else label[: most - 1] + "…")
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first of the labels for a message, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(map(cut, names[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -43,6 +83,9 @@ def read_labels_file(path: Path) -> Categories:
             raise UserError(f"{path}: line {error.lineno}: not valid JSON ({error.msg})") from None
     else:
         value = [line for line in text.split("\n") if line.strip()]
+    if isinstance(value, dict) and all(type(number) is int for number in value.values()):
+        # A model's label2id, the other way round: {"pos": 0}.
+        value = {str(number): name for name, number in sorted(value.items(), key=lambda item: item[1])}
     names = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise UserError(f'{path}: expected a list of names, or an object: {{"<label in the data>": "<name>", ...}}')
@@ -52,7 +95,7 @@ def read_labels_file(path: Path) -> Categories:
         return Categories(list(dict.fromkeys(names)), by_value, str(path))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"{path}: {quoted(twice)} is there twice; remove one")
+        raise UserError(f"{path}: {shown(twice)} is there twice; remove one")
     return Categories(names, _numbered(names), str(path))
 
 
@@ -74,23 +117,79 @@ def assign(
     for split, indices in rows.items():
         for index, value in zip(indices, values[split], strict=True):
             seen.setdefault(value, tables[split].at(index))
-    categories = given or _declared(tables) or _found(values["train"], tables["train"].where)
+    categories = given or _declared(tables) or _found(values, tables["train"].where)
     check_names(categories, seen, template)
     return categories.names, {
-        split: [
-            _category(categories, tables[split], index, value)
-            for index, value in zip(rows[split], values[split], strict=True)
-        ]
-        for split in tables
+        split: _assigned(categories, tables[split], rows[split], values[split]) for split in tables
     }
+
+
+def unlabelled(table: Table, rows: Sequence[int]) -> bool:
+    """Return whether none of the rows has a label, as in a competition's test data."""
+    return all(_is_missing(table, table.labels[index]) for index in rows)
+
+
+def doubts(
+    tables: Mapping[str, Table],
+    rows: Mapping[str, Sequence[int]],
+    given: Categories | None,
+    assigned: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Return what looks as if the labels were not meant so, a line each."""
+    if given:
+        return _numbered_from_one(given, {_value(tables[split], index) for split in tables for index in rows[split]})
+    if _declared(tables):
+        return []
+    counts = Counter(label for split in assigned.values() for label in split)
+
+    def told(labels: Iterable[str], what: str) -> list[str]:
+        found = sorted(labels)
+        number = sum(counts[label] for label in found)
+        return [f"{listed(found)} ({number} row{'s' * (number > 1)}): {what}"] if found else []
+
+    return [
+        *told(
+            (label for label in counts if label.casefold() in MISSING),
+            "a label like any other here; if it stands for a missing one, remove those rows",
+        ),
+        *told(
+            _combined(list(counts)),
+            "several labels in one cell? Each combination is a class of its own here; a row should have one label",
+        ),
+        *told(
+            (label for label in counts if UNSEEN.search(MEANT.sub("", label))),
+            "with a character that cannot be seen; if it is not meant, remove it from the data",
+        ),
+    ]
+
+
+def _combined(names: Sequence[str]) -> list[str]:
+    """Return the labels whose parts are all labels themselves, or parts of other labels that have several."""
+    parts = {name: {part.strip(" \"'[](){}") for part in SEVERAL.split(name)} - {""} for name in names}
+    holders = Counter(part for found in parts.values() for part in found)
+    return [name for name in names if len(parts[name]) > 1 and all(holders[part] > 1 for part in parts[name])]
+
+
+def _numbered_from_one(given: Categories, values: set[str]) -> list[str]:
+    """Return a warning when the list of a labels file is counted from 0 and the labels in the data hardly are."""
+    numbers = sorted(int(value) for value in values if _is_integer(value) and value not in given.names)
+    if not numbers or numbers[0] == 0 or given.names.index(given.by_value[str(numbers[0])]) != numbers[0]:
+        return []
+    first = json.dumps({str(number): name for number, name in enumerate(given.names[:2], 1)}, ensure_ascii=False)
+    return [
+        f"no label is 0, but a list of names is counted from 0: {numbers[0]} is taken for "
+        f"{cut(given.names[numbers[0]])}; if yours are counted from 1, make {given.origin} a JSON object: "
+        f"{first[:-1]}, ...}}"
+    ]
 
 
 def check_names(categories: Categories, seen: Mapping[str, str], template: str) -> None:
     """Raise a UserError unless every category can be told from every other in the prompt and in an answer.
 
     Fewer than two categories, a double quote or a line break in one (the instruction quotes them, one a line), two
-    that differ only in case, spacing or Unicode form, and one that the template already offers ("Unknown") are errors:
-    each would make right answers look wrong, and none can be mended without knowing what the user means.
+    that are the same number or differ only in ``DETAILS``, and one that the template already offers ("Unknown") are
+    errors: each would make right answers look wrong, and none can be mended
+    without knowing what the user means.
 
     Args:
         categories: what to check.
@@ -99,7 +198,7 @@ def check_names(categories: Categories, seen: Mapping[str, str], template: str) 
     """
     names = categories.names
     if len(names) < 2:
-        raise UserError(f"{categories.origin}: only one label, {quoted(names[0])}; a classifier needs two or more")
+        raise UserError(f"{categories.origin}: only one label, {cut(names[0])}; a classifier needs two or more")
     offered = {_folded(text) for text in re.findall(r'"([^"\n]*)"', template.replace(PLACEHOLDER, ""))}
     folded: dict[str, str] = {}
     for name in names:
@@ -113,13 +212,14 @@ def check_names(categories: Categories, seen: Mapping[str, str], template: str) 
         twin = folded.setdefault(_folded(name), name)
         if twin != name:
             raise UserError(
-                f"labels {quoted(twin)} ({seen.get(twin, categories.origin)}) and {quoted(name)} ({where}) differ only "
-                f"in case or spacing; make them one in the data, or with --labels-file names.json: "
-                f"{json.dumps({twin: twin, name: twin}, ensure_ascii=False)} and the other labels"
+                f"labels {shown(twin)} ({seen.get(twin, categories.origin)}) and {shown(name)} ({where}) "
+                f"{'are the same number' if NUMBER.fullmatch(name) else 'differ only in ' + DETAILS}; "
+                f"make them one in the data, or with --labels-file names.json: "
+                f"{{{shown(twin)}: {shown(twin)}, {shown(name)}: {shown(twin)}}} and the other labels"
             )
         if _folded(name) in offered:
             raise UserError(
-                f"{where}: label {quoted(name)} is already a choice of its own in the instruction; {RENAME}, "
+                f"{where}: label {shown(name)} is already a choice of its own in the instruction; {RENAME}, "
                 f"or use an instruction without it (--instruction-file)"
             )
 
@@ -140,14 +240,17 @@ def _numbered(names: Sequence[str]) -> dict[str, str]:
     return by_value
 
 
-def _found(values: Sequence[str], where: str) -> Categories:
-    names = sorted(set(values))
+def _found(values: Mapping[str, Sequence[str]], where: str) -> Categories:
+    names = sorted(set(values["train"]))
     if all(_is_integer(name) for name in names):
         names.sort(key=int)
-    if len(names) > max(20, len(values) // 2):
+    # A test file with the same labels shows that they are labels, even where each has one training row.
+    if len(names) > max(20, sum(map(len, values.values())) // 2):
+        one_shot = len(names) == len(values["train"]) and "test" not in values
+        mend = "no label has a row to hold out: give a TEST_FILE" if one_shot else "list the labels in a --labels-file"
         raise UserError(
-            f"{where}: {len(names)} different labels in {len(values)} rows; is --label-column right? "
-            f"(If it is, list the labels in a --labels-file)"
+            f"{where}: {len(names)} different labels in {len(values['train'])} rows; is --label-column right? "
+            f"(If it is, {mend})"
         )
     return Categories(names, {name: name for name in names}, where)
 
@@ -157,8 +260,7 @@ def _value(table: Table, index: int) -> str:
     value = table.labels[index]
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # an integer column with gaps is one of floats in most tools
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    if missing or (isinstance(value, str) and not value.strip()) or (table.label_names and value == -1):
+    if _is_missing(table, value):
         raise UserError(f"{table.at(index)}: no label; give the row one or remove it")
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -167,24 +269,50 @@ def _value(table: Table, index: int) -> str:
     raise UserError(f"{table.at(index)}: label {value!r} is neither a string nor an integer; is --label-column right?")
 
 
-def _category(categories: Categories, table: Table, index: int, value: str) -> str:
-    # Of a ClassLabel the name counts before the number: a labels file lists what the user sees in the column.
-    declared = table.label_names or []
-    name = declared[int(value)].strip() if value.isdecimal() and int(value) < len(declared) else value
-    for known in (name, value):
-        if known in categories.by_value:
-            return categories.by_value[known]
-    alike = next((name for name in categories.names if _folded(name) == _folded(value)), None)
-    hint = f"did you mean {quoted(alike)}? " if alike else ""
-    listed = ", ".join(quoted(name) for name in categories.names[:10]) + (", …" if len(categories.names) > 10 else "")
+def _is_missing(table: Table, value: object) -> bool:
+    if isinstance(value, str):
+        return not UNSEEN.sub("", value).strip()
+    return value is None or (isinstance(value, float) and math.isnan(value)) or bool(table.label_names and value == -1)
+
+
+def _assigned(categories: Categories, table: Table, rows: Sequence[int], values: Sequence[str]) -> list[str]:
+    """Return the category of each row.
+
+    Raises:
+        UserError: some have none; the message has the first and how many there are.
+    """
+    known = {value: _category(categories, table, value) for value in dict.fromkeys(values)}
+    unknown = [value for value, category in known.items() if category is None]
+    if not unknown:
+        return [known[value] for value in values]
+    value = unknown[0]
+    others = f" (one of {len(unknown)} that are unknown: {listed(unknown)})" if len(unknown) > 1 else ""
+    which = "the rows" if others else "the row"
+    alike = next((each for each in categories.by_value if _same(each, value)), None)
+    hint = f"did you mean {cut(alike)}? " if alike else ""
     raise UserError(
-        f"{table.at(index)}: unknown label {quoted(value)}; {hint}the labels of {categories.origin} are {listed}; "
-        f"correct the row, or name every label in a --labels-file"
+        f"{table.at(rows[values.index(value)])}: unknown label {cut(value)}{others}; {hint}the labels of "
+        f"{categories.origin} are {listed(categories.names)}; correct {which}, or name every label in a --labels-file"
     )
 
 
+def _category(categories: Categories, table: Table, value: str) -> str | None:
+    # Of a ClassLabel the name counts before the number: a labels file lists what the user sees in the column.
+    declared = table.label_names or []
+    name = declared[int(value)].strip() if value.isdecimal() and int(value) < len(declared) else value
+    return categories.by_value.get(name, categories.by_value.get(value))
+
+
 def _folded(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    """Return what two labels have in common that a person, or the model, can hardly tell apart."""
+    text = " ".join(UNSEEN.sub("", unicodedata.normalize("NFKC", html.unescape(name))).casefold().split())
+    return text.partition(".")[0] if NUMBER.fullmatch(text) else text
+
+
+def _same(one: str, other: str) -> bool:
+    """Return whether two labels may be meant to be the same; 1 and true are written for each other, too."""
+    bits = {"true": "1", "false": "0"}
+    return len({bits.get(_folded(each), _folded(each)) for each in (one, other)}) == 1
 
 
 def _is_integer(name: str) -> bool:
