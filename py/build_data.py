@@ -10,7 +10,8 @@ Writes llm_train_<N>.json, llm_valid.json, llm_test.json, dataset_info.json and 
 the same bytes; other sizes leave the files of these sizes as they are.
 
 Without a validation or test split one is held out of the training rows: --valid-count and --test-count rows, or 10 %
-and 20 % of them. With one, the counts are caps. Training rows are cleaned (repeated texts, texts that also are in
+and 20 % of them, a little more where that is less than one a class. With one, the counts are caps. Training rows are
+cleaned (repeated texts, texts that also are in
 validation or test); validation and test rows are kept, so that figures compare with published ones, and what repeats
 there is reported.
 """
@@ -51,6 +52,7 @@ def main(argv: list[str]) -> int:
     for split, table in tables.items():
         full[split], empty = cleaning.rows_with_text(table)
         removed[split] = {"empty_text": [index + 1 for index in empty]}
+    told = without_labels(args, tables, full)
     names, assigned = labels.assign(tables, full, given, template)
     found = {split: cleaning.examples(tables[split], full[split], assigned[split]) for split in tables}
     repeated = cleaning.repeats_in_evaluation(found)
@@ -59,8 +61,9 @@ def main(argv: list[str]) -> int:
     removed["train"] |= reasons
 
     pool, evaluation = sampling.hold_out(clean, held_out, counts, args.seed)
-    if sizes[-1] > len(pool):
-        raise UserError(data_report.too_large(sizes[-1], pool, evaluation, tables, removed))
+    if sizes[-1] > len(pool) or not evaluation["test"]:
+        raise UserError(data_report.too_few(sizes, pool, evaluation, tables, removed))
+    told += labels.doubts(tables, full, given, assigned)
     splits = {
         f"llm_train_{size}": subset for size, subset in sampling.subsets(pool, sizes, args.seed, args.sampling).items()
     } | {f"llm_{split}": evaluation[split] for split in ("valid", "test")}
@@ -89,7 +92,7 @@ def main(argv: list[str]) -> int:
         "splits": records,
         "removed": {split: data_report.counted(reasons) for split, reasons in removed.items()},
         "kept_repeats": {split: data_report.counted(reasons) for split, reasons in repeated.items()},
-        "warnings": data_report.warnings(names, pool, records, removed, repeated),
+        "warnings": told + data_report.warnings(names, pool, records, removed, repeated),
     }
     files[dataset_info.FILE] = dumps(dataset_info.register(register, splits)).encode()
     if args.plan:
@@ -156,6 +159,24 @@ def load(args: argparse.Namespace, counts: Mapping[str, int | None]) -> tuple[so
     paths = {"train": args.train_file, "valid": args.valid_file, "test": args.test_file}
     given = {split: path for split, path in paths.items() if path}
     return sources.from_files(given, args.text_column, args.label_column, args.encoding)
+
+
+def without_labels(args: argparse.Namespace, tables: sources.Tables, rows: dict[str, list[int]]) -> list[str]:
+    """Leave out the held-out splits of a hub's data set that have no labels, and return a warning for each.
+
+    Raises:
+        UserError: a file of the user's has none.
+    """
+    told = []
+    for split in ("valid", "test"):
+        if split not in tables or not labels.unlabelled(tables[split], rows[split]):
+            continue
+        where = tables.pop(split).where
+        del rows[split]
+        if args.source == "files":
+            raise UserError(sources.without_labels(where, split))
+        told.append(f"{where}: has no labels, left out; {split} rows are held out of the training rows")
+    return told
 
 
 def report(out: Path, content: Mapping[str, Any], written: Sequence[str], stale: Sequence[str]) -> None:

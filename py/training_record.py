@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot_sft import trainer_output
+from fewshot_sft import manifest, trainer_output
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import is_leftover, read_json, sha256_file, sha256_json, write_json
@@ -189,6 +189,8 @@ def begin(args: argparse.Namespace) -> int:
         "resumed_at": resumed_at,
         "started": now(),
     }
+    if (never_seen := manifest.never_seen(args.data, args.size)) is not None:
+        note["never_seen"] = never_seen
     write_json(folder / STARTED, note)
     return 0
 

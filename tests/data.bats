@@ -46,7 +46,7 @@ told() {
   before=$(sha256sum "$WORK"/data/*)
   script build_data.sh --sizes 4 1000
   status_is 2
-  said 'error: --sizes: 1000 is larger than the training data: '
+  said 'error: ' 'rows to train on (of 60 rows: ' 'fewer than size 1000; what fits: SIZES='
   script build_data.sh --label-column kind
   status_is 2
   said 'error: ' 'kind'

@@ -122,7 +122,7 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
 @test "what the user can mend ends it before anything is trained; all sizes failed is another exit status" {
   script sweep.sh --sizes 4 1000
   status_is 2
-  said 'error: --sizes: 1000 is larger than the training data: ' 'data: ended with status 2 after '
+  said 'error: ' 'rows to train on (of 60 rows: ' 'fewer than size 1000; what fits: SIZES=' 'data: ended with status 2 after '
   equal '' "$(calls)"
   plan train-4 exit
   script sweep.sh --sizes 4

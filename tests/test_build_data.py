@@ -349,9 +349,9 @@ def test_a_size_larger_than_the_data_says_where_the_rows_went(build):
     )
 
     assert message == (
-        f"--sizes: 172 is larger than the training data: {build.out.parents[1] / 'train.csv'} leaves 171 rows "
-        f"(of 203 rows: 1 whose text is in validation too, 1 with the text of an earlier row, 30 held out for test); "
-        f"ask for smaller sizes or bring more data"
+        f"{build.out.parents[1] / 'train.csv'} has 171 rows to train on (of 203 rows: 1 whose text is in validation "
+        f"too, 1 with the text of an earlier row, 30 held out for test), fewer than size 172; "
+        f'what fits: SIZES="10 171"'
     )
     assert not build.out.exists()
 
@@ -359,7 +359,62 @@ def test_a_size_larger_than_the_data_says_where_the_rows_went(build):
 def test_every_training_row_is_in_test(build):
     message = failure(build, train=TEST_ROWS, sizes=["1"])
 
-    assert "leaves 0 rows (of 30 rows: 30 whose text is in test too)" in message
+    assert message.endswith("no row is left to train on (of 30 rows: 30 whose text is in test too); bring other data")
+
+
+def shots(classes: int, each: int) -> list[tuple[str, str]]:
+    return [(f"text {number}", f"class {number % classes:02}") for number in range(classes * each)]
+
+
+@pytest.mark.parametrize(
+    ("train", "sizes", "rows", "present"),
+    [
+        (shots(2, 25), ["1", "30"], [35, 5, 10], [2, 2, 2]),
+        (shots(9, 6), ["5", "30"], [36, 8, 10], [9, 8, 9]),
+        (shots(20, 3), ["12"], [33, 9, 18], [20, 9, 18]),
+        (shots(30, 2), ["30"], [33, 9, 18], [30, 9, 18]),
+        ([*shots(2, 20), ("rare 1", "rare"), ("rare 2", "rare")], ["20"], [30, 4, 8], [3, 2, 3]),
+    ],
+)
+def test_few_rows_are_split_so_that_each_class_is_trained_and_tested_where_it_can_be(
+    build, train, sizes, rows, present
+):
+    build(train=train, valid=None, test=None, sizes=[str(rows[0])])
+
+    splits = read_manifest(build.out)["splits"].values()
+    assert [split["rows"] for split in splits] == rows
+    assert [sum(map(bool, split["per_class"].values())) for split in splits] == present
+    build(train=train, valid=None, test=None, sizes=sizes)
+
+
+def test_sizes_that_do_not_fit_and_those_that_would(build):
+    options = {"train": shots(2, 25), "valid": None, "test": None}
+
+    assert failure(build, **options, sizes=["100", "500"]).endswith(
+        "has 35 rows to train on (of 50 rows: 10 held out for test, 5 held out for valid), fewer than sizes 100, 500; "
+        'what fits: SIZES="8 17 35"'
+    )
+
+
+def test_one_row_a_label_needs_a_test_file(build):
+    train = shots(4, 1)
+
+    assert failure(build, train=train, valid=None, test=None, sizes=["4"]) == (
+        f"{build.out.parents[1] / 'train.csv'} has 4 rows to train on, one a label, so that none can be held out for "
+        f"the test; name a file of other rows with TEST_FILE"
+    )
+    build(train=train, valid=None, test=[(f"test {label}", label) for _, label in train], sizes=["4"])
+    assert build.err == "warning: llm_valid: no row could be spared for it; SPLIT=valid needs a VALID_FILE\n"
+
+
+def test_a_test_file_without_labels(build, folder):
+    path = folder / "unlabelled.csv"
+    path.write_text("id,text\n1,a\n")
+    mend = "has no labels to compare answers with; leave TEST_FILE empty, and test rows are held out of TRAIN_FILE"
+
+    assert failure(build, "--test-file", path) == f'{path} (its columns: "id", "text"): {mend}'
+    assert failure(build, test=[("a", ""), ("b", " ")]) == f"{folder / 'test.csv'}: {mend}"
+    assert failure(build, "--test-file", path, "--text-column", "body").endswith("name one with --text-column")
 
 
 def test_table_shows_the_numbers_of_the_manifest(build):
@@ -379,15 +434,18 @@ def test_classes_without_examples_are_warned_of(build, folder):
     names = folder / "labels.txt"
     names.write_text("\n".join([*LABELS, "Astronomy"]))
 
-    build("--labels-file", names, sizes=["2", "50"])
+    out = build("--labels-file", names, sizes=["2", "50"])
 
     found = read_manifest(build.out)
     assert found["labels"] == [*LABELS, "Astronomy"]
     assert found["splits"]["llm_train_50"]["per_class"]["Astronomy"] == 0
     assert found["source"]["labels_file"]["path"] == str(names)
     assert found["warnings"][0] == 'no training example of "Astronomy"'
-    assert found["warnings"][1].startswith("llm_train_2: no example of ")
-    assert len(found["warnings"]) == 2
+    assert len(found["warnings"]) == 1
+    assert 'llm_train_50: classes never seen: 1 of 4: "Astronomy"\n' in out
+    assert "llm_train_2: classes never seen: 2 of 4: " in out
+    assert manifest.never_seen(build.out, 50) == ["Astronomy"]
+    assert manifest.never_seen(build.out, 7) is None
 
 
 def test_bare_numbers_as_labels_are_warned_of(build):

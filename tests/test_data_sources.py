@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+import build_data
 from fewshot_sft import sources
 from fewshot_sft.errors import UserError
 
@@ -48,6 +49,7 @@ def hub(monkeypatch):
 
     huggingface, modelscope = ModuleType("datasets"), ModuleType("modelscope")
     huggingface.load_dataset = answer
+    huggingface.get_dataset_config_names = lambda name: ["one", "two"]
     modelscope.MsDataset = SimpleNamespace(load=answer)
     monkeypatch.setitem(sys.modules, "datasets", huggingface)
     monkeypatch.setitem(sys.modules, "modelscope", modelscope)
@@ -160,8 +162,8 @@ def test_the_network_is_down(hub):
         sources.from_hub("owner/x", "abstract", "text", "label")
     assert str(error.value) == (
         "cannot load owner/x (abstract) from Hugging Face: Couldn't reach 'owner/x' on the Hub; "
-        "check the name and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses ModelScope's hub), "
-        "or download it and use --source files"
+        "check DATASET, DATASET_CONFIG and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses "
+        "ModelScope's hub), or download it and name the file with TRAIN_FILE"
     )
 
 
@@ -175,12 +177,58 @@ def test_a_full_disk_is_not_taken_for_the_network(hub):
 def test_no_train_split_and_unknown_column(hub):
     hub.answers = [{"test": Split(["a"], ["x"])}, {"train": Split(["a"], ["x"])}]
 
-    with pytest.raises(UserError, match=r'^owner/x: no split "train"; its splits are test$'):
+    with pytest.raises(UserError) as error:
         sources.from_hub("owner/x", None, "text", "label")
+    assert str(error.value) == (
+        'owner/x: no split "train"; its splits are test; another DATASET_CONFIG may have one (there are: one, two)'
+    )
     with pytest.raises(
         UserError, match=r'^owner/x, split train: no column "abstract"; the columns are "text", "label"'
     ):
         sources.from_hub("owner/x", None, "abstract", "label")
+
+
+def test_splits_without_labels_are_left_out(hub):
+    """GLUE's test splits: -1 everywhere; others lack the column."""
+    bare = Split(["c"], [None])
+    bare.column_names = ["text"]
+    train, test = Split(["a"], [1], ["x", "y"]), Split(["b"], [-1], ["x", "y"])
+    hub.answers = [{"train": train, "validation": bare, "test": test}]
+    tables, _ = sources.from_hub("owner/x", None, "text", "label")
+    rows = {split: [0] for split in tables}
+
+    told = build_data.without_labels(SimpleNamespace(source="hub"), tables, rows)
+
+    assert list(tables) == list(rows) == ["train"]
+    assert told == [
+        f"owner/x, split {name}: has no labels, left out; {split} rows are held out of the training rows"
+        for split, name in (("valid", "validation"), ("test", "test"))
+    ]
+
+
+def test_the_configurations_of_a_data_set_in_a_folder(folder, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    monkeypatch.delenv("USE_MODELSCOPE_HUB", raising=False)
+    (folder / "set").mkdir()
+    for name in ("one", "two"):
+        (folder / f"set/{name}.csv").write_text("text,label\na,x\nb,y\n")
+    (folder / "set/README.md").write_text(
+        "---\nconfigs:\n- config_name: one\n  data_files: one.csv\n- config_name: two\n  data_files:\n"
+        "  - split: test\n    path: two.csv\n---\n"
+    )
+
+    def told(config: str | None) -> str:
+        with pytest.raises(UserError) as error:
+            sources.from_hub(str(folder / "set"), config, "text", "label")
+        return str(error.value).removeprefix(f"{folder / 'set'}: ")
+
+    assert told("abstract") == 'no configuration "abstract"; set DATASET_CONFIG to one of one, two'
+    assert told(None) == "it has several configurations; set DATASET_CONFIG to one of one, two"
+    assert told("two").startswith('no split "train"; its splits are test; another DATASET_CONFIG may have one (there')
+    assert sources.from_hub(str(folder / "set"), "one", "text", "label")[0]["train"].labels == ["x", "y"]
+    with pytest.raises(UserError, match="is a file; name it with TRAIN_FILE"):
+        sources.from_hub(str(folder / "set/one.csv"), None, "text", "label")
 
 
 def test_a_real_data_set_of_the_datasets_package(folder):

@@ -177,6 +177,18 @@ def test_the_json_has_the_rows_and_no_key_for_what_was_not_measured(sweeps: Swee
     assert (found["absent"], found["warnings"], found["pictures"]) == ([], [], [])
 
 
+def test_classes_that_were_never_seen_in_training(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("tiny", (0, 20, 50))
+    sweeps.train("tiny", 20, status="done", never_seen=NEWS[2:])
+    sweeps.train("tiny", 50, status="done", never_seen=[])
+
+    with (sweeps.show("tiny") / "results.csv").open(encoding="utf-8", newline="") as stream:
+        assert [row["train_never_seen"] for row in csv.DictReader(stream)] == ["", "2", "0"]
+    told = capsys.readouterr().out
+    assert "\nclasses never seen: N = 20: 2 of 4\n\n" in told
+    assert told.count("never seen") == 1
+
+
 def test_the_terminal_table(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
     base = make_record("tiny", 0, NEWS, 0.0, outside=1.0)
     sweeps.write(base)

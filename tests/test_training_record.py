@@ -119,6 +119,20 @@ def test_a_training_that_cannot_be_right_has_failed_and_is_not_resumed(run, caps
     assert f"it had failed ({reason})" in capsys.readouterr().err
 
 
+def test_the_classes_without_example_are_noted(run):
+    run.begin()
+    run.train()
+    assert run.finish() == 0
+    assert "never_seen" not in run.record
+    splits = {f"llm_train_{SIZE}": {"per_class": {"a": 10, "b": 0, "c": 0}}}
+    (run.data / "manifest.json").write_text(json.dumps({"splits": splits}))
+
+    assert run.begin(force=True) == 0
+    run.train()
+    assert run.finish() == 0
+    assert run.record["never_seen"] == ["b", "c"]
+
+
 def test_an_adapter_that_changes_nothing_has_failed(run):
     run.begin()
     run.train(lora_b=0.0)

@@ -6,35 +6,49 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .cleaning import Example
-from .prompts import quoted
+from .labels import NUMBER, listed
 from .readers import Table
 
 
 def table(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the splits as text: rows, classes that occur, and the smallest and largest of all classes."""
+    """Return the splits as text: rows, classes that occur, the smallest and largest of all, and those never seen."""
     lines = [f"{'split':<16}{'rows':>8}{'classes':>9}{'smallest':>10}{'largest':>9}"]
     for name, record in splits.items():
         counts = record["per_class"].values()
         present = sum(1 for count in counts if count)
         lines.append(f"{name:<16}{record['rows']:>8}{present:>9}{min(counts):>10}{max(counts):>9}")
+    for name, record in splits.items():
+        absent = [label for label, count in record["per_class"].items() if not count]
+        if absent and name.startswith("llm_train_"):
+            lines.append(f"{name}: classes never seen: {len(absent)} of {len(record['per_class'])}: {listed(absent)}")
     return "\n".join(lines)
 
 
-def too_large(
-    size: int,
+def too_few(
+    sizes: Sequence[int],
     pool: Sequence[Example],
     evaluation: Mapping[str, Sequence[Example]],
     tables: Mapping[str, Table],
     removed: Mapping[str, Mapping[str, Sequence[int]]],
 ) -> str:
-    """Return the message for a size larger than the training pool, with where the other rows went."""
+    """Return why these sizes cannot be drawn or tested: how many rows are left, where the others went, what fits."""
     gone = [f"{len(rows)} {phrase(reason)}" for reason, rows in removed["train"].items() if rows]
-    gone += [f"{len(rows)} held out for {split}" for split, rows in evaluation.items() if split not in tables]
-    left = f" (of {len(tables['train'].texts)} rows: {', '.join(gone)})" if gone else ""
-    return (
-        f"--sizes: {size} is larger than the training data: {tables['train'].where} leaves {len(pool)} rows{left}; "
-        f"ask for smaller sizes or bring more data"
-    )
+    gone += [f"{len(rows)} held out for {split}" for split, rows in evaluation.items() if split not in tables and rows]
+    source, left = tables["train"], len(pool)
+    where = f" (of {len(source.texts)} rows: {', '.join(gone)})" if gone else ""
+    if not left:
+        held_out = any(split not in tables and rows for split, rows in evaluation.items())
+        mend = "lower TEST_COUNT and VALID_COUNT" if held_out else "bring other data"
+        return f"{source.where}: no row is left to train on{where}; {mend}"
+    has = f"{source.where} has {left} row{'s' * (left > 1)} to train on{where}"
+    if not evaluation["test"]:
+        return (
+            f"{has}, one a label, so that none can be held out for the test; name a file of other rows with TEST_FILE"
+        )
+    large = [size for size in sizes if size > left]
+    fitting = [size for size in sizes if size < left] or [left // 4, left // 2]
+    fits = " ".join(str(size) for size in dict.fromkeys([*fitting, left]) if size)
+    return f'{has}, fewer than size{"s" * (len(large) > 1)} {", ".join(map(str, large))}; what fits: SIZES="{fits}"'
 
 
 def warnings(
@@ -59,12 +73,14 @@ def warnings(
     ]
     trainable = {example.label for example in pool}
     if missing := [name for name in names if name not in trainable]:
-        told.append(f"no training example of {', '.join(map(quoted, missing))}")
-    for split, record in records.items():
-        absent = [name for name, count in record["per_class"].items() if not count and name in trainable]
-        if absent:
-            told.append(f"{split}: no example of {', '.join(map(quoted, absent))}")
-    if all(name.lstrip("-").isdecimal() for name in names):
+        told.append(f"no training example of {listed(missing)}")
+    for split in ("llm_valid", "llm_test"):
+        absent = [name for name, count in records[split]["per_class"].items() if not count and name in trainable]
+        if not records[split]["rows"]:
+            told.append(f"{split}: no row could be spared for it; SPLIT=valid needs a VALID_FILE")
+        elif absent:
+            told.append(f"{split}: no example of {listed(absent)}")
+    if all(NUMBER.fullmatch(name) for name in names):
         told.append("the labels are bare numbers and the model sees nothing else; name them with --labels-file")
     return told
 

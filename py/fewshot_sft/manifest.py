@@ -42,6 +42,12 @@ def split_record(name: str, examples: Sequence[Example], labels: Sequence[str], 
     }
 
 
+def never_seen(folder: Path, size: int) -> list[str] | None:
+    """Return the labels without an example in the training file of this size; None when no manifest tells."""
+    split = (read(folder / FILE) or {}).get("splits", {}).get(f"llm_train_{size}")
+    return [label for label, count in split.get("per_class", {}).items() if not count] if split else None
+
+
 def save(folder: Path, content: dict[str, Any], files: Mapping[str, bytes]) -> list[str]:
     """Write the files that differ from those on disk, and the manifest last; return the names written.
 

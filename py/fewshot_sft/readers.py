@@ -17,6 +17,15 @@ from typing import Any
 from .errors import UserError
 
 
+class NoColumn(UserError):
+    """A column is missing. ``column`` is its name, ``there`` those that the source has."""
+
+    def __init__(self, message: str, column: str, there: str) -> None:
+        """Take the message and what it is about."""
+        super().__init__(message)
+        self.column, self.there = column, there
+
+
 @dataclass
 class Table:
     """Two columns of one source, as they were found: nothing dropped, nothing converted.
@@ -94,7 +103,8 @@ def check_columns(where: str, present: Sequence[str], text_column: str, label_co
     for flag, column in (("--text-column", text_column), ("--label-column", label_column)):
         if column not in present:
             there = ", ".join(f'"{_shortened(name)}"' for name in present)
-            raise UserError(f'{where}: no column "{column}"; the columns are {there}; name one with {flag}')
+            message = f'{where}: no column "{column}"; the columns are {there}; name one with {flag}'
+            raise NoColumn(message, column, there)
         if Counter(present)[column] > 1:
             raise UserError(f'{where}: {Counter(present)[column]} columns are named "{column}"; rename all but one')
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from .cleaning import Example
 from .errors import UserError
 
-HELD_OUT_PERCENT = {"valid": 10, "test": 20}
+# Of the training rows: the usual share, and what a small source gives so that each class has a row.
+HELD_OUT_PERCENT = {"valid": (10, 15), "test": (20, 30)}
 
 
 def parse_sizes(values: Sequence[str]) -> list[int]:
@@ -122,7 +123,8 @@ def hold_out(
     """Return the training pool in stratified order, and the rows of "valid" and "test" in their source's order.
 
     A split that is not ``given`` is taken from the end of the training rows' stratified order: every class keeps its
-    share, a rare class stays in training, and holding out more or less leaves the small subsets as they are.
+    share, a rare class stays in training, and holding out more or less leaves the small subsets as they are. Where no
+    count is asked for, no class loses its last training row; a small source may then have no row for a split.
     """
     pool = stratified_order(clean, seed)
     evaluation: dict[str, list[Example]] = {}
@@ -132,7 +134,37 @@ def hold_out(
             rows = given[split]
             picked = stratified_order(rows, seed)[:count] if count and count < len(rows) else rows
         else:
-            count = count or max(1, len(clean) * HELD_OUT_PERCENT[split] // 100)
-            pool, picked = pool[:-count], pool[-count:]
+            pool, picked = _taken(pool, count, HELD_OUT_PERCENT[split], len(clean))
         evaluation[split] = sorted(picked, key=lambda example: example.row)
     return pool, evaluation
+
+
+def _taken(
+    pool: Sequence[Example], count: int | None, percent: tuple[int, int], total: int
+) -> tuple[list[Example], list[Example]]:
+    """Return the rest of the pool, and ``count`` rows from its end.
+
+    Without a count it is the first percentage of ``total``, or up to the second when there are more classes than that;
+    then no class loses its last training row. A class that is not among the last rows has its own last one taken in
+    place of one of the most frequent class.
+    """
+    first: dict[str, int] = {}
+    for index, row in enumerate(pool):
+        first.setdefault(row.label, index)
+    spare = [index for index, row in enumerate(pool) if first[row.label] != index]
+    last = {pool[index].label: index for index in spare}
+    share, most = (total * each // 100 for each in percent)
+    wanted = count or max(share, min(len(last), most), 1)
+    picked = spare[-wanted:]
+    if count and count > len(picked):
+        picked += sorted(first.values())[len(picked) - count :]
+    held = Counter(pool[index].label for index in picked)
+    for label, index in last.items():
+        often = max(held, key=lambda each: held[each])
+        if label not in held and held[often] > 1:
+            picked.remove(next(each for each in picked if pool[each].label == often))
+            picked.append(index)
+            held[often] -= 1
+            held[label] = 1
+    chosen = set(picked)
+    return [row for index, row in enumerate(pool) if index not in chosen], [pool[index] for index in sorted(chosen)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from typing import Any
 
 from .errors import UserError
 from .jsonio import sha256_file
-from .readers import Table, check_columns, read_table
+from .readers import NoColumn, Table, check_columns, read_table
 
+PARQUET = "refs/convert/parquet"
 Tables = dict[str, Table]
 """Tables under the keys "train" and, where the source has them, "valid" and "test"."""
 
@@ -39,7 +41,14 @@ def from_files(
     Raises:
         UserError: see :func:`fewshot_sft.readers.read_table`.
     """
-    tables = {split: read_table(path, text_column, label_column, encoding) for split, path in paths.items()}
+    tables = {}
+    for split, path in paths.items():
+        try:
+            tables[split] = read_table(path, text_column, label_column, encoding)
+        except NoColumn as error:
+            if split == "train" or error.column != label_column:
+                raise
+            raise UserError(without_labels(f"{path} (its columns: {error.there})", split)) from None
     files = {split: {"path": str(path), "sha256": sha256_file(path)} for split, path in paths.items()}
     return tables, {
         "kind": "files",
@@ -48,6 +57,14 @@ def from_files(
         "label_column": label_column,
         "encoding": encoding,
     }
+
+
+def without_labels(where: str, split: str) -> str:
+    """Return the message for a file of validation or test rows that have no labels."""
+    return (
+        f"{where}: has no labels to compare answers with; leave {split.upper()}_FILE empty, and {split} rows are held "
+        f"out of TRAIN_FILE"
+    )
 
 
 def from_hub(dataset: str, config: str | None, text_column: str, label_column: str) -> tuple[Tables, dict[str, Any]]:
@@ -59,17 +76,24 @@ def from_hub(dataset: str, config: str | None, text_column: str, label_column: s
     Raises:
         UserError: the data set cannot be loaded, or has no train split or not these columns.
     """
+    if Path(dataset).is_file():
+        raise UserError(f"DATASET={dataset} is a file; name it with TRAIN_FILE")
     modelscope = os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "y")
     try:
         found = _load_modelscope(dataset, config) if modelscope else _load_huggingface(dataset, config)
     except Exception as error:  # whatever the hub's client raises: a dozen types over several libraries
         if isinstance(error, UserError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise
+        # What no hub answers would be asked for again in vain, for most of a minute.
+        there = _configurations(dataset) if isinstance(error, ValueError | FileNotFoundError) and not modelscope else []
+        if there and config not in there:
+            what = f'no configuration "{config}"' if config else "it has several configurations"
+            raise UserError(f"{dataset}: {what}; set DATASET_CONFIG to one of {', '.join(there)}") from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
             f"cannot load {dataset}{f' ({config})' if config else ''} from {_hub_name(modelscope)}: {reason}; check "
-            f"the name and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses ModelScope's hub), "
-            f"or download it and use --source files"
+            f"DATASET, DATASET_CONFIG and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses "
+            f"ModelScope's hub), or download it and name the file with TRAIN_FILE"
         ) from error
     tables: Tables = {}
     for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
@@ -77,11 +101,18 @@ def from_hub(dataset: str, config: str | None, text_column: str, label_column: s
             continue
         rows = found[name]
         where = f"{dataset}, split {name}"
+        if split != "train" and label_column not in rows.column_names and text_column in rows.column_names:
+            tables[split] = Table(where, list(rows[text_column]), [None] * len(rows[text_column]))
+            continue
         check_columns(where, rows.column_names, text_column, label_column)
         names = getattr(rows.features[label_column], "names", None)
         tables[split] = Table(where, list(rows[text_column]), list(rows[label_column]), label_names=names)
     if "train" not in tables:
-        raise UserError(f'{dataset}: no split "train"; its splits are {", ".join(found)}')
+        others = [] if modelscope else _configurations(dataset)
+        told = f" (there are: {', '.join(others)})" if others else ""
+        raise UserError(
+            f'{dataset}: no split "train"; its splits are {", ".join(found)}; another DATASET_CONFIG may have one{told}'
+        )
     return tables, {
         "kind": "hub",
         "hub": _hub_name(modelscope),
@@ -97,6 +128,20 @@ def _hub_name(modelscope: bool) -> str:
     return "ModelScope" if modelscope else "Hugging Face"
 
 
+def _configurations(dataset: str) -> list[str]:
+    """Return the configurations of a data set of Hugging Face's hub or of a folder; none when they cannot be known."""
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFolder
+
+    with contextlib.suppress(Exception):
+        return list(datasets.get_dataset_config_names(dataset))
+    with contextlib.suppress(Exception):  # behind a script, see _load_huggingface
+        tree = HfApi().list_repo_tree(dataset, revision=PARQUET, repo_type="dataset")
+        return [each.path for each in tree if isinstance(each, RepoFolder)]
+    return []
+
+
 def _load_huggingface(dataset: str, config: str | None) -> Mapping[str, Any]:
     import datasets  # imported here: seconds that the other sources need not pay
 
@@ -107,7 +152,7 @@ def _load_huggingface(dataset: str, config: str | None) -> Mapping[str, Any]:
         # own, one folder a configuration.
         if "scripts are no longer supported" not in str(error):
             raise
-        return datasets.load_dataset(dataset, data_dir=config or "default", revision="refs/convert/parquet")
+        return datasets.load_dataset(dataset, data_dir=config or "default", revision=PARQUET)
 
 
 def _load_modelscope(dataset: str, config: str | None) -> Mapping[str, Any]:

@@ -42,6 +42,7 @@ def row_of(run: Run) -> Row:
         "seconds": timings.get("seconds"),
         "items_per_second": timings.get("items_per_second"),
         "train_examples": training.get("examples"),
+        "train_never_seen": len(training["never_seen"]) if "never_seen" in training else None,
         "train_truncated": tokens.get("truncated"),
         "train_loss_last": (training.get("loss") or {}).get("last"),
         "train_seconds": training.get("seconds"),
@@ -56,7 +57,8 @@ CSV_COLUMNS = (
     *(f"seed_{key}" for key in METRICS),
     *(f"constrained_{key}" for key in METRICS),
     *("largest_class_accuracy", "largest_class_f1", "items", "correct", "in_labels", "not_in_labels"),
-    *("seconds", "items_per_second", "train_examples", "train_truncated", "train_loss_last", "train_seconds"),
+    *("seconds", "items_per_second", "train_examples", "train_never_seen", "train_truncated", "train_loss_last"),
+    "train_seconds",
     *MADE_WITH,
 )
 
@@ -103,7 +105,7 @@ NOTES = (
 
 
 def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
-    """Return the table for a terminal, absent sizes and the meaning of the columns below it.
+    """Return the table for a terminal; absent sizes, classes without training example and the columns' meaning below.
 
     With several sweeps their names are the first column. Columns are aligned by the width that a terminal gives
     to a character. ``bold`` sets the heading in bold, by ANSI escapes.
@@ -131,8 +133,14 @@ def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
         for sweep in sweeps
         for size, why in sweep.absent
     ]
+    unseen = [
+        f"classes never seen: {f'{sweep.name}, ' if several else ''}N = {run.size}: {count} of {len(run.labels)}"
+        for sweep in sweeps
+        for run in sweep.runs
+        if (count := row_of(run).get("train_never_seen"))
+    ]
     notes = [NOTES, *([_CONSTRAINED_NOTE] if constrained else [])]
-    return "\n".join([caption, "", *text, "", *absent, *([""] if absent else []), *notes])
+    return "\n".join([caption, "", *text, "", *absent, *unseen, *([""] if absent or unseen else []), *notes])
 
 
 def _cell(show: Any, row: Row) -> str:
