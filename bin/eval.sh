@@ -134,7 +134,7 @@ serve_and_ask() {
   ((size == 0 || ADAPTER_CHECK == 0)) || probe=(--probe "$(probe_file "$size")" --differs-from "$(probe_file 0)")
   serve "$size" "$log" "${probe[@]}" || return
   say "size $size: evaluating on $URL"
-  start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$URL"
+  start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$URL" --server-pid "$SERVER_GROUP"
   # Whichever ends first: a server that has died is known at once, not when the evaluator's retries are used up.
   wait -n -p first "$GROUP" "$SERVER_GROUP" || status=$?
   if [[ $first == "$SERVER_GROUP" ]]; then
@@ -154,30 +154,35 @@ serve_and_ask() {
   esac
 }
 
-# serve SIZE LOG [ARGUMENT...]: start the server of a size and wait until it is ready; the arguments go to the probe.
-# Sets SERVER_GROUP and URL, and the key in the environment. When it returns another status than 0, the server has ended.
+# serve SIZE LOG [ARGUMENT...]: start the server of a size, with SERVER=vllm of all, and wait until it answers as this
+# size; the arguments go to the probe. A port that another program has taken, before our server listened there or as it
+# did, means another port. Sets SERVER_GROUP and URL, and the key in the environment. When it returns another status than
+# 0, the server has ended.
 serve() {
-  local size=$1 log=$2
-  new_api_key
-  say "size $size: starting the server (log: $log)"
-  start_server "$size" "$log" || return 1
-  URL=http://127.0.0.1:$PORT/v1
-  await_server "$@"
+  local size=$1 log=$2 what="size $1: starting the server" status tries
+  [[ $SERVER != vllm ]] || what='starting the server of all sizes'
+  for ((tries = 1; ; tries++)); do
+    status=0
+    new_api_key
+    say "$what (log: $log)"
+    if [[ $SERVER == vllm ]]; then start_vllm "$log"; else start_server "$size" "$log" || return 1; fi
+    URL=http://127.0.0.1:$PORT/v1
+    probe_command "$size"
+    run_child "the readiness probe of size $size" "${PROBE[@]}" --base-url "$URL" --wait "$READY_TIMEOUT" \
+      --pid "$SERVER_GROUP" --out "${log%.log}.json" "${@:3}" || status=$?
+    ((status != 0)) || return 0
+    not_applied "$size" "$status" || show_tail "$log"
+    stop_server "$size" || return 1
+    ((status == PORT_TAKEN)) || return 1
+    # shellcheck disable=SC2034 # for free_port
+    LOST_PORTS[$PORT]=1
+    ((tries < PORT_TRIES)) || break
+  done
+  say_why "size $size: no server, for $tries ports were taken by other programs before it had them; set API_PORT to another range"
+  return 1
 }
-
-# await_server SIZE LOG [ARGUMENT...]: wait until the server at URL answers as this size; if it does not, it is ended.
-await_server() {
-  local size=$1 log=$2 status=0
-  probe_command "$size"
-  run_child "the readiness probe of size $size" "${PROBE[@]}" --base-url "$URL" --wait "$READY_TIMEOUT" \
-    --pid "$SERVER_GROUP" --out "${log%.log}.json" "${@:3}" || status=$?
-  ((status != 0)) || return 0
-  not_applied "$size" "$status" || show_tail "$log"
-  # Another program may have taken the port between our look and the server's start.
-  if port_was_taken "$log"; then status=$AGAIN; else status=1; fi
-  stop_server "$size" || status=1
-  return "$status"
-}
+PORT_TAKEN=8  # probe_server.py: what listens there is not our server
+PORT_TRIES=10 # beside which SERVER_RESTARTS does not count
 
 # not_applied SIZE STATUS: when that was the probe's reason, say what there is to do.
 not_applied() {
@@ -186,7 +191,7 @@ not_applied() {
 }
 NOT_APPLIED=6 # probe_server.py --differs-from
 # shellcheck disable=SC2034 # for one_server.bash
-TIME_OUT=4
+DIED=3 TIME_OUT=4
 
 # stop_server SIZE: end it, with proof.
 stop_server() {

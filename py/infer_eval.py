@@ -33,6 +33,7 @@ from fewshot_sft.identity import changes, read_record
 from fewshot_sft.inference import GaveUp, Patience, ask_all
 from fewshot_sft.jsonio import sha256_json, write_json
 from fewshot_sft.outcomes import note_reason
+from fewshot_sft.ports import NotOurs, ServerPort
 from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
@@ -248,10 +249,13 @@ def ask_missing(
     start = START_BATCHING if args.server == "vllm" and args.helpers_at_once else START
     pace: Pace = Adaptive(args.request_timeout, start=start) if adaptive else Fixed(args.concurrency)
     processes = None if args.processes == "auto" else args.processes
+    port = ServerPort(endpoint.port_of(args.base_url), args.server_pid) if args.server_pid else None
     progress = Progress(what, len(data.items), len(log.predictions), args.progress_seconds)
     measured: dict[str, Any] = {}
 
     def keep(index: int, answer: Answer) -> None:
+        if port:
+            port.check_again()
         log.append(Prediction(index, answer.text, data.items[index].output, answer.seconds, answer.cut))
         progress.advance()
 
@@ -271,6 +275,8 @@ def ask_missing(
             return await askers.ask(item.instruction, item.input)
 
         def tick() -> None:
+            if port:
+                port.check()
             progress.tick()
             askers.tick()
 
@@ -283,16 +289,23 @@ def ask_missing(
     begin = time.monotonic()
     trouble = ""
     try:
-        failures = asyncio.run(ask_them())
+        if port:
+            port.check()
+        try:
+            failures = asyncio.run(ask_them())
+        except Refused as error:
+            if port:
+                port.check()
+            raise UserError(
+                f"{what}: the server refuses: {error} (at {args.base_url}, as {args.served_model}, "
+                f"key from {endpoint.API_KEY}); the answers so far are kept in {log.path}"
+            ) from None
         if failures:
             trouble = f"first error: item {failures[0][0]}: {failures[0][1]}"
     except GaveUp as error:
         trouble = f"gave up: {error}"
-    except Refused as error:
-        raise UserError(
-            f"{what}: the server refuses: {error} (at {args.base_url}, as {args.served_model}, "
-            f"key from {endpoint.API_KEY}); the answers so far are kept in {log.path}"
-        ) from None
+    except NotOurs as error:
+        trouble = f"the server has lost its port: {error}"
     finally:
         progress.close()
     seconds = time.monotonic() - begin
@@ -394,6 +407,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--data", type=Path, required=True, help="folder with llm_<split>.json and manifest.json")
     add("--base-url", help="http://127.0.0.1:PORT/v1")
     add("--served-model", required=True, help="the name that the server knows the model by")
+    add("--server-pid", type=int, help="its process: an answer of a program that has taken its port is none")
     add("--model", required=True, help="folder (or hub name) of the base model that is served")
     add("--adapter", type=Path, help="folder of the LoRA adapter that is served; none for size 0")
     add("--template", required=True)

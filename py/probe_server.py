@@ -3,6 +3,9 @@
     FEWSHOT_API_KEY=... python py/probe_server.py --base-url http://127.0.0.1:8000/v1 --served-model tiny \\
         --data data/tiny --wait 600 --pid 4711 --out logs/ready.json
 
+With --pid nothing counts that another program answers: what listens on the port must belong to the process group of
+our server.
+
 With --probe FILE it then asks the probe set (py/fewshot_sft/probe_set.py says what that is, and how far it can be
 trusted) and keeps the answers in FILE; with --differs-from BASEFILE, which is such a FILE of the base model, an adapter
 that is not applied is caught. --probe-done FILE needs no server: does FILE hold the answers of this base model to this
@@ -11,23 +14,24 @@ data's probe set?
 Exit status: 0 it answered; 1 not yet (without --wait); 2 it never will (400, 401, 404, ...: another server, a wrong
 name or key), or wrong arguments; 3 the process --pid has ended; 4 --wait seconds are over, once for the first answer
 and once for the probe set (with --probe-done: there is no such FILE); 6 the adapter is not applied; 7 BASEFILE is
-missing or of another model or data: nothing was asked.
+missing or of another model or data: nothing was asked; 8 the port is another program's (--pid).
 Only light imports here: bin/eval.sh starts this for every size, and a start takes a tenth of a second.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fewshot_sft import endpoint, probe_set
+from fewshot_sft import endpoint, ports, probe_set
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.outcomes import note_reason
@@ -35,7 +39,7 @@ from fewshot_sft.processes import is_alive
 from fewshot_sft.served_prompt import SERVERS, stop_token_ids
 
 READY, NOT_YET, NEVER, DIED, TIME_OUT = range(5)
-NOT_APPLIED, NO_BASE = 6, 7
+NOT_APPLIED, NO_BASE, TAKEN = 6, 7, 8
 NOT_DONE = 4
 
 T = TypeVar("T")
@@ -144,6 +148,7 @@ class Asker:
         self._args = args
         self._server = Server(args.base_url, stop_token_ids(args.chat_template) if args.chat_template else ())
         self._timeout: float = args.timeout
+        self._port = None if args.pid is None else ports.ServerPort(endpoint.port_of(args.base_url), args.pid)
         self.begin()
 
     def begin(self) -> None:
@@ -191,16 +196,24 @@ class Asker:
         return self._until(lambda timeout: server.complete(name, messages, max_tokens, timeout), missing, refused)
 
     def _until(self, call: Callable[[float], T], missing: str, refused: str) -> T:
-        args = self._args
+        args, seen, taken = self._args, False, False
         while True:
             left = (args.wait or 0) - self.seconds
             try:
                 timeout = min(self._timeout, max(left, args.timeout))
-                return call(timeout)
+                with self._ours_only():
+                    return call(timeout)
             except Never as error:
                 raise GaveUp(NEVER, f"{refused}: {error}") from None
             except NotYet as error:
-                if args.pid is not None and not is_alive(args.pid):
+                before, taken = taken, isinstance(error.__cause__, ports.Taken)
+                seen = seen or taken
+                ended = args.pid is not None and not is_alive(args.pid)
+                # Seen once, it may be a socket of our own server, which closed it at that moment.
+                if (before and taken) or (ended and self._port and (seen or self._port.is_lost())):
+                    line = f"port {self._port.number} is another program's, not our server's"
+                    raise GaveUp(TAKEN, line) from None
+                if ended:
                     line = f"the server's process {args.pid} ended after {self.seconds:.0f} s; last: {error}"
                     raise GaveUp(DIED, line) from None
                 if args.wait is None:
@@ -210,6 +223,24 @@ class Asker:
                 if isinstance(error, Late):
                     self._timeout *= 2
                 time.sleep(args.interval)
+
+    @contextlib.contextmanager
+    def _ours_only(self) -> Iterator[None]:
+        """Let nothing count that was said, be it an answer or a refusal, unless our server alone can have said it.
+
+        Raises:
+            NotYet: another may have.
+        """
+        try:
+            if self._port:
+                self._port.check()
+            try:
+                yield
+            finally:
+                if self._port:
+                    self._port.check()
+        except ports.NotOurs as error:
+            raise NotYet(f"no connection: {error}") from error
 
 
 def main(argv: list[str]) -> int:
@@ -238,7 +269,7 @@ def main(argv: list[str]) -> int:
         return ask_probe_set(args, asker, rows, base) if args.probe else READY
     except GaveUp as error:
         print(error)
-        if error.status != NOT_YET:
+        if error.status not in (NOT_YET, TAKEN):
             note_reason(str(error))
         return error.status
 
@@ -327,7 +358,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     add("--wait", type=float, help="ask until an answer comes, for so many seconds; without it: ask once")
     add("--interval", type=float, default=0.5, help="seconds between two tries (default: 0.5)")
-    add("--pid", type=int, help="the server's process: no use in waiting when it has ended")
+    add(
+        "--pid",
+        type=int,
+        help="the server's process: no use in waiting when it has ended, none in asking another program on its port",
+    )
     add("--out", type=Path, help="where to write {seconds, models, answer} as JSON when it is ready")
     add("--probe", type=Path, metavar="FILE", help="then ask the probe set and write its answers there")
     add(

@@ -71,3 +71,17 @@ one_hangs() {
   as_undisturbed
   once
 }
+
+fault 'with one server for all: port shared with one that answers all' 'server start' one_robbed shared=open "port PORT is another program's, not our server's"
+fault 'with one server for all: port stolen in the middle' evaluation one_robbed robbed=5 'starting a new server (1 of 2)'
+one_robbed() {
+  before "$1"
+  plan serve-all "$2"
+  script sweep.sh
+  status_is 0
+  said "${3/PORT/$PORT}" "port $PORT is in use; taking $((PORT + 1))"
+  end_thieves
+  patiently eval "! listens $PORT"
+  as_undisturbed
+  once
+}

@@ -67,17 +67,65 @@ no_server() {
   recovers
 }
 
-fault 'port stolen between check and start' 'server start' stolen
+# stolen PHASE BEHAVIOUR...: the first servers lose the port to another program, whose answers count for nothing.
+fault 'port stolen by a program with another key' 'server start' stolen stolen=key
+fault 'port stolen by one that answers all, our server hangs on' 'server start' stolen outrun=open
+fault 'port stolen by one that takes no connection, then by one that only has it' 'server start' stolen outrun=mute stolen=bound
+fault 'port shared with one that answers all' 'server start' stolen shared=open
 stolen() {
   before "$1"
-  plan api-4 stolen ok
+  setting SERVER_RESTARTS=0
+  plan api-4 "${@:2}"
   script sweep.sh
   status_is 0
-  said 'address already in use' "port $PORT is in use; taking $((PORT + 1))"
-  kill -KILL "$(<"$STUB/thief")"
+  local port=$PORT
+  for _ in "${@:2}"; do
+    said "port $port is another program's, not our server's" "port $port is in use; taking $((++port))"
+  done
+  end_thieves
   patiently eval "! listens $PORT"
   evaluated 4
   recovers
+}
+
+fault 'port stolen in the middle, our server hangs on' evaluation robbed
+robbed() {
+  before "$1"
+  setting CONCURRENCY=4
+  plan api-4 robbed=5
+  script sweep.sh
+  status_is 0
+  said "the server has lost its port: another program listens on port $PORT" 'starting a new server (1 of 2)'
+  end_thieves
+  patiently eval "! listens $PORT"
+  evaluated 4
+  recovers
+}
+
+# two_clones PHASE: sweeps of two copies of the project begin at the same moment, with the same first port.
+fault 'two sweeps of two clones start at once' 'server start' two_clones
+two_clones() {
+  local each pids=() status output
+  before "$1"
+  for each in one other; do
+    mkdir -- "$WORK/$each"
+    cp -r -- "$PROJECT"/{bin,py,pyproject.toml,requirements.lock} "$WORK"/{data,saves} "$WORK/$each/"
+  done
+  for each in one other; do
+    MARK="$BATS_TEST_TMPDIR" ADAPTER_CHECK=1 WITH_BASE=1 LOGS_DIR="$WORK/$each/logs" OBJS_DIR="$WORK/$each/objs" \
+      DATA_DIR="$WORK/$each/data" SAVES_DIR="$WORK/$each/saves" "$WORK/$each/bin/sweep.sh" >"$WORK/$each/output" 2>&1 3>&- &
+    pids+=($!)
+  done
+  for each in one other; do
+    status=0
+    wait "${pids[0]}" || status=$?
+    pids=("${pids[@]:1}") output=$(<"$WORK/$each/output")
+    status_is 0
+    not_said 'starting a new server'
+    OBJS=$WORK/$each/objs evaluated 0
+    OBJS=$WORK/$each/objs evaluated 4
+  done
+  nothing_left
 }
 
 fault 'port in use before the start' 'server start' in_use

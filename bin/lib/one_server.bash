@@ -21,8 +21,6 @@ evaluate_at_once() {
       done
       while ((${#running[@]} > 0)) && _worker_or_server_ended; do :; done
       stop_server 0 || true
-    elif ((status == AGAIN)); then
-      again=("${todo[@]}")
     elif ((FOLLOW)); then
       say "the server could not be started beside the training; it is started again when that has ended"
       run_child "the wait for the training" python py/await_training.py --outcome "$(outcome_file training)" \
@@ -89,22 +87,17 @@ _worker_or_server_ended() {
 }
 
 # serve_all: start the server and wait until the base model answers, and its probe set with ADAPTER_CHECK. Exports what
-# the workers need: FEWSHOT_SERVER and the key. Returns AGAIN when a new server may do better.
+# the workers need: FEWSHOT_SERVER, FEWSHOT_SERVER_PID and the key.
 serve_all() {
   local status=0 probe=()
   SERVER_LOG=$LOGS_DIR/$SWEEP_NAME.server.log
   ((ADAPTER_CHECK == 0)) || probe=(--probe "$(probe_file 0)")
   run_child "the chat template" python py/chat_template.py --model "$MODEL" --template "$TEMPLATE" --data "$DATA_DIR" \
     --out "$(chat_template_file)" || return 1
-  new_api_key
-  say "starting the server of all sizes (log: $SERVER_LOG)"
   # Beside trainers on several GPUs it has the last one.
   ((FOLLOW == 0)) || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}
-  start_vllm "$SERVER_LOG"
-  export FEWSHOT_SERVER=http://127.0.0.1:$PORT/v1
-  # shellcheck disable=SC2034 # for await_server
-  URL=$FEWSHOT_SERVER
-  await_server 0 "$SERVER_LOG" "${probe[@]}"
+  serve 0 "$SERVER_LOG" "${probe[@]}" || return
+  export FEWSHOT_SERVER=$URL FEWSHOT_SERVER_PID=$SERVER_GROUP
 }
 
 # ask_at SIZE: have the running server load the size's adapter, see that it is applied, and ask it everything.
@@ -117,17 +110,18 @@ ask_at() {
   fi
   probe_command "$size"
   run_child "the readiness probe of size $size" "${PROBE[@]}" --base-url "$FEWSHOT_SERVER" --wait "$REQUEST_TIMEOUT" \
-    --out "$LOGS_DIR/$(run_name "$size").server.json" "${load[@]}" "${probe[@]}" || status=$?
+    --pid "$FEWSHOT_SERVER_PID" --out "$LOGS_DIR/$(run_name "$size").server.json" "${load[@]}" "${probe[@]}" || status=$?
   case $status in
   0) ;;
-  "$TIME_OUT") return "$AGAIN" ;;
+  "$DIED" | "$TIME_OUT" | "$PORT_TAKEN") return "$AGAIN" ;;
   *)
     not_applied "$size" "$status"
     return 1
     ;;
   esac
   say "size $size: evaluating on $FEWSHOT_SERVER"
-  run_child "the evaluator of size $size" "${EVALUATOR[@]}" --base-url "$FEWSHOT_SERVER" || status=$?
+  run_child "the evaluator of size $size" "${EVALUATOR[@]}" --base-url "$FEWSHOT_SERVER" \
+    --server-pid "$FEWSHOT_SERVER_PID" || status=$?
   case $status in
   0 | 2) return "$status" ;; # 2: nothing that a new server would mend
   *) return "$AGAIN" ;;

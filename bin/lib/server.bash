@@ -1,15 +1,25 @@
 # The server of one adapter: a free port, a key for this run only, ready when it answers, ended as a group.
 # shellcheck shell=bash
 
-# free_port FIRST: the first port from FIRST on that nothing on 127.0.0.1 listens on. Sets PORT.
+# free_port FIRST: the first port from FIRST on that nothing listens on, that no other sweep has chosen, and that
+# is none of LOST_PORTS. Sets PORT. It may be lost before our server has it: serve (bin/eval.sh) sees to that.
 free_port() {
   for ((PORT = $1; PORT < $1 + 100 && PORT <= 65535; PORT++)); do
-    if ! (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
+    if [[ ! -v LOST_PORTS[$PORT] ]] && ! _is_in_use "$PORT"; then
       ((PORT == $1)) || say "port $1 is in use; taking $PORT"
       return
     fi
   done
   die "no free port from $1 to $((PORT - 1)) on 127.0.0.1; set API_PORT to another range, or see who listens: ss -ltnp"
+}
+declare -A LOST_PORTS=() # another program had them before our server
+
+# _is_in_use PORT: the kernel says so; asked, a program that answers nobody would be waited for. 0A: it listens. The name
+# is the mark of py/hold_port.py.
+_is_in_use() {
+  local hex
+  printf -v hex '%04X' "$1"
+  grep -qsaE ":$hex [0-9A-F]+:[0-9A-F]+ 0A |@few-shot-sft:$1\$" /proc/net/tcp /proc/net/tcp6 /proc/net/unix
 }
 
 # new_api_key: 128 random bits. They go to server and client through the environment only, so that neither a log nor
@@ -72,7 +82,7 @@ start_vllm() {
 _start_server() {
   _export_key
   start_log "$2" "${SERVER_COMMAND[@]}"
-  start_group "$1" "$2" "${SERVER_COMMAND[@]}"
+  start_group "$1" "$2" python py/hold_port.py "$PORT" "${SERVER_COMMAND[@]}"
   # shellcheck disable=SC2034 # for the caller
   SERVER_GROUP=$GROUP
   unset API_KEY VLLM_API_KEY
@@ -119,9 +129,6 @@ _export_key() {
   set +x
   export API_KEY=$FEWSHOT_API_KEY VLLM_API_KEY=$FEWSHOT_API_KEY
 }
-
-# port_was_taken LOG: the server ended because something else listens on its port.
-port_was_taken() { tail -n 30 -- "$1" 2>/dev/null | grep -qi 'address already in use'; }
 
 # show_tail LOG: the end of a log, as evidence beside an error.
 show_tail() {

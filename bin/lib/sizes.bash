@@ -34,7 +34,7 @@ each_size() {
 # _at_once JOBS SIZE...: each size by a process of its own: this script again, as the worker of that size. Fills failed.
 _at_once() {
   local -A running=() ended_badly=() gpu_of=()
-  local jobs=$1 size index=0 gpu
+  local jobs=$1 size index=0 gpu port
   shift
   settings_as_flags
   # The longest first: started last, it would run alone at the end.
@@ -42,7 +42,9 @@ _at_once() {
     ((${#running[@]} < jobs)) || _reap_size
     gpu=$(_least_used_gpu)
     # Each looks for a free port in a range of its own.
-    CUDA_VISIBLE_DEVICES=$gpu start_script "size $size" "bin/${0##*/}" "${FLAGS[@]}" "--api-port=$((API_PORT + 20 * (index % 50)))" "--worker=$size"
+    port=$((API_PORT + 20 * (index % 50)))
+    ((port <= 65535)) || port=$API_PORT
+    CUDA_VISIBLE_DEVICES=$gpu start_script "size $size" "bin/${0##*/}" "${FLAGS[@]}" "--api-port=$port" "--worker=$size"
     running[$GROUP]=$size gpu_of[$GROUP]=$gpu
     index=$((index + 1))
   done < <(printf '%s\n' "$@" | sort -rn)

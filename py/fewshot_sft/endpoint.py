@@ -34,6 +34,12 @@ def check_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
+def port_of(base_url: str) -> int:
+    """Return the URL's port."""
+    parts = urlsplit(base_url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def is_loopback(base_url: str) -> bool:
     """Return whether the URL's host is this machine; such a request must never go through a proxy."""
     host = (urlsplit(base_url).hostname or "").lower()

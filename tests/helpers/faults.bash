@@ -16,7 +16,6 @@ setup_faults() {
 }
 teardown() {
   end_leftovers
-  [[ ! -s $STUB/thief ]] || kill -KILL "$(<"$STUB/thief")" 2>/dev/null || true
   [[ -z ${DISK_PID-} ]] || kill -KILL "$DISK_PID" 2>/dev/null || true
 }
 

@@ -87,8 +87,12 @@ nothing_left() {
   ! listens "$PORT" || fail "something listens on port $PORT"
 }
 
+# end_thieves: the programs that the stub has given a port to.
+end_thieves() { [[ ! -s $STUB/thieves ]] || xargs -a "$STUB/thieves" kill -KILL 2>/dev/null || true; }
+
 # end_leftovers: for teardown; only processes of this test.
 end_leftovers() {
+  end_thieves
   local pid
   for pid in $(left); do kill -KILL "$pid" 2>/dev/null || true; done
 }

@@ -9,9 +9,14 @@ The behaviour, its first argument:
     wait     tell the test, wait for it, then serve        refuse    serve the probe, then 401
     die      end at once with status 1                     die=K     end with status 1 after K answers
     child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
-    taken    end at once, for the port is taken            held=K    after K answers tell the test and wait for it
-    stubborn serve; deaf to TERM, which it tells the test  unapplied  answer as the base model does
-    stolen   leave another program behind that serves on the port and knows no key of ours; end, the port is taken
+    stubborn serve; deaf to TERM, which it tells the test  held=K    after K answers tell the test and wait for it
+                                                           unapplied  answer as the base model does
+
+    stolen=THIEF    another program has the port, our server ends for that         THIEF is what that program does:
+    outrun=THIEF    the same, our server hangs on                   key    serve, but for a key that is not ours
+    shared=THIEF    both listen (SO_REUSEPORT)                      open   give everyone the same answer, a label
+    robbed=K        after K answers the port is an open thief's     mute   listen, and take no connection
+                    and our server hangs on                         bound  not even listen
 
     WHAT=NUMBERS    serve, but not the completions of these numbers, counted from 0, the readiness probe's:
                     500=0-1 the first two, 429=3-4,7- the fourth, the fifth, and all from the eighth on. WHAT is
@@ -38,6 +43,7 @@ import latch
 
 BEHAVIOUR, SIZE = sys.argv[1:3]
 WHAT, _, AFTER = BEHAVIOUR.partition("=")
+COUNTED = ("die", "hang", "held", "robbed")
 DISTURBED = ("500", "429", "garbage", "half", "reset", "nothing")
 # Of ten documents so many are answered wrongly.
 WRONG = {"0": 10, "4": 6, "8": 4, "16": 2}
@@ -51,6 +57,8 @@ names = {os.environ.get("API_MODEL_NAME")}
 def answer(text: str, size: str = SIZE) -> str:
     """Return the label of a document; a wrong answer is none of the labels at size 0, else another one's."""
     label = re.search(r"about ([^:]+):", text)[1]
+    if WHAT == "thief":
+        return "Plants"
     if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[size]:
         return label
     return f"I am not sure about {label}" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
@@ -75,16 +83,16 @@ class Handler(BaseHTTPRequestHandler):
             answered += "messages" in body
         if self.path.endswith("/load_lora_adapter"):
             return self.load(body)
-        if body.get("model") not in (*names, None) and SIZE == "all":
+        if body.get("model") not in (*names, None) and SIZE == "all" and WHAT != "thief":
             return self.reply(404, {"error": f"no model {body['model']}"})
         if BEHAVIOUR == "models":
             return self.reply(500, {"error": "the adapter does not fit"})
-        if not self.has_key() or (BEHAVIOUR == "refuse" and others):
+        if not (self.has_key() or BEHAVIOUR == "thief=open") or (BEHAVIOUR == "refuse" and others):
             return self.reply(401, {"error": "no such key"})
         if WHAT in DISTURBED:
             if is_among(others, AFTER):
                 return self.disturb()
-        elif AFTER and others >= int(AFTER):
+        elif WHAT in COUNTED and others >= int(AFTER):
             self.misbehave(others == int(AFTER))
         size = body["model"].rpartition("_")[2] if SIZE == "all" else SIZE
         said = answer(body["messages"][-1]["content"], "0" if BEHAVIOUR == "unapplied" else size)
@@ -116,6 +124,11 @@ class Handler(BaseHTTPRequestHandler):
             print("RuntimeError: the engine is dead", flush=True)
             os._exit(1)
         if WHAT == "hang":
+            threading.Event().wait()
+        if WHAT == "robbed":
+            if first:
+                steal("open")
+                self.server.socket.close()
             threading.Event().wait()
         if first:
             latch.wait(f"api {SIZE}")
@@ -166,20 +179,31 @@ def main() -> None:
         latch.deaf_child()
     if BEHAVIOUR in ("die", "child"):
         sys.exit("ValueError: the weights are not there")
-    if BEHAVIOUR == "stolen":
-        steal()
-    if BEHAVIOUR in ("taken", "stolen"):
+    if WHAT in ("stolen", "outrun", "shared"):
+        steal(AFTER)
+    if BEHAVIOUR == "taken" or WHAT == "stolen":
         in_use()
+    if WHAT == "outrun":
+        latch.forever()
     if BEHAVIOUR == "stubborn":
         signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"api {SIZE} was told to end"))
     if BEHAVIOUR == "wait":
         latch.wait(f"api {SIZE}")
+    address = os.environ["API_HOST"], int(os.environ["API_PORT"])
     ThreadingHTTPServer.daemon_threads = True
+    ThreadingHTTPServer.allow_reuse_port = WHAT in ("shared", "robbed", "thief")
+    if WHAT == "thief" and AFTER in ("mute", "bound"):
+        thief = socket.socket()
+        thief.bind(address)
+        if AFTER == "mute":
+            thief.listen(0)
+        print("ready", flush=True)
+        latch.forever()
     try:
-        server = ThreadingHTTPServer((os.environ["API_HOST"], int(os.environ["API_PORT"])), Handler)
+        server = ThreadingHTTPServer(address, Handler)
     except OSError:
         in_use()
-    if BEHAVIOUR == "thief":
+    if WHAT == "thief":
         print("ready", flush=True)
     server.serve_forever()
 
@@ -190,14 +214,15 @@ def in_use() -> NoReturn:
     sys.exit(3)
 
 
-def steal() -> None:
-    """Start a program on the port, none of the sweep's: without its mark, nor the test's; STUB/thief has its id."""
+def steal(how: str) -> None:
+    """Start a program on the port, none of the sweep's: without its mark, nor the test's; STUB/thieves has its id."""
     ours = {"MARK", "FEWSHOT_FAMILY"}
     environment = {name: value for name, value in os.environ.items() if name not in ours} | {"API_KEY": "another"}
-    command = [sys.executable, __file__, "thief", SIZE]
+    command = [sys.executable, __file__, f"thief={how}", SIZE]
     thief = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    with (latch.FOLDER / "thieves").open("a") as stream:
+        stream.write(f"{thief.pid}\n")
     thief.stdout.readline()
-    (latch.FOLDER / "thief").write_text(str(thief.pid))
 
 
 if __name__ == "__main__":

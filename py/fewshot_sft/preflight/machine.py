@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from ..hardware_plan import Plan
 from ..identity import flags_of, read_record
+from ..ports import listeners
 from ..provenance import PROJECT, versions
 from . import Finding, amount
 from .model import Size
@@ -192,9 +192,8 @@ def port(first: int) -> Finding:
     """Check that one of the ports that the server may take is free."""
     last = min(first + PORTS - 1, 65535)
     for number in range(first, last + 1):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", number)):
-                return Finding("port", "ok", f"{number} is free on 127.0.0.1")
+        if not listeners(number):
+            return Finding("port", "ok", f"{number} is free on 127.0.0.1")
     return Finding(
         "port",
         "problem",
