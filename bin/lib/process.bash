@@ -103,7 +103,8 @@ group_members() {
   for stat in /proc/[0-9]*/stat; do
     { line=$(<"$stat"); } 2>/dev/null || continue # it has just ended
     read -r -a fields <<<"${line##*) }"           # the name in parentheses may hold anything: state, ppid and pgrp follow it
-    [[ ${fields[2]} == "$1" && ${fields[0]} != [ZX] ]] && printf '%s\n' "${line%% *}"
+    # Empty where the process ended between the opening and the reading.
+    [[ ${fields[2]-} == "$1" && ${fields[0]} != [ZX] ]] && printf '%s\n' "${line%% *}"
   done
   return 0
 }
