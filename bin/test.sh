@@ -18,7 +18,8 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.bash"
 # run_job pytest|FILE [ARGUMENT]...: pytest with the arguments, or a file of bats.
 run_job() {
   case $1 in
-  pytest) python -m pytest -q -p no:cacheprovider "${@:2}" ;;
+  # A test that hangs is ended, not one that other work on the machine slows down.
+  pytest) python -m pytest -q -p no:cacheprovider --timeout 600 "${@:2}" ;;
   *) bats --timing "$1" ;;
   esac
 }
