@@ -26,7 +26,8 @@ source "${0%/*}/lib/all.bash"
 # run_job pytest|FILE [ARGUMENT]...: pytest with the arguments, or a file of bats.
 run_job() {
   case $1 in
-  pytest) python -m pytest -q -p no:cacheprovider "${@:2}" ;;
+  # A test that hangs is ended, not one that other work on the machine slows down.
+  pytest) python -m pytest -q -p no:cacheprovider --timeout 600 "${@:2}" ;;
   *) if [[ ${2-} == -m ]]; then bats --timing --filter-tags '!end_to_end' "$1"; else bats --timing "$1"; fi ;;
   esac
 }

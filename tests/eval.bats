@@ -92,7 +92,7 @@ no_key_in() {
   said 'ready after ' "size 4: evaluating on http://127.0.0.1:$PORT/v1"
   evaluated 4
   plan api-8 models
-  script eval.sh --sizes 4 8 --ready-timeout 3
+  script eval.sh --sizes 4 8 --ready-timeout 8
   status_is 1
   said 'size 4: already evaluated' 'not ready after ' \
     'last: HTTP 500: {"error": "the adapter does not fit"}' "--- last lines of $LOGS/demo-llm_train_8.server.log" \
@@ -132,9 +132,9 @@ no_key_in() {
     'size 4: not evaluated after 1 server(s); run the same command again to go on'
   [[ ! -e $OBJS/demo-llm_train_4.json ]]
   plan api-4 hang=3 ok
-  script eval.sh --sizes 4 --concurrency 8 --request-timeout 2 --force
+  script eval.sh --sizes 4 --concurrency 8 --request-timeout 5 --force
   status_is 0
-  said 'made anew (--force)' 'evaluation incomplete: 2 of 12 items answered' 'no answer within 2 s' \
+  said 'made anew (--force)' 'evaluation incomplete: 2 of 12 items answered' 'no answer within 5 s' \
     'size 4: starting a new server (1 of 2); answers so far are kept'
   evaluated 4
   equal 2 "$(value "$OBJS/demo-llm_train_4.json" timings resumed)" # the second server's evaluator began anew no more

@@ -16,7 +16,7 @@ disk() {
   }
   mkdir -p -- "$1"
   DISK_PID=$DISK_KEEPER_PID DISK_ASK=${DISK_KEEPER[1]} DISK_SAYS=${DISK_KEEPER[0]}
-  read -r -t 10 -u "$DISK_SAYS" answer || true
+  read -r -t 60 -u "$DISK_SAYS" answer || true
   disown "$DISK_PID"
   DISK=/proc/$DISK_PID/root$1
   [[ $answer == ok && -w $DISK ]] || skip 'a file system can be mounted neither as root nor in a user namespace here'
@@ -31,7 +31,7 @@ disk_is() {
   ro) echo "mount --bind $folder $folder && mount -o remount,bind,ro $folder" >&"$DISK_ASK" ;;
   rw) echo "umount $folder" >&"$DISK_ASK" ;;
   esac
-  read -r -t 10 -u "$DISK_SAYS" answer
+  read -r -t 60 -u "$DISK_SAYS" answer
   [[ $answer == ok ]]
 }
 
@@ -162,8 +162,8 @@ fault 'loss of 0 all along' training trainer_fails zero 'the loss is exactly 0 a
 fault 'loss becomes nan in the middle' training trainer_fails breaks 'the loss is nan at step 2'
 fault 'trainer hangs' training trainer_hangs
 trainer_hangs() {
-  setting TRAIN_STALL=1
-  trainer_fails "$1" midway 'the trainer has been silent for 1 s'
+  setting TRAIN_STALL=5
+  trainer_fails "$1" midway 'the trainer has been silent for 5 s'
 }
 fault 'trainer leaves a deaf child' training leaves_child
 leaves_child() {

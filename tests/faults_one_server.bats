@@ -64,10 +64,10 @@ fault 'with one server for all: server hangs' evaluation one_hangs
 one_hangs() {
   before "$1"
   export IMPATIENT=1
-  setting REQUEST_TIMEOUT=2
+  setting REQUEST_TIMEOUT=5
   plan serve-all hang=5 ok
   script sweep.sh
-  said 'no answer within 2 s' 'starting a new server (1 of 2) for size(s) '
+  said 'no answer within 5 s' 'starting a new server (1 of 2) for size(s) '
   as_undisturbed
   once
 }

@@ -56,9 +56,9 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   with_adapters
   export IMPATIENT=1
   plan serve-all hang=9 ok
-  script eval.sh --request-timeout 2
+  script eval.sh --request-timeout 5
   status_is 0
-  said 'no answer within 2 s' 'starting a new server (1 of 2) for size(s) '
+  said 'no answer within 5 s' 'starting a new server (1 of 2) for size(s) '
   for size in 4 8 16; do evaluated $size; done
   nothing_left
 }

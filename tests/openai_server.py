@@ -91,7 +91,7 @@ class OpenAIServer:
         """The user messages of all completions asked for, in order."""
         return [request.text for request in list(self.requests) if request.body]
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 20) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 300) -> None:
         """Block until ``condition()`` holds; it is looked at whenever a request arrives or ends."""
         with self._changed:
             assert self._changed.wait_for(condition, timeout), "the server never came to the state waited for"

@@ -595,9 +595,9 @@ def test_the_command_line_in_a_process_of_its_own(folder, write_csv):
     write_csv("my train.csv", ROWS)
     argv = [sys.executable, str(SCRIPT), "--source", "files", "--train-file", "my train.csv", "--out", "my data"]
 
-    good = subprocess.run([*argv, "--sizes", "10"], cwd=folder, capture_output=True, text=True, timeout=60)
+    good = subprocess.run([*argv, "--sizes", "10"], cwd=folder, capture_output=True, text=True, timeout=300)
     assert (good.returncode, good.stderr) == (0, "")
     assert good.stdout.splitlines()[-1].endswith("manifest.json to my data")
-    bad = subprocess.run([*argv, "--sizes", "-5"], cwd=folder, capture_output=True, text=True, timeout=60)
+    bad = subprocess.run([*argv, "--sizes", "-5"], cwd=folder, capture_output=True, text=True, timeout=300)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr == "error: --sizes: -5 is negative; sizes are 1 or more\n"

@@ -663,7 +663,7 @@ def test_an_interrupt_ends_at_once_with_130_and_keeps_the_answers(sweep, server)
     process = subprocess.Popen(command, env=os.environ | {"HOME": "/dev/null/home"}, stderr=-1, text=True)
     server.wait_for(lambda: len(server.answered) == 5 and server.in_flight == 1)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=300)
 
     assert process.returncode == 130
     assert "Traceback" not in error
@@ -1004,7 +1004,7 @@ def test_the_probe_gives_no_more_time_than_it_is_to_wait(sweep, server, slow, ca
 def test_the_probe_starts_fast(sweep, server):
     # What its start costs is its imports; seconds would depend on the machine.
     code = "import sys, probe_server; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PY, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], cwd=PY, capture_output=True, text=True, check=True, timeout=300)
 
     heavy = {"langchain_openai", "langchain_core", "openai", "tenacity", "numpy", "torch", "asyncio", "subprocess"}
     assert heavy.isdisjoint(done.stdout.split())

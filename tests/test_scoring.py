@@ -130,7 +130,7 @@ def test_metrics_need_no_network_no_home_and_do_not_race(tmp_path):
         )
         for each in homes
     ]
-    results = [process.communicate(timeout=60) for process in processes]
+    results = [process.communicate(timeout=300) for process in processes]
 
     for (out, err), process in zip(results, processes, strict=True):
         assert process.returncode == 0, err
@@ -187,7 +187,7 @@ def test_the_seeds_notebook_opens_the_pickle_as_it_is(tmp_path, code):
     notebook_pickle.write(path, "llm_train_100", ["Physics", "paper"], ["Physics", "Electricity"], CLASSES, values)
 
     # -I: no PYTHONPATH, not the current folder: nothing of this project can be imported.
-    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [

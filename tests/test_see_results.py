@@ -459,7 +459,7 @@ def run_script(*args: str, **environment: str) -> subprocess.CompletedProcess[st
         [sys.executable, see_results.__file__, *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={**os.environ, **environment},
         check=False,
     )

@@ -347,9 +347,9 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
 @test "a trainer that falls silent after TRAIN_STALL seconds counts as hung, and the next run goes on from its checkpoint" {
   with_data
   plan train-4 midway
-  script train.sh --sizes 4 --train-stall 1
+  script train.sh --sizes 4 --train-stall 5
   status_is 1
-  said 'size 4: training failed: the trainer has been silent for 1 s'
+  said 'size 4: training failed: the trainer has been silent for 5 s'
   nothing_left
   script train.sh --sizes 4
   status_is 0

@@ -494,7 +494,6 @@ _derive() {
   [[ $DATASET == "${SETTING_DEFAULT[DATASET]}" ]] || _only_if_given DATASET_CONFIG
   [[ -z $data ]] || _only_if_given VALID_COUNT TEST_COUNT
   : "${MODEL_NAME:=$(_safe_name "$stem")}"
-  [[ $MODEL_NAME != [.-]* ]] || die "MODEL=$MODEL gives no name to its outputs; set MODEL_NAME"
   data=$(_safe_name "$data")
   if [[ -z $SWEEP_NAME ]]; then
     SWEEP_NAME=$PROFILE

@@ -100,7 +100,7 @@ script() { ran "$PROJECT/bin/$1" "${@:2}"; }
 # ran COMMAND...: as bats' run, but through a file: a process that is left behind must not keep a pipe, and us, open.
 ran() {
   status=0
-  MARK="$BATS_TEST_TMPDIR" timeout --kill-after 5 "${SCRIPT_TIMEOUT:-100}" "$@" >"$WORK/output" 2>&1 3>&- || status=$?
+  MARK="$BATS_TEST_TMPDIR" timeout --kill-after 5 "${SCRIPT_TIMEOUT:-600}" "$@" >"$WORK/output" 2>&1 3>&- || status=$?
   output=$(<"$WORK/output")
 }
 

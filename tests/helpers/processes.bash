@@ -14,14 +14,14 @@ start() {
 # reached PLACE: wait until one of the stubs says that it is there.
 reached() {
   local place=''
-  read -r -t 60 -u "$AT" place || fail "nothing was reached in 60 s, $1 was expected; output:" "$(<"$WORK/output")"
+  read -r -t 300 -u "$AT" place || fail "nothing was reached in 300 s, $1 was expected; output:" "$(<"$WORK/output")"
   equal "$1" "$place"
 }
 
 # reached_both PLACE PLACE: the same for two, in either order.
 reached_both() {
   local one='' other=''
-  read -r -t 60 -u "$AT" one && read -r -t 60 -u "$AT" other || fail "only '$one' was reached; output:" "$(<"$WORK/output")"
+  read -r -t 300 -u "$AT" one && read -r -t 300 -u "$AT" other || fail "only '$one' was reached; output:" "$(<"$WORK/output")"
   equal "$(printf '%s\n' "$@" | sort)" "$(printf '%s\n' "$one" "$other" | sort)"
 }
 
@@ -47,9 +47,9 @@ ended() {
 
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
-# patiently COMMAND...: repeat it until it succeeds, for up to 60 s, or PATIENTLY.
+# patiently COMMAND...: repeat it until it succeeds, for up to 300 s (other work may go on beside the tests), or PATIENTLY.
 patiently() {
-  local deadline=$((SECONDS + ${PATIENTLY:-60}))
+  local deadline=$((SECONDS + ${PATIENTLY:-300}))
   until "$@"; do
     ((SECONDS < deadline)) || return 1
     read -r -t 0.02 <> <(:) || true # as a sleep, without a process
