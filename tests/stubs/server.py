@@ -113,6 +113,8 @@ class Handler(BaseHTTPRequestHandler):
         """Load an adapter: from now on it is asked for by its name."""
         if not self.has_key():
             return self.reply(401, {"error": "no such key"})
+        if body["lora_name"] in names:
+            return self.reply(400, {"error": f"The lora adapter '{body['lora_name']}' has already been loaded."})
         if not os.path.isfile(os.path.join(body["lora_path"], "adapter_model.safetensors")):
             return self.reply(404, {"error": f"no adapter found for {body['lora_path']}"})
         names.add(body["lora_name"])

@@ -27,13 +27,14 @@ import struct
 import sys
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import latch
 
 MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
-BIN = Path(__file__).resolve().parents[2] / "bin"
+PROJECT = Path(__file__).resolve().parents[2]
 ADAPTER = "adapter_model.safetensors"
 
 
@@ -75,12 +76,18 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
             latch.wait(f"train {size}")
 
 
+def known_flags() -> set[str]:
+    """Return the flags of the real trainer, from its sources (an import takes seconds), and of py/fast_trainer.py."""
+    files = [*Path(find_spec("llamafactory").origin).parent.glob("hparams/*.py")]
+    files.append(Path(find_spec("transformers").origin).with_name("training_args.py"))
+    fields = {name for file in files for name in re.findall(r"^    (\w+):", file.read_text(encoding="utf-8"), re.M)}
+    ours = re.findall(r"--(\w+)", (PROJECT / "bin/train.sh").read_text(encoding="utf-8"))
+    return {f"--{name}" for name in {*fields, *ours}}
+
+
 def examples(flags: dict[str, str]) -> list[dict[str, str]]:
-    """Return the data set's rows; what is not known is an error: a flag that no script of ours gives, a data set."""
-    known = {
-        flag for script in ("train.sh", "base_model.sh") for flag in re.findall("--[a-z_]+", (BIN / script).read_text())
-    }
-    if unknown := [flag for flag in flags if flag not in known]:
+    """Return the data set's rows; a flag or a data set that is not known is an error."""
+    if unknown := sorted(flags.keys() - known_flags()):
         sys.exit(f"ValueError: Some specified arguments are not used by the HfArgumentParser: {unknown}")
     folder, name = Path(flags["--dataset_dir"]), flags["--dataset"]
     if name not in json.loads((folder / "dataset_info.json").read_text(encoding="utf-8")):
