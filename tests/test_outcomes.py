@@ -376,8 +376,8 @@ def test_an_incomplete_evaluation_notes_why(
     ("error", "flags", "status"),
     [
         (probe_server.Never("HTTP 404: no"), [], 2),
-        (probe_server.NotYet("no connection: refused"), ["--pid", "ended"], 3),
-        (probe_server.NotYet("no connection: refused"), ["--wait", "0"], 4),
+        (probe_server.NotYet("no connection: nothing listens on port 1"), ["--pid", "ended"], 3),
+        (probe_server.NotYet("no connection: nothing listens on port 1"), ["--wait", "0"], 4),
     ],
 )
 def test_a_server_that_never_answers_is_the_reason(
