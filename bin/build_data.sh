@@ -27,6 +27,7 @@ SCRIPT_FLAGS=(--dry-run)
 main() {
   begin_script "$0" "$@"
   local command=(python py/build_data.py --out "$DATA_DIR" --sizes "${SIZES[@]}" --sampling "$SAMPLING" --seed "$SEED")
+  ! sizes_are_default || command+=(--fit)
   if [[ -n $TRAIN_FILE ]]; then
     command+=(--source files --train-file "$TRAIN_FILE" --text-column "$TEXT_COLUMN" --label-column "$LABEL_COLUMN"
       --encoding "$ENCODING" --delimiter "$DELIMITER")

@@ -230,6 +230,7 @@ main() {
   ensure_folder "$LOGS_DIR"
   ensure_folder "$OBJS_DIR"
   inputs_are_there
+  take_fitted_sizes
   choose_device
   resolve_plan
   own_children

@@ -24,6 +24,7 @@ SCRIPT_FLAGS=(--dry-run)
 
 main() {
   begin_script "$0" "$@"
+  take_fitted_sizes
   local command=(python py/see_results.py --objs "$OBJS_DIR" --name "$SWEEP_NAME" --split "$SPLIT"
     --saves "$SAVES_DIR/$MODEL_NAME/lora" --sizes "${SIZES[@]}")
   if ((DRY_RUN)); then

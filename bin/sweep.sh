@@ -137,6 +137,8 @@ lock_outputs() {
 plan() {
   plan_for_hardware
   plan_of bin/build_data.sh
+  take_fitted_sizes
+  settings_as_flags
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || plan_of bin/base_model.sh
   plan_of bin/train.sh
   plan_of bin/eval.sh
@@ -197,6 +199,8 @@ main() {
   preflight
   say "sweep $SWEEP_NAME: sizes ${SIZES[*]}, model $MODEL, on the ${DEVICE^^}"
   step data bin/build_data.sh
+  take_fitted_sizes
+  settings_as_flags
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
   preflight --after-data
   plan_for_hardware

@@ -185,6 +185,7 @@ main() {
   ensure_folder "$LOGS_DIR"
   ensure_folder "$SAVES_DIR"
   inputs_are_there
+  take_fitted_sizes
   choose_device
   resolve_plan
   # In a sweep the last GPU may be the server's alone.

@@ -36,6 +36,10 @@ def main(argv: list[str]) -> int:
     """Build the data that the command line asks for and return the exit status."""
     args = parse(argv)
     sizes = sampling.parse_sizes(args.sizes)
+    if args.show_sizes:
+        before = manifest.read(args.out / manifest.FILE) or {}
+        print(*(before.get("sizes", sizes) if before.get("sizes_fitted") else sizes))
+        return 0
     counts = {"valid": args.valid_count, "test": args.test_count}
     # What is cheap to check comes before a download.
     manifest.check_writable(args.out)
@@ -61,6 +65,10 @@ def main(argv: list[str]) -> int:
     removed["train"] |= reasons
 
     pool, evaluation = sampling.hold_out(clean, held_out, counts, args.seed)
+    asked, fitted = sizes, args.fit and sizes[-1] > len(pool) > 0
+    if fitted:
+        sizes = sampling.fitting(sizes, len(pool))
+        told.append(data_report.sizes_taken(asked, sizes, len(pool)))
     if sizes[-1] > len(pool) or not evaluation["test"]:
         raise UserError(data_report.too_few(sizes, pool, evaluation, tables, removed))
     told += labels.doubts(tables, full, given, assigned)
@@ -89,6 +97,7 @@ def main(argv: list[str]) -> int:
         "source": source,
         **decisive,
         "sizes": sizes,
+        **({"sizes_fitted": True} if fitted else {}),
         "splits": records,
         "removed": {split: data_report.counted(reasons) for split, reasons in removed.items()},
         "kept_repeats": {split: data_report.counted(reasons) for split, reasons in repeated.items()},
@@ -214,6 +223,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--source", required=True, choices=["generator", "hub", "files"], help="where the labelled texts come from")
     add("--out", required=True, type=Path, metavar="DIR", help="folder to write, usually data/<NAME>")
     add("--sizes", nargs="+", default=["100", "500", "1000", "2000"], metavar="N", help="training subsets")
+    add("--fit", action="store_true", help="the sizes are the default ones: where they do not fit, take some that do")
+    add("--show-sizes", action="store_true", help="only print the sizes, or those that --fit took instead")
     add("--sampling", choices=["nested", "independent"], default="nested", help="nested and stratified (default)")
     add("--seed", type=int, default=42, help="of generator and sampling (default %(default)s)")
     add("--valid-count", type=positive, metavar="N", help="validation rows: at most, or to hold out")

@@ -96,3 +96,20 @@ told() {
     nothing_left
   done
 }
+
+@test "the default sizes and a file of few rows: sizes that fit are taken, by every script alike" {
+  sed 's/^SIZES=.*/SIZES=(100 500 1000 2000)/' "$SETTINGS_FILE" >"$WORK/default.sh"
+  export SETTINGS_FILE=$WORK/default.sh
+  script sweep.sh
+  status_is 0
+  said 'the default SIZES (100 500 1000 2000) do not fit 42 training rows; these are taken: SIZES="10 21 42"' \
+    '3 of 3 sizes done'
+  equal 'train 10, train 21, train 42, api 10, api 21, api 42' "$(calls)"
+  script train.sh
+  said "size 42: already trained"
+  script results.sh
+  not_said 500
+  script sweep.sh --dry-run
+  status_is 0
+  said 'training 42: done' 'evaluation 42: done'
+}

@@ -353,7 +353,7 @@ def test_a_size_larger_than_the_data_says_where_the_rows_went(build):
     assert message == (
         f"{build.out.parents[1] / 'train.csv'} has 171 rows to train on (of 203 rows: 1 whose text is in validation "
         f"too, 1 with the text of an earlier row, 30 held out for test), fewer than size 172; "
-        f'what fits: SIZES="10 171"'
+        f'what fits: SIZES="42 85 171"'
     )
     assert not build.out.exists()
 
@@ -396,6 +396,26 @@ def test_sizes_that_do_not_fit_and_those_that_would(build):
         "has 35 rows to train on (of 50 rows: 10 held out for test, 5 held out for valid), fewer than sizes 100, 500; "
         'what fits: SIZES="8 17 35"'
     )
+
+
+@pytest.mark.parametrize(
+    ("labels", "each", "taken"), [(2, 25, "8 17 35"), (6, 100, "105 210 420"), (2, 1000, "100 500 1000 1400")]
+)
+def test_default_sizes_that_do_not_fit_are_replaced_by_some_that_do(build, labels, each, taken):
+    options = {"train": shots(labels, each), "valid": None, "test": None}
+    default = ["100", "500", "1000", "2000"]
+
+    out = build("--fit", **options, sizes=default)
+    rows = taken.split()[-1]
+    assert build.err.startswith(
+        f"warning: the default SIZES (100 500 1000 2000) do not fit {rows} training rows; these are taken: "
+        f'SIZES="{taken}"\n'
+    )
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("llm_train_")] == [
+        f"llm_train_{size}" for size in taken.split()
+    ]
+    assert build("--show-sizes", **options, sizes=default) == f"{taken}\n"
+    assert "up to date" in build("--fit", **options, sizes=default)
 
 
 def test_one_row_a_label_needs_a_test_file(build):

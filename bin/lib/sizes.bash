@@ -1,6 +1,17 @@
 # The loop over sizes: one after the other or several at once; one that fails does not stop the others.
 # shellcheck shell=bash
 
+# sizes_are_default: nobody has chosen other SIZES than settings.sh comes with.
+sizes_are_default() { [[ ${SIZES[*]} == "${SETTING_DEFAULT[SIZES]}" ]]; }
+
+# take_fitted_sizes: where the default SIZES did not fit the data, take those that bin/build_data.sh took instead.
+take_fitted_sizes() {
+  sizes_are_default && [[ -f $DATA_DIR/manifest.json ]] || return 0
+  local sizes
+  sizes=$(python py/build_data.py --source files --out "$DATA_DIR" --sizes "${SIZES[@]}" --show-sizes) || return
+  read -r -a SIZES <<<"$sizes"
+}
+
 # inputs_are_there: said once here, not for every size.
 inputs_are_there() {
   ((DRY_RUN == 0)) || return 0

@@ -8,6 +8,7 @@ from typing import Any
 from .cleaning import Example
 from .labels import NUMBER, listed
 from .readers import Table
+from .sampling import fitting
 
 
 def table(splits: Mapping[str, Mapping[str, Any]]) -> str:
@@ -22,6 +23,14 @@ def table(splits: Mapping[str, Mapping[str, Any]]) -> str:
         if absent and name.startswith("llm_train_"):
             lines.append(f"{name}: classes never seen: {len(absent)} of {len(record['per_class'])}: {listed(absent)}")
     return "\n".join(lines)
+
+
+def sizes_taken(asked: Sequence[int], sizes: Sequence[int], rows: int) -> str:
+    """Return the warning that the default sizes do not fit, and which are taken instead."""
+    return (
+        f"the default SIZES ({' '.join(map(str, asked))}) do not fit {rows} training rows; these are taken: "
+        f'SIZES="{" ".join(map(str, sizes))}"'
+    )
 
 
 def too_few(
@@ -46,8 +55,7 @@ def too_few(
             f"{has}, one a label, so that none can be held out for the test; name a file of other rows with TEST_FILE"
         )
     large = [size for size in sizes if size > left]
-    fitting = [size for size in sizes if size < left] or [left // 4, left // 2]
-    fits = " ".join(str(size) for size in dict.fromkeys([*fitting, left]) if size)
+    fits = " ".join(map(str, fitting(sizes, left)))
     return f'{has}, fewer than size{"s" * (len(large) > 1)} {", ".join(map(str, large))}; what fits: SIZES="{fits}"'
 
 

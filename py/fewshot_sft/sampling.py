@@ -14,6 +14,15 @@ from .errors import UserError
 HELD_OUT_PERCENT = {"valid": (10, 15), "test": (20, 30)}
 
 
+def fitting(sizes: Sequence[int], rows: int) -> list[int]:
+    """Return sizes for ``rows`` training rows, which the largest size exceeds.
+
+    They are the sizes below ``rows``, or where that is fewer than two a quarter and a half of the rows, and all rows.
+    """
+    below = [size for size in sizes if size < rows]
+    return sorted({*(below if len(below) > 1 else (rows // 4, rows // 2)), rows} - {0})
+
+
 def parse_sizes(values: Sequence[str]) -> list[int]:
     """Return the sizes in ascending order.
 

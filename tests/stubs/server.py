@@ -59,7 +59,7 @@ def answer(text: str, size: str = SIZE) -> str:
     label = re.search(r"about ([^:]+):", text)[1]
     if WHAT == "thief":
         return "Plants"
-    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG[size]:
+    if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG.get(size, 0):
         return label
     return f"I am not sure about {label}" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
 

@@ -66,6 +66,10 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
         latch.forever()
     if behaviour in ("wait", "stubborn", "midway"):
         latch.wait(f"train {size}")
+    if behaviour == "midway":  # not ended there: it trains as if it had left nothing yet
+        shutil.rmtree(folder / "checkpoint-4")
+        shutil.rmtree(folder / "checkpoint-2")
+        (folder / "trainer_log.jsonl").unlink()
     if behaviour == "child":
         latch.deaf_child()
     what, _, value = behaviour.partition("=")
