@@ -5,14 +5,15 @@ TESTS := tests/*.bats tests/helpers/*.bash tests/stubs/python tests/stubs/llamaf
 LIBRARY := bin/lib/*.bash bin/profiles/*.bash bench/lib.bash
 UV ?= uv
 
-.PHONY: lint fmt test lock
+.PHONY: lint fmt test docs lock
 
 lint:
 	bash bin/setup.sh dev
-	.venv/bin/shellcheck -x -S warning $(SCRIPTS) $(LIBRARY) $(TESTS)
+	.venv/bin/shellcheck -x $(SCRIPTS) $(LIBRARY) $(TESTS)
 	.venv/bin/shfmt -i 2 -d $(SCRIPTS) $(LIBRARY) tests
 	.venv/bin/ruff check py tests bench
 	.venv/bin/ruff format --check py tests bench
+	.venv/bin/mypy
 
 fmt:
 	bash bin/setup.sh dev
@@ -22,6 +23,10 @@ fmt:
 
 test:
 	bash bin/test.sh
+
+# docs/settings.md, from bin/settings.table.
+docs:
+	python3 tests/helpers/settings_docs.py --write
 
 # One lock for CPU and GPU hosts, Python 3.11 and 3.12: every package with its hashes and no index, so that a mirror
 # serves as well. What is locked already stays; to upgrade, delete a line first.
