@@ -75,7 +75,7 @@ def main() -> None:
 
 def write_data(folder: Path, items: int) -> None:
     """Write a data folder: prompts as long as those of the original's experiment, all labels the same."""
-    from fewshot_sft.prompts import render_document, render_instruction
+    from fewshot_sft.data.prompts import render_document, render_instruction
 
     folder.mkdir()
     words = "a process for the production of woven cloth wherein the yarn is wound upon a beam and dried with air "

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Summary: Items per second of our evaluation against the seed's loop, on the same server in the same run.
+# Summary: Items per second of our evaluation against the original's loop, on the same server in the same run.
 #
 # Usage: bench/evaluation.sh [--SETTING VALUE]...
 #
-# Serves the largest of SIZES (it must be trained), asks the first EVAL_LIMIT (300) test items with the seed's loop, one
+# Serves the largest of SIZES (it must be trained), asks the first EVAL_LIMIT (300) test items with the original's loop, one
 # request at a time, and with ours, CONCURRENCY at a time, twice each in turn, and prints the ratio of the medians'
 # rates and whether the answers are the same.
 

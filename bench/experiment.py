@@ -2,11 +2,11 @@
 
     python bench/experiment.py --folder bench.out --sizes 100 500 1000 2000 --epochs 3 --data data/x --model MODEL
 
-The seed's total is computed from its measured parts: for each size what a training takes beside its steps (the start,
-the slow first steps), its examples at the steady rate between the first and the last line of the trainer's log, a start
-of the server, its items at the loop's rate. Ours is the sweep's own wall time. The floor: 4 x parameters x tokens
-operations to train an adapter (forward, and backward for the activations only), 2 x parameters x uncached tokens for
-each item, at the rate of the card in one large bf16 product, measured here; without a GPU there is none.
+The original's total is computed from its measured parts: for each size what a training takes beside its steps (its
+start and its slow first steps), its examples at the steady rate between the first and the last line of the trainer's
+log, a start of the server, its items at the loop's rate. Ours is the sweep's own wall time. The floor: 4 x parameters
+x tokens operations to train an adapter (forward, and backward for the activations only), 2 x parameters x uncached
+tokens for each item, at the rate of the card in one large bf16 product, measured here; without a GPU there is none.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def table(found: dict[str, Any]) -> str:
         ("whole experiment, s", seed.get("computed_total_seconds"), ours.get("total_seconds")),
         ("GPU memory, peak, MiB", None, ours.get("peak_memory_mib")),
     ]
-    lines = ["| | the seed's way | ours |", "| --- | --- | --- |"]
+    lines = ["| | the original's way | ours |", "| --- | --- | --- |"]
     lines += [f"| {name} | {'' if a is None else a} | {'' if b is None else b} |" for name, a, b in rows]
     if "times_faster" in found:
         lines.append(f"\n{found['times_faster']} times faster")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Summary: The whole experiment: the seed's way, a part of it timed, against ours, all of it, on the same machine.
+# Summary: The whole experiment: the original's way, a part of it timed, against ours, all of it, on the same machine.
 #
 # Usage: bench/experiment.sh [--SETTING VALUE]...
 #
-# The seed's way: `llamafactory-cli train` with the seed's batches and checkpointing for the smallest of SIZES, then
-# `llamafactory-cli api` asked BENCH_ITEMS items (200), one at a time, by the seed's loop (bench/seed_loop.py). Ours:
+# The original's way: `llamafactory-cli train` with the original's batches and checkpointing for the smallest of SIZES, then
+# `llamafactory-cli api` asked BENCH_ITEMS items (200), one at a time, by the original's loop (bench/seed_loop.py). Ours:
 # bin/sweep.sh with the settings that are given. Both into BENCH_DIR (a new temporary folder), which is kept:
-# experiment.json there holds what the table shows. What the seed's way would take in all is computed from its rates.
+# experiment.json there holds what the table shows. What the original's way would take in all is computed from its rates.
 # One request at a time, an answer takes as long as it has tokens, and an adapter of few updates may answer at length:
-# BENCH_ASKED=2000 has the seed's loop ask our adapter of that size (of BENCH_DIR) instead of the seed's of the smallest.
+# BENCH_ASKED=2000 has the original's loop ask our adapter of that size (of BENCH_DIR) instead of the original's of the smallest.
 # BENCH_PARTS="ours seed" says which of the two to run now; what the other has left in BENCH_DIR is used.
 
 # In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
@@ -31,17 +31,16 @@ in_folder() {
 }
 
 the_seeds_way() {
-  # shellcheck disable=SC2153 # a setting
   local work=$1/seed smallest=${SIZES[0]} size
   for size in "${SIZES[@]}"; do ((size >= smallest)) || smallest=$size; done
   in_folder "$work"
   run_child "the data" bin/build_data.sh "${WAY[@]}"
-  # On a CPU checkpointing is left out of both ways; on a GPU it is LLaMA-Factory's default, and the seed's.
+  # On a CPU checkpointing is left out of both ways; on a GPU it is LLaMA-Factory's default, and the original's.
   local checkpointing=1
   [[ $DEVICE == gpu ]] || checkpointing=0
   WAY+=("--sizes=$smallest" --trainer=llamafactory-cli "--micro-batch=$BATCH_SIZE" "--checkpointing=$checkpointing"
     --quantization=none --train-jobs=1 --server=llamafactory --gpu-memory=0.7)
-  run_child "the seed's training" bin/train.sh "${WAY[@]}"
+  run_child "the original's training" bin/train.sh "${WAY[@]}"
   load_settings "${WAY[@]}"
   local asked=$smallest
   if [[ -n ${BENCH_ASKED-} ]]; then
@@ -53,7 +52,7 @@ the_seeds_way() {
   start_server "$asked" "$work/server.log"
   URL=http://127.0.0.1:$PORT/v1
   await_answer "$asked" "$work/server.json"
-  run_child "the seed's loop" python bench/seed_loop.py --base-url "$URL" \
+  run_child "the original's loop" python bench/seed_loop.py --base-url "$URL" \
     --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --max-tokens "$MAX_TOKENS" \
     --adapter "$(adapter_folder "$asked")" --out "$work/loop.json"
   stop_group "$SERVER_GROUP"
@@ -87,7 +86,7 @@ main() {
   own_children
   choose_device
   settings_as_flags
-  sizes=("${SIZES[@]}") # the seed's way changes the settings
+  sizes=("${SIZES[@]}") # the original's way changes the settings
   for part in ${BENCH_PARTS:-ours seed}; do
     case $part in
     ours) our_way "$WORK" ;;

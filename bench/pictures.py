@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
 
 from fewshot_sft.jsonio import write_bytes
-from fewshot_sft.plots.style import DPI, drawing, new_figure
+from fewshot_sft.results.plots.style import DPI, drawing, new_figure
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 # Told apart without colour by lightness and hatching.
@@ -42,7 +42,7 @@ def time_picture(found: dict[str, Any]) -> Figure:
 
 
 def draw_totals(panel: Axes, found: dict[str, Any]) -> None:
-    """Draw the seed's computed total in its parts and, on the same scale, our measured totals."""
+    """Draw the original's computed total in its parts and, on the same scale, our measured totals."""
     parts, begin = found["seed"]["computed_parts_seconds"], 0.0
     look = {
         "around_training": (AROUND, "start and end of the trainer"),
@@ -58,9 +58,9 @@ def draw_totals(panel: Axes, found: dict[str, Any]) -> None:
         panel.barh(row, seconds, BAR, color="black")
         panel.text(seconds + 100, row, f"{seconds} s, measured whole ({times} times faster)", va="center")
     total = found["seed"]["computed_total_seconds"]
-    title = f"The whole experiment: the seed's way, {total:,} s computed from a timed part, and ours"
+    title = f"The whole experiment: the original's way, {total:,} s computed from a timed part, and ours"
     panel.set_title(title, loc="left")
-    finish(panel, ["the seed's way", *RUNS.values()], total * 1.01)
+    finish(panel, ["the original's way", *RUNS.values()], total * 1.01)
     panel.legend(loc="center right", bbox_to_anchor=(1.0, 0.31), ncols=1)
 
 
@@ -110,7 +110,7 @@ def finish(panel: Axes, rows: list[str], last: float) -> None:
 
 
 def loss_picture(found: dict[str, Any]) -> Figure:
-    """Return the losses of the seed's flags and of the fast trainer on top of each other, and their differences."""
+    """Return the losses of the original's flags and of the fast trainer on top of each other, and their differences."""
     figure = new_figure(9.6, 5.6)
     panels = figure.subplots(2, 2, sharex="col", height_ratios=(2.2, 1))
     hundred, five_hundred = found["losses"]["N=100"], found["losses"]["N=500"]
@@ -141,15 +141,15 @@ def loss_picture(found: dict[str, Any]) -> Figure:
         panel.set_ylim(-0.02, 0.02)
         panel.set_xlabel("optimizer step")
     panels[0, 0].set_ylabel("training loss, mean of 5 steps")
-    panels[1, 0].set_ylabel("less the seed's")
+    panels[1, 0].set_ylabel("less the original's")
     return figure
 
 
 def draw_losses(panels: Any, title: str, seed: list[list[float]], others: dict[str, list[list[float]]]) -> None:
-    """Draw the seed's losses and the others' in the upper panel, the others less the seed's in the lower one."""
+    """Draw all losses in the upper panel, and in the lower one how the others differ from the original's."""
     upper, lower = panels
     steps = [step for step, _ in seed]
-    upper.plot(steps, [loss for _, loss in seed], color="#b3b3b3", linewidth=6, label="the seed's flags")
+    upper.plot(steps, [loss for _, loss in seed], color="#b3b3b3", linewidth=6, label="the original's flags")
     styles = (("#000000", "-", "o"), ("#d55e00", (0, (5, 2)), "s"))
     for (name, points), (colour, dashes, marker) in zip(others.items(), styles, strict=False):
         losses = [loss for _, loss in points]

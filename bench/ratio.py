@@ -22,7 +22,7 @@ def main(folder: Path, run: str) -> None:
         ours.append(record["timings"]["items_per_second"])
         same += sum(given[index] == pred for index, pred in enumerate(loop["preds"]))
         items += loop["items"]
-    print(f"seed's loop:    {', '.join(f'{rate:.1f}' for rate in seed)} items/s")
+    print(f"original's loop: {', '.join(f'{rate:.1f}' for rate in seed)} items/s")
     print(f"our evaluation: {', '.join(f'{rate:.1f}' for rate in ours)} items/s")
     print(f"ratio: {median(ours) / median(seed):.2f}; same answers: {same} of {items}")
 

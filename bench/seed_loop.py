@@ -1,4 +1,4 @@
-"""The seed's evaluation loop (its infer_eval.py): one request at a time. Times it and writes JSON.
+"""The original's evaluation loop (its infer_eval.py): one request at a time. Times it and writes JSON.
 
     FEWSHOT_API_KEY=... python bench/seed_loop.py --base-url http://127.0.0.1:8000/v1 --data data/tiny/llm_test.json \\
         --limit 300 --out seed.json
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, required=True)
-    parser.add_argument("--max-tokens", type=int, help="longest answer; the seed sets none")
+    parser.add_argument("--max-tokens", type=int, help="longest answer; the original sets none")
     parser.add_argument("--adapter", help="which one answers; for the record")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

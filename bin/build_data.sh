@@ -3,7 +3,7 @@
 #
 # Usage: bin/build_data.sh [--SETTING VALUE]...
 #
-# Writes data/<sweep>/llm_train_<N>.json for each N in SIZES, llm_valid.json and llm_test.json in the seed's Alpaca
+# Writes data/<sweep>/llm_train_<N>.json for each N in SIZES, llm_valid.json and llm_test.json in the original's Alpaca
 # form, registers them in dataset_info.json and describes them in manifest.json. The data come from TRAIN_FILE
 # when it is set, else from DATASET: a name on the hub, or synthetic-patents, which is generated.
 # The same settings give the same bytes; what is up to date is left alone.

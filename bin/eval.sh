@@ -175,6 +175,7 @@ serve() {
     stop_server "$size" || return 1
     ((status == PORT_TAKEN)) || return 1
     # shellcheck disable=SC2034 # for free_port
+    # shellcheck disable=SC2004 # an associative array of server.bash
     LOST_PORTS[$PORT]=1
     ((tries < PORT_TRIES)) || break
   done

@@ -82,19 +82,6 @@ train_and_evaluate() {
 }
 FAILED=0
 
-# start_mps: what runs on a GPU from here on shares it, until this sweep ends.
-start_mps() {
-  command -v nvidia-cuda-mps-control >/dev/null ||
-    die "MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver (in a container: NVIDIA_DRIVER_CAPABILITIES with utility)"
-  MPS_FOLDER=$(mktemp -d)
-  export CUDA_MPS_PIPE_DIRECTORY=$MPS_FOLDER CUDA_MPS_LOG_DIRECTORY=$MPS_FOLDER
-  # With CUDA_VISIBLE_DEVICES it would number what that names anew, from 0, and its clients' numbers, which are those of
-  # all GPUs, would be other GPUs or none.
-  start_group "NVIDIA MPS" "$LOGS_DIR/$SWEEP_NAME.mps.log" env -u CUDA_VISIBLE_DEVICES nvidia-cuda-mps-control -f
-}
-
-MPS_FOLDER=''
-
 # is_to_be_trained: there is a size that has no adapter yet.
 is_to_be_trained() { [[ $("$BASH" -p bin/train.sh "${FLAGS[@]}" --dry-run) == *': to do'* ]]; }
 
@@ -122,7 +109,7 @@ plan_for_hardware() {
     hardware_is_known
   fi
   resolve_plan
-  ((SERVER_ALONE == 0)) || export FEWSHOT_SERVER_ALONE=1
+  export FEWSHOT_PLAN=$PLAN
   settings_as_flags
 }
 
@@ -151,7 +138,6 @@ SCRIPT_FLAGS=(--dry-run)
 # in_the_morning STATUS: on every exit, what became of each size, and word to the user.
 in_the_morning() {
   local summary=$OBJS_DIR/$SWEEP_NAME/summary.json log=$LOGS_DIR/$SWEEP_NAME.on_finish.log text base=()
-  [[ -z $MPS_FOLDER ]] || rm -rf -- "$MPS_FOLDER"
   ((WITH_BASE == 0)) || base=(--with-base)
   python py/summarize.py --outcomes "$FEWSHOT_OUTCOMES" --name "$SWEEP_NAME" --split "$SPLIT" --sizes "${SIZES[@]}" \
     "${base[@]}" --objs "$OBJS_DIR" --status "$1" --started "$BEGUN" || summary=''
@@ -182,7 +168,7 @@ note_this_night() {
 
 main() {
   begin_script "$0" "$@"
-  unset FEWSHOT_HARDWARE FEWSHOT_SERVER_ALONE # of another sweep, whose ON_FINISH this may be
+  unset FEWSHOT_HARDWARE FEWSHOT_PLAN # inherited if another sweep's ON_FINISH started this one
   own_children
   settings_as_flags
   if ((DRY_RUN)); then
@@ -204,7 +190,6 @@ main() {
   [[ $MODEL != "$SAVES_DIR/tiny/base" ]] || step 'base model' bin/base_model.sh
   preflight --after-data
   plan_for_hardware
-  if ((MPS)) && [[ $DEVICE == gpu ]]; then start_mps; fi
   train_and_evaluate
   # When sizes have failed, that is what this ends with, even if there is no result to show.
   step results bin/results.sh || FAILED=$((FAILED > 0 ? FAILED : $?))
@@ -215,5 +200,6 @@ main() {
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
 [[ ${BASH_SOURCE[0]} != "$0" ]] || {
   main "$@"
+  # shellcheck disable=SC2317 # main always exits itself
   exit
 }

@@ -35,7 +35,6 @@ run_job() {
 # run_jobs JOBS ARGUMENT...: a job for each core at once; what each says is shown when it has ended.
 run_jobs() {
   export -f run_job
-  # shellcheck disable=SC2016 # expanded there
   xargs -d '\n' -P "$(nproc)" -I{} bash -c '
     status=0; said=$(run_job "$@" 2>&1) || status=$?
     printf "%s\n%s\n" "$1" "$said"
@@ -85,5 +84,6 @@ main() {
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
 [[ ${BASH_SOURCE[0]} != "$0" ]] || {
   main "$@"
+  # shellcheck disable=SC2317 # main always exits itself
   exit
 }

@@ -3,7 +3,7 @@
 #
 # Usage: bin/train.sh [--SETTING VALUE]...
 #
-# Runs `llamafactory-cli train` on llm_train_<N> for each N in SIZES, with the flags of the seed's train.sh. Adapters
+# Runs `llamafactory-cli train` on llm_train_<N> for each N in SIZES, with the flags of the original's train.sh. Adapters
 # go to saves/<model>/lora/<run>/, a log per size to logs/<run>.train.log. A size that was trained before with the
 # same data, model, settings and versions is skipped; an interrupted one goes on from its last checkpoint.
 #
@@ -24,7 +24,7 @@ set -Eeuo pipefail
 # shellcheck source=lib/all.bash
 source "${0%/*}/lib/all.bash"
 
-# train_command SIZE: fill TRAIN_COMMAND. Beside the seed's flags: --tokenized_path keeps the examples that the
+# train_command SIZE: fill TRAIN_COMMAND. Beside the original's flags: --tokenized_path keeps the examples that the
 # trainer really sees, to count them; --seed; --save_total_limit bounds the disk that checkpoints take. A training of
 # fewer steps than LOGGING_STEPS logs each of them.
 train_command() {
@@ -42,10 +42,7 @@ train_command() {
     # each step only to count tokens or to look for nan, which the watch does.
     trainer=(python py/fast_trainer.py) optim=adamw_torch_fused count_tokens=False
     how+=(--logging_nan_inf_filter False)
-    case $SHARED_PREFIX in
-    1) how+=(--shared_prefix True) ;;
-    auto) how+=(--shared_prefix auto) ;;
-    esac
+    ((SHARED_PREFIX == 0)) || how+=(--shared_prefix auto)
   fi
   TRAIN_COMMAND=("${trainer[@]}"
     --stage sft
@@ -189,7 +186,7 @@ main() {
   choose_device
   resolve_plan
   # In a sweep the last GPU may be the server's alone.
-  if [[ -n ${FEWSHOT_SERVER_ALONE-} ]] && ((${#GPUS[@]} > 1)); then unset 'GPUS[-1]'; fi
+  if [[ -n ${FEWSHOT_PLAN-} ]] && ((SERVER_ALONE && ${#GPUS[@]} > 1)); then unset 'GPUS[-1]'; fi
   own_children
   each_size training "$TRAIN_JOBS" train_size "${SIZES[@]}"
 }

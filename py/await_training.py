@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.outcomes import read
+from fewshot_sft.outcomes.outcomes import read
 from fewshot_sft.processes import is_alive
 
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft import cleaning, data_report, dataset_info, labels, manifest, prompts, sampling, sources
+from fewshot_sft.data import categories, cleaning, dataset_info, describe, manifest, prompts, sampling, sources
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import dumps, sha256_file, sha256_json
 
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     manifest.check_writable(args.out)
     register = dataset_info.read(args.out / dataset_info.FILE)
     template = prompts.read_template(args.instruction_file)
-    given = labels.read_labels_file(args.labels_file) if args.labels_file else None
+    given = categories.read_labels_file(args.labels_file) if args.labels_file else None
     if args.plan and args.source == "hub":  # it would fill the hub's cache
         return show_plan(args.out, plan_of_hub(args, sizes))
 
@@ -57,10 +57,10 @@ def main(argv: list[str]) -> int:
         full[split], empty = cleaning.rows_with_text(table)
         removed[split] = {"empty_text": [index + 1 for index in empty]}
     told = without_labels(args, tables, full)
-    names, assigned = labels.assign(tables, full, given, template)
+    names, assigned = categories.assign(tables, full, given, template)
     found = {split: cleaning.examples(tables[split], full[split], assigned[split]) for split in tables}
     repeated = cleaning.repeats_in_evaluation(found)
-    held_out = {split: found[split] for split in ("test", "valid") if split in found}
+    held_out: dict[str, list[cleaning.Example]] = {split: found[split] for split in ("test", "valid") if split in found}
     clean, reasons = cleaning.clean_training(found["train"], held_out)
     removed["train"] |= reasons
 
@@ -68,10 +68,10 @@ def main(argv: list[str]) -> int:
     asked, fitted = sizes, args.fit and sizes[-1] > len(pool) > 0
     if fitted:
         sizes = sampling.fitting(sizes, len(pool))
-        told.append(data_report.sizes_taken(asked, sizes, len(pool)))
+        told.append(describe.sizes_taken(asked, sizes, len(pool)))
     if sizes[-1] > len(pool) or not evaluation["test"]:
-        raise UserError(data_report.too_few(sizes, pool, evaluation, tables, removed))
-    told += labels.doubts(tables, full, given, assigned)
+        raise UserError(describe.too_few(sizes, pool, evaluation, tables, removed))
+    told += categories.doubts(tables, full, given, assigned)
     splits = {
         f"llm_train_{size}": subset for size, subset in sampling.subsets(pool, sizes, args.seed, args.sampling).items()
     } | {f"llm_{split}": evaluation[split] for split in ("valid", "test")}
@@ -99,9 +99,9 @@ def main(argv: list[str]) -> int:
         "sizes": sizes,
         **({"sizes_fitted": True} if fitted else {}),
         "splits": records,
-        "removed": {split: data_report.counted(reasons) for split, reasons in removed.items()},
-        "kept_repeats": {split: data_report.counted(reasons) for split, reasons in repeated.items()},
-        "warnings": told + data_report.warnings(names, pool, records, removed, repeated),
+        "removed": {split: describe.counted(reasons) for split, reasons in removed.items()},
+        "kept_repeats": {split: describe.counted(reasons) for split, reasons in repeated.items()},
+        "warnings": told + describe.warnings(names, pool, records, removed, repeated),
     }
     files[dataset_info.FILE] = dumps(dataset_info.register(register, splits)).encode()
     if args.plan:
@@ -180,7 +180,7 @@ def without_labels(args: argparse.Namespace, tables: sources.Tables, rows: dict[
     """
     told = []
     for split in ("valid", "test"):
-        if split not in tables or not labels.unlabelled(tables[split], rows[split]):
+        if split not in tables or not categories.unlabelled(tables[split], rows[split]):
             continue
         where = tables.pop(split).where
         del rows[split]
@@ -196,7 +196,7 @@ def report(
     """Print the table, how files were read and what was written on stdout, warnings on stderr."""
     for warning in content["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    print(data_report.table(content["splits"]))
+    print(describe.table(content["splits"]))
     for line in readings(tables):
         print(f"data: {line}")
     if stale:

@@ -19,7 +19,7 @@ from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_bytes, write_json
 from fewshot_sft.provenance import versions
-from fewshot_sft.weights import tokenizer_identity
+from fewshot_sft.serving.weights import tokenizer_identity
 
 COMPARED = 50  # items of the data
 # Where renderers differ, if they do: no system turn, braces and quotes, blanks at the ends, special tokens in the text.

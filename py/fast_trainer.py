@@ -1,17 +1,19 @@
-"""`llamafactory-cli train` with the same arguments and the same numbers, without work that leads nowhere.
+"""`llamafactory-cli train` with the same arguments and the same numbers, without redundant casts.
 
     python py/fast_trainer.py --stage sft --do_train True ... [--shared_prefix True|auto] [--step_graphs False]
 
-It is LLaMA-Factory's own training (``run_exp``) with one callback. For every model: peft casts the input of each
-adapted layer to the adapter's fp32, and autocast casts it back to bf16 before the product: two passes over all
-activations for the same numbers. Under autocast that is switched off, by the switch that peft has for it. On a GPU also
-liger-kernel's fused kernels: by LLaMA-Factory's ``enable_liger_kernel``, and for GLM (GLM-4-9B), which that flag takes
-for another architecture and so leaves alone, here. For GLM the logits are computed only where there is a label: some 5
-of 230 positions, of 151,552 each, and a step is launched as one CUDA graph (fewshot_sft/step_graphs.py; --step_graphs
-False: without). With --shared_prefix what all examples of a batch begin with, the instruction, is computed once
-(fewshot_sft/shared_prefix.py); auto: where steps are launched as graphs, for only there it was seen to be faster.
+It runs LLaMA-Factory's own training (``run_exp``) with one callback.
 
-One process and one GPU; llamafactory-cli would start one process a GPU. What each part is worth: docs/performance.md.
+- peft casts the input of each adapted layer to the adapter's fp32, and autocast casts it back to bf16: two passes over
+  all activations for the same numbers. Under autocast that is switched off, by peft's own switch.
+- On a GPU it uses liger-kernel's fused kernels; for GLM-4-9B, which ``enable_liger_kernel`` does not recognise, too.
+- For GLM the logits are computed only where there is a label (some 5 of 230 positions, of 151,552 logits each), and a
+  step is launched as one CUDA graph (fewshot_sft/training/step_graphs.py; ``--step_graphs False`` turns it off).
+- ``--shared_prefix True`` computes what all examples of a batch begin with, the instruction, only once
+  (fewshot_sft/training/shared_prefix.py); ``auto`` only where steps are CUDA graphs, where alone it was faster.
+
+It uses one process and one GPU; llamafactory-cli would start one process per GPU. docs/performance.md says what each
+part is worth.
 """
 
 from __future__ import annotations
@@ -108,9 +110,9 @@ def main(argv: list[str]) -> None:
     shared_prefix, graphs = take_flag(SHARED_PREFIX, "False"), take_flag(STEP_GRAPHS, "True") == "True"
     import torch
 
-    from fewshot_sft.batch_plan import NOT_WITH
-    from fewshot_sft.shared_prefix import share_prefixes
-    from fewshot_sft.step_graphs import graph_steps, takes_graphs
+    from fewshot_sft.training.batches import NOT_WITH
+    from fewshot_sft.training.shared_prefix import share_prefixes
+    from fewshot_sft.training.step_graphs import graph_steps, takes_graphs
 
     # The scale of fp16's losses changes from step to step.
     graphs = graphs and torch.cuda.is_available() and "--fp16" not in argv

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fewshot_sft import ports
+from fewshot_sft.serving import ports
 
 
 def main(argv: list[str]) -> int:

@@ -21,26 +21,27 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft import endpoint, evaluation_set, metrics, notebook_pickle, predictions
-from fewshot_sft.askers import Askers
-from fewshot_sft.client import Answer, ClientSettings, Refused, Retry
-from fewshot_sft.concurrency import START, START_BATCHING, Adaptive, Fixed, Pace
 from fewshot_sft.errors import UserError, run
-from fewshot_sft.evaluation_files import EvaluationFiles, identity_of, only_one
-from fewshot_sft.evaluation_record import findings, summary
-from fewshot_sft.evaluation_set import EvaluationSet, Item
+from fewshot_sft.evaluation import metrics, notebook_pickle, predictions, questions
+from fewshot_sft.evaluation.ask import GaveUp, Patience, ask_all
+from fewshot_sft.evaluation.askers import Askers
+from fewshot_sft.evaluation.client import Answer, ClientSettings, Refused, Retry
+from fewshot_sft.evaluation.concurrency import START, START_BATCHING, Adaptive, Fixed, Pace
+from fewshot_sft.evaluation.files import EvaluationFiles, identity_of, only_one
+from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
+from fewshot_sft.evaluation.questions import EvaluationSet, Item
+from fewshot_sft.evaluation.record import findings, summary
 from fewshot_sft.identity import changes, read_record
-from fewshot_sft.inference import GaveUp, Patience, ask_all
 from fewshot_sft.jsonio import sha256_json, write_json
-from fewshot_sft.outcomes import note_reason
-from fewshot_sft.ports import NotOurs, ServerPort
-from fewshot_sft.predictions import Prediction, PredictionLog
+from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
 from fewshot_sft.replaced import set_aside
-from fewshot_sft.served_prompt import SERVERS, stop_token_ids
-from fewshot_sft.serving import what_serves
-from fewshot_sft.weights import adapter_identity
+from fewshot_sft.serving import endpoint
+from fewshot_sft.serving.identity import what_serves
+from fewshot_sft.serving.ports import NotOurs, ServerPort
+from fewshot_sft.serving.prompt import SERVERS, stop_token_ids
+from fewshot_sft.serving.weights import adapter_identity
 
 EXIT_INCOMPLETE = 1
 EXIT_TO_DO = 4
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
     args = parse_args(argv)
     if (args.only_check or args.plan) and args.adapter:
         check_trained(args.adapter, args.size)
-    data = evaluation_set.load(args.data, args.split, args.limit)
+    data = questions.load(args.data, args.split, args.limit)
     decides = what_decides(args, data)
     files = EvaluationFiles.of(args.objs, args.run, args.split)
     if args.plan:
@@ -329,7 +330,7 @@ def write_results(
 ) -> None:
     """Score all answers; write the pickle, and last the record: it marks the evaluation as complete."""
     answers, truth, result = score(args, data, log)
-    # The notebook gets the seed's own scoring, so that its figures compare with those it was published with.
+    # The notebook gets the original's own scoring, so that its figures compare with those it was published with.
     notebook_pickle.write(files.pickle, args.run, answers, truth, data.labels, result["seed_scoring"]["metrics"])
     settings = {
         "data": str(data.path),
@@ -441,7 +442,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--stall-seconds", type=float, default=300, help="give up when nothing is answered for so long (default: 300)")
     add("--progress-seconds", type=float, default=30, help="between two lines of progress in a log (default: 30)")
     add("--limit", type=int, help="only the first so many items")
-    add("--seed", type=int, default=42, help="of the seed's own scoring (default: 42)")
+    add("--seed", type=int, default=42, help="of the original's own scoring (default: 42)")
     add("--force", action="store_true", help="ask everything anew; what is there is moved to objs/replaced/")
     add("--only-check", action="store_true", help="ask nothing: exit 0 when all is evaluated, 4 when there is work")
     add("--plan", action="store_true", help="as --only-check; print what would be done and why")

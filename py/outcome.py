@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fewshot_sft import outcomes
 from fewshot_sft.errors import UserError, run
+from fewshot_sft.outcomes import outcomes
 
 
 def main(argv: list[str]) -> int:

@@ -19,16 +19,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_sft import hardware_plan, plan_facts
+from fewshot_sft import planning
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import flags_of, read_record
 from fewshot_sft.jsonio import write_json
-from fewshot_sft.outcomes import note_reason
-from fewshot_sft.plan_choice import MODEL_LENGTH
+from fewshot_sft.outcomes.outcomes import note_reason
+from fewshot_sft.planning import facts as plan_facts
+from fewshot_sft.planning.choice import MODEL_LENGTH
 from fewshot_sft.preflight import Finding, adapters, data_set, labels, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 from fewshot_sft.provenance import PROJECT, now
+from fewshot_sft.training import step_counts
 
 EXIT_PROBLEM = 2
 HUB, MODELSCOPE = "https://huggingface.co", "www.modelscope.cn"
@@ -74,6 +76,8 @@ def before_data(args: argparse.Namespace, known: dict[str, templates.Slots] | No
     slots, plan = (known or {}).get(args.template), args.plan
     found += adapters.check_template(args.template, slots, args.train_args, args.server_args, plan.server)
     found += adapters.check(args.train_args, args.server_args, args.lora_rank, plan.server, args.backend)
+    if wrong := step_counts.not_a_number(flags_of(args.train_args)):
+        return [*found, Finding("settings", "problem", f"TRAIN_ARGS has {wrong}", "give it a number")]
     found.append(adapters.check_steps(args.sizes, trainer_settings(args)))
     found += data_set_of(args)
     finding, size = base_model(args)
@@ -141,7 +145,7 @@ def modelscope_endpoint() -> str:
 def gpu_memory(args: argparse.Namespace, size: Size, vllm: bool) -> list[Finding]:
     """Compare what the hardware plan needs with what the GPU has; without the model's shape, what its weights do."""
     try:
-        plan = hardware_plan.make(*plan_facts.collect(args.plan))
+        plan = planning.make(*plan_facts.collect(args.plan))
     except UserError as error:
         return [Finding("settings", "problem", *_what_and_mend(str(error)))]
     if (planned := machine.planned_memory(plan)) is not None:
@@ -269,8 +273,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--lora-target", default="all")
     for name in ("train-args", "server-args", "dataset", "train-file"):
         add(f"--{name}", default="")
-    for name, default in (("epochs", "3.0"), ("warmup-steps", "0")):
-        add(f"--{name}", default=default)
+    add("--epochs", default="3.0")
+    add("--warmup-steps", default="0")
     defaults = {"lora-rank": 8, "cutoff-len": 1024, "api-port": 8000, "force": 0, "preprocessing-workers": 1}
     for name, default in (defaults | {"use-modelscope-hub": 0}).items():
         add(f"--{name}", type=int, default=default)
@@ -279,6 +283,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_known_args(argv)[0]
     plan = argparse.ArgumentParser(allow_abbrev=False)
     plan_facts.add_flags(plan)
+    plan.add_argument("--split", default="test")
+    plan.add_argument("--eval-limit", type=lambda text: int(text) if text else None)
     args.plan = plan.parse_known_args(argv)[0]
     return args
 

@@ -6,10 +6,10 @@
 With --pid nothing counts that another program answers: what listens on the port must belong to the process group of
 our server.
 
-With --probe FILE it then asks the probe set (py/fewshot_sft/probe_set.py says what that is, and how far it can be
-trusted) and keeps the answers in FILE; with --differs-from BASEFILE, which is such a FILE of the base model, an adapter
-that is not applied is caught. --probe-done FILE needs no server: does FILE hold the answers of this base model to this
-data's probe set?
+With --probe FILE it then asks the probe set (py/fewshot_sft/serving/probe_set.py says what that is, and how far it can
+be trusted) and keeps the answers in FILE; with --differs-from BASEFILE, which is such a FILE of the base model, an
+adapter that is not applied is caught. --probe-done FILE needs no server: does FILE hold the answers of this base model
+to this data's probe set?
 
 Exit status: 0 it answered; 1 not yet (without --wait); 2 it never will (400, 401, 404, ...: another server, a wrong
 name or key), or wrong arguments; 3 the process --pid has ended; 4 --wait seconds are over, once for the first answer
@@ -31,12 +31,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fewshot_sft import endpoint, ports, probe_set
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import read_json, write_json
-from fewshot_sft.outcomes import note_reason
+from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.processes import is_alive
-from fewshot_sft.served_prompt import SERVERS, stop_token_ids
+from fewshot_sft.serving import endpoint, ports, probe_set
+from fewshot_sft.serving.prompt import SERVERS, stop_token_ids
 
 READY, NOT_YET, NEVER, DIED, TIME_OUT = range(5)
 NOT_APPLIED, NO_BASE, TAKEN = 6, 7, 8
@@ -210,7 +210,7 @@ class Asker:
                 seen = seen or taken
                 ended = args.pid is not None and not is_alive(args.pid)
                 # Seen once, it may be a socket of our own server, which closed it at that moment.
-                if (before and taken) or (ended and self._port and (seen or self._port.is_lost())):
+                if self._port and ((before and taken) or (ended and (seen or self._port.is_lost()))):
                     line = f"port {self._port.number} is another program's, not our server's"
                     raise GaveUp(TAKEN, line) from None
                 if ended:

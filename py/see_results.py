@@ -20,8 +20,8 @@ from fewshot_sft.errors import UserError, run
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.provenance import PROJECT
-from fewshot_sft.sweeps import Sweep, read_sweep, warnings_of
-from fewshot_sft.table import row_of, to_csv, to_text
+from fewshot_sft.results.sweep import Sweep, read_sweep, warnings_of
+from fewshot_sft.results.table import row_of, to_csv, to_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +98,7 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    from fewshot_sft.plots import confusion, curve, losses, radar, style
+    from fewshot_sft.results.plots import confusion, curve, losses, radar, style
 
     texts = [text for sweep in sweeps for text in (sweep.name, *(la for one in sweep.runs for la in one.labels))]
     with style.drawing(texts) as complaint:
@@ -133,7 +133,7 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
 
 def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[int, list[tuple[int, float]]]]:
     """Return the (step, loss) points by sweep and size; a log that cannot be read is appended to ``warnings``."""
-    from fewshot_sft.plots.losses import read_losses
+    from fewshot_sft.results.plots.losses import read_losses
 
     logged: dict[str, dict[int, list[tuple[int, float]]]] = {}
     for sweep in sweeps:

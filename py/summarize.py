@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fewshot_sft.errors import run
 from fewshot_sft.jsonio import dumps, write_bytes
-from fewshot_sft.summary import make, to_text
+from fewshot_sft.outcomes.summary import make, to_text
 
 
 def main(argv: list[str]) -> int:

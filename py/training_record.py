@@ -22,15 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot_sft import manifest, trainer_output, training_steps
+from fewshot_sft.data import manifest
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import is_leftover, read_json, sha256_file, sha256_json, write_json
-from fewshot_sft.outcomes import note_reason
+from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
-from fewshot_sft.training_log import ABORTED, STARTED
-from fewshot_sft.weights import adapter_identity, model_identity
+from fewshot_sft.serving.weights import adapter_identity, model_identity
+from fewshot_sft.training import checks, step_counts
+from fewshot_sft.training.log import ABORTED, STARTED
 
 EXIT_DONE = 3
 RECORD = "training.json"
@@ -125,7 +126,7 @@ def decide(args: argparse.Namespace) -> Decision:
     ended = record or read_record(folder / ABORTED)
     resumable = started.get("identity") == identity and ended.get("resumable", not record)
     if resumable and not args.force:
-        whole, reason = trainer_output.ended(folder, started)
+        whole, reason = checks.ended(folder, started)
         if whole and reason is None:
             return Decision("record", parts, identity)
         if whole:
@@ -133,7 +134,7 @@ def decide(args: argparse.Namespace) -> Decision:
     how = {"settings": resumable_with(settings)}
     how_before = {"settings": resumable_with(started.get("settings") or {})}
     if resumable and not args.force and how == how_before:
-        if trainer_output.last_checkpoint(folder) or not trainer_output.has_weights(folder):
+        if checks.last_checkpoint(folder) or not checks.has_weights(folder):
             return Decision("resume", parts, identity)
         return Decision("replace", parts, identity, identity, "it ended in the middle of saving, without a checkpoint")
     if args.force:
@@ -155,7 +156,7 @@ def is_adapter(folder: Path, record: dict[str, Any]) -> bool:
 
 def logging(args: argparse.Namespace) -> int:
     """Print 1, every step, where a training has fewer steps than there are between two entries of its log."""
-    if training_steps.logs_nothing(args.size, settings_of(args.command)):
+    if step_counts.logs_nothing(args.size, settings_of(args.command)):
         print(1)
     return 0
 
@@ -171,7 +172,7 @@ def plan(args: argparse.Namespace) -> int:
         print(f"{what}: to do, its training has ended and is only to be recorded")
         return EXIT_DONE
     if decision.action == "resume":
-        step = trainer_output.last_checkpoint(args.folder)
+        step = checks.last_checkpoint(args.folder)
         why = f", resume at step {step}" if step else ", interrupted before its first checkpoint"
     else:
         why = f", {decision.why}" if decision.why else ""
@@ -187,17 +188,17 @@ def begin(args: argparse.Namespace) -> int:
     resumed_at = 0
     if decision.action == "skip":
         print(f"{what}: already trained ({folder})")
-        trainer_output.remove_tokenized(folder)  # where `finish` did not come to it
+        checks.remove_tokenized(folder)  # where `finish` did not come to it
         return EXIT_DONE
     if decision.action == "record":
         print(f"{what}: its training had ended before it could be recorded")
-        written = [(folder / name).stat().st_mtime for name in (STARTED, trainer_output.STATE)]
+        written = [(folder / name).stat().st_mtime for name in (STARTED, checks.STATE)]
         args.exit_code, args.seconds = 0, max(0, round(written[1] - written[0]))
         return EXIT_DONE if finish(args) == 0 else 1
     if decision.action == "replace":
         set_aside([folder], decision.before, decision.why)
     elif decision.action == "resume":
-        step = trainer_output.prepare_resume(folder)
+        step = checks.prepare_resume(folder)
         resumed_at = step
         print(f"{what}: {f'resuming at step {step}' if step else 'starting again, there is no checkpoint yet'}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -234,13 +235,13 @@ def finish(args: argparse.Namespace) -> int:
     started = read_json(folder / STARTED)
     size = started["size"]
     record = {key: value for key, value in started.items() if key != "kind"} | {"kind": "training"}
-    reason = trainer_output.failure_of_process(args.exit_code, args.log)
+    reason = checks.failure_of_process(args.exit_code, args.log)
     resumable = True
     # A trainer that ended well before it could be ended is judged by what it left, like any other.
     if reason is not None and (aborted := read_record(folder / ABORTED)):
         reason, resumable = aborted.get("reason", reason), aborted.get("resumable", True)
     if reason is None:
-        findings, reason = trainer_output.check(folder, size, started["settings"], started.get("resumed_at", 0))
+        findings, reason = checks.check(folder, size, started["settings"], started.get("resumed_at", 0))
         record |= findings
         resumable = False
     record["status"] = "done" if reason is None else "failed"
@@ -260,7 +261,7 @@ def finish(args: argparse.Namespace) -> int:
         note_reason(reason)
         print(f"size {size}: training failed: {reason} (log: {args.log})", file=sys.stderr)
         return 1
-    trainer_output.remove_tokenized(folder)
+    checks.remove_tokenized(folder)
     (folder / ABORTED).unlink(missing_ok=True)
     tokens = record["tokens"]
     if tokens["truncated"]:

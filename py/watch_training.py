@@ -26,7 +26,7 @@ from typing import Any
 from fewshot_sft.errors import UserError, run
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import write_json
-from fewshot_sft.training_log import ABORTED, STARTED, TRAINER_LOG, Follower, Mark, broken_step, mark_of
+from fewshot_sft.training.log import ABORTED, STARTED, TRAINER_LOG, Follower, Mark, broken_step, mark_of
 
 EXIT_ABORT = 3  # not 1, which is how Python ends that cannot even begin: no reason to end a training
 BEFORE_FIRST_STEP = 4  # times --stall: a download or a large model's loading may show no progress

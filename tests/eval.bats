@@ -36,7 +36,7 @@ no_key_in() {
   [[ ! -e $OBJS/demo-llm_train_8.json ]]
 }
 
-@test "the seed's server flags with vLLM; SERVER_ARGS come last" {
+@test "the original's server flags with vLLM; SERVER_ARGS come last" {
   with_adapters
   plan api-4 die
   GPU=0 script eval.sh --sizes 4 --device gpu --backend vllm --server llamafactory --gpu-memory 0.7 --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
@@ -60,7 +60,10 @@ no_key_in() {
   [[ $(calls) == *', api 0' ]] # when the first of the two was done
   local size
   for size in 0 4 16; do evaluated $size; done
-  equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do value "$OBJS/demo-llm_train_0.json" $key; done | paste -sd' ')"
+  equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do
+    # shellcheck disable=SC2086 # the words of a path
+    value "$OBJS/demo-llm_train_0.json" $key
+  done | paste -sd' ')"
   said 'size 0: accuracy 0.0000, macro F1 0.0000; 12 of 12 answers outside the labels'
   # Each server had a key of its own, which neither a log, a result nor a command line shows.
   equal 3 "$(sort -u "$STUB/keys" | grep -cE '^[0-9a-f]{32}$')"

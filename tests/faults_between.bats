@@ -52,7 +52,9 @@ torn_line() {
   kill_sweep
   patiently nothing_runs
   local file=$OBJS/demo-llm_train_4.predictions.jsonl
-  sed -n 2p "$file" >>"$file"
+  local line
+  line=$(sed -n 2p "$file")
+  printf '%s\n' "$line" >>"$file"
   printf '{"index": 9, "pre' >>"$file"
   script sweep.sh
   said "dropped 2 damaged line(s) of $file"

@@ -118,8 +118,11 @@ two_clones() {
   done
   for each in one other; do
     status=0
+    # shellcheck disable=SC2034 # for status_is
     wait "${pids[0]}" || status=$?
-    pids=("${pids[@]:1}") output=$(<"$WORK/$each/output")
+    pids=("${pids[@]:1}")
+    # shellcheck disable=SC2034 # for not_said
+    output=$(<"$WORK/$each/output")
     status_is 0
     not_said 'starting a new server'
     OBJS=$WORK/$each/objs evaluated 0

@@ -186,11 +186,10 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   equal '0 1 2' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
   : >"$STUB/calls"
   for size in 4 8 16; do plan "train-$size" exit; done
-  FEWSHOT_SERVER_ALONE=1 GPU_COUNT=3 script train.sh --train-jobs 3
+  FEWSHOT_PLAN=$(printf '%s\n' MICRO_BATCH=2 CHECKPOINTING=1 QUANTIZATION=none OVERLAP=1 GPU_MEMORY=0.9 EAGER=1 SERVER_ALONE=1) \
+  GPU_COUNT=3 script train.sh --train-jobs 3
   status_is 1
   equal '0 0 1' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
-  run bash -c 'source "$0/bin/lib/all.bash" && _take_auto SERVER_ALONE=1 && echo "$SERVER_ALONE"' "$PROJECT"
-  equal 1 "$output"
   : >"$STUB/calls"
   setting OVERLAP=1
   setting SKIP_PREFLIGHT=1
@@ -219,27 +218,13 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   evaluated 4
 }
 
-@test "MPS=1: what runs on the GPU shares it by NVIDIA MPS, of which nothing is left" {
-  mkdir "$WORK/mps"
-  cat >"$FEWSHOT_VENV/bin/nvidia-cuda-mps-control" <<'END'
-#!/usr/bin/env bash
-printf '%s\n' "$CUDA_MPS_PIPE_DIRECTORY ${CUDA_VISIBLE_DEVICES-all} $*" >"$STUB/mps"
-exec sleep infinity
-END
-  chmod +x "$FEWSHOT_VENV/bin/nvidia-cuda-mps-control"
-  setting MPS=1
-  setting SIZES='(4)'
+@test "a dry run prints the hardware plan once, with its reasons, and writes nothing" {
   setting SKIP_PREFLIGHT=1
-  TMPDIR=$WORK/mps CUDA_VISIBLE_DEVICES=1 script sweep.sh
+  script sweep.sh --dry-run
   status_is 0
-  evaluated 4
-  [[ $(<"$STUB/mps") == "$WORK/mps/"*' all -f' ]]
-  nothing_left
-  equal '' "$(ls -A "$WORK/mps")"
-  rm "$FEWSHOT_VENV/bin/nvidia-cuda-mps-control"
-  script sweep.sh
-  status_is 2
-  said "error: MPS=1: nvidia-cuda-mps-control is not there; it comes with NVIDIA's driver"
+  equal 1 "$(grep -c "^MICRO_BATCH=2  # the GPUs are unknown, py/hardware.py has left no record; the original's$" "$WORK/output")"
+  said 'KV_CACHE_BYTES=0' 'SERVER_ALONE=0'
+  [[ ! -e $LOGS ]]
 }
 
 @test "in a sweep the GPUs are looked at once" {
@@ -255,8 +240,8 @@ END
   setting SKIP_PREFLIGHT=1
   script sweep.sh
   status_is 0
-  equal "--count --out $LOGS/hardware.json
---count --known $LOGS/hardware.json" "$(uniq "$STUB/looks")"
+  equal "--out $LOGS/hardware.json
+--known $LOGS/hardware.json" "$(uniq "$STUB/looks")"
 }
 
 @test "bench/server.sh: what the server can take, what our evaluation takes, how close the answers are" {

@@ -20,7 +20,7 @@ refused() {
   [[ ! -e $LOGS && ! -e $WORK/saves ]] || fail "$(ls "$WORK")"
 }
 
-@test "without settings it is the profile tiny, with the seed's defaults where tiny has no other" {
+@test "without settings it is the profile tiny, with the original's defaults where tiny has no other" {
   SETTINGS_FILE=$PROJECT/settings.sh
   settings '$PROFILE $SWEEP_NAME $MODEL $DEVICE $DATASET|$EPOCHS $CUTOFF_LEN $SAVE_STEPS|$SAMPLING $SEED $SPLIT'
   status_is 0
@@ -341,7 +341,7 @@ END
   local file name long
   printf -v long '电%.0s' {1..90}
   while IFS='|' read -r file name; do
-    settings '$SWEEP_NAME|$VALID_COUNT|$TEST_COUNT' --train-file="$WORK/$(printf -- "$file")"
+    settings '$SWEEP_NAME|$VALID_COUNT|$TEST_COUNT' --train-file="$WORK/$(printf '%b' "$file")"
     equal "tiny-$name||" "$output"
   done <<END
 comma,name.csv|comma_name
@@ -388,7 +388,7 @@ END
   PROJECT=$copy refused "the project's folder is '$copy'; LLaMA-Factory, datasets or vLLM would misread that: rename it without any of * ? [ $ :: and control characters"
 }
 
-@test "the seed's model is asked of the hub that is chosen, by its name there" {
+@test "the original's model is asked of the hub that is chosen, by its name there" {
   SETTINGS_FILE=$PROJECT/settings.sh
   local answer
   for answer in 0 false no; do

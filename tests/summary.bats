@@ -19,7 +19,6 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
 
 @test "done, failed, then skipped: the summary, its file, and ON_FINISH gets the text, without keys and tokens" {
   plan train-4 memory
-  # shellcheck disable=SC2016 # expanded there
   export HF_TOKEN=hf_secretsecret ON_FINISH='cat >"$WORK/told"; env >"$WORK/env"; cat /proc/*/cmdline 2>/dev/null | tr "\0" "\n" >"$WORK/processes"; echo sent'
   script sweep.sh
   status_is 1
@@ -43,7 +42,6 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
 }
 
 @test "ON_FINISH is told also when no summary can be written" {
-  # shellcheck disable=SC2016 # expanded there
   NO_SUMMARY=1 ON_FINISH='cat >"$WORK/told"; echo "$FEWSHOT_STATUS,$FEWSHOT_SUMMARY" >>"$WORK/told"' script sweep.sh
   status_is 0
   equal "sweep demo: ended with status 0; its summary could not be written to $OBJS
@@ -88,7 +86,6 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
   # The minute that it has is made short: `timeout` of the environment comes first on PATH.
   printf '#!/bin/bash\nexec /usr/bin/timeout --kill-after 1 1 "${@:4}"\n' >"$FEWSHOT_VENV/bin/timeout"
   chmod +x "$FEWSHOT_VENV/bin/timeout"
-  # shellcheck disable=SC2016
   ON_FINISH='read <>"$STUB/go"' start sweep.sh
   ended 2
   said 'warning: ON_FINISH ended with status 124'

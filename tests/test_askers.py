@@ -19,18 +19,19 @@ from openai_server import OpenAIServer
 from test_infer_eval import KEY, PY, RUN, Sweep, _environment, results, right, server, sweep
 
 import infer_eval
-from fewshot_sft import askers, processes
-from fewshot_sft.askers import Askers
-from fewshot_sft.client import ClientSettings, Refused, Retry, Unanswered
-from fewshot_sft.concurrency import Fixed
+from fewshot_sft import processes
 from fewshot_sft.errors import UserError
-from fewshot_sft.inference import GaveUp
+from fewshot_sft.evaluation import askers
+from fewshot_sft.evaluation.ask import GaveUp
+from fewshot_sft.evaluation.askers import Askers
+from fewshot_sft.evaluation.client import ClientSettings, Refused, Retry, Unanswered
+from fewshot_sft.evaluation.concurrency import Fixed
 
 
 def children(pid: int) -> list[int]:
     """The client processes of a process."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found if "fewshot_sft.asker" in command_of(int(child))]
+    return [int(child) for child in found if "fewshot_sft.evaluation.asker" in command_of(int(child))]
 
 
 def command_of(pid: int) -> str:

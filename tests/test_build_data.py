@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import build_data
-from fewshot_sft import manifest
+from fewshot_sft.data import manifest
 from fewshot_sft.errors import UserError, run
 
 SCRIPT = Path(build_data.__file__)
@@ -594,7 +594,7 @@ def test_files_need_a_training_file(folder):
 
 
 def test_the_generator(folder, capsys, read_items):
-    corpus = pytest.importorskip("fewshot_sft.tiny_corpus")
+    corpus = pytest.importorskip("fewshot_sft.data.tiny_corpus")
     argv = ["--source", "generator", "--out", str(folder), "--train-pool", "120", "--valid-count", "30"]
 
     assert build_data.main([*argv, "--test-count", "40", "--sizes", "20", "100"]) == 0

@@ -15,8 +15,8 @@ from test_see_results import NEWS, Sweeps, make_record, sweeps
 
 import infer_eval
 import see_results
-from fewshot_sft import serving
 from fewshot_sft.errors import UserError
+from fewshot_sft.serving import identity
 
 VLLM = ("--server", "vllm")
 BOTH = (*VLLM, "--constrain")
@@ -35,7 +35,7 @@ def is_constrained(server: OpenAIServer, number: int) -> bool:
 
 def test_the_server_is_noted_and_decides(sweep, server, capsys, monkeypatch):
     # vLLM is not installed where only the tests are.
-    monkeypatch.setattr(serving, "versions", lambda names: dict.fromkeys(names, "1.0"))
+    monkeypatch.setattr(identity, "versions", lambda names: dict.fromkeys(names, "1.0"))
     assert sweep.evaluate(server) == 0
     assert (sweep.record["server"], sweep.record["backend"]) == ("llamafactory", "huggingface")
     assert sweep.lines[0]["decides"]["server"] == "llamafactory"

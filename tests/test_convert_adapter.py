@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import convert_adapter  # noqa: E402
-from fewshot_sft.errors import UserError  # noqa: E402
+import convert_adapter  # noqa: E402 - after the skip
+from fewshot_sft.errors import UserError  # noqa: E402 - after the skip
 
 
 @pytest.fixture(scope="module")

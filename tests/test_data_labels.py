@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from fewshot_sft import labels
+from fewshot_sft.data import categories
+from fewshot_sft.data.prompts import INSTRUCTION_TEMPLATE
+from fewshot_sft.data.readers import Table
 from fewshot_sft.errors import UserError
-from fewshot_sft.prompts import INSTRUCTION_TEMPLATE
-from fewshot_sft.readers import Table
 
 
 def table(values, where="train.csv", names=None) -> Table:
@@ -21,7 +21,7 @@ def assign(values, given=None, test=None, names=None, template=INSTRUCTION_TEMPL
     if test is not None:
         tables["test"] = table(test, "test.csv", names)
     rows = {split: range(len(one.labels)) for split, one in tables.items()}
-    return labels.assign(tables, rows, given, template)
+    return categories.assign(tables, rows, given, template)
 
 
 def message(*args, **options) -> str:
@@ -33,7 +33,7 @@ def message(*args, **options) -> str:
 def labels_file(folder, content, name="labels.json"):
     path = folder / name
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return labels.read_labels_file(path)
+    return categories.read_labels_file(path)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_labels_that_differ_only_in_case_or_form(twin):
 
     assert message(["Sports", "World", twin]) == (
         f'labels "{first}" (train.csv: row {rows[first]}) and "{second}" (train.csv: row {rows[second]}) differ only '
-        f"in {labels.DETAILS}; make them one in the data, or with LABELS_FILE=names.json: "
+        f"in {categories.DETAILS}; make them one in the data, or with LABELS_FILE=names.json: "
         f'{{"{first}": "{first}", "{second}": "{first}"}} and the other labels'
     )
 
@@ -208,7 +208,7 @@ def test_labels_that_can_hardly_be_told_apart(label, twin, printed):
     label = label.replace("a b", "ab")
     told = message([label, twin, "other"])
 
-    assert f"differ only in {labels.DETAILS}" in told
+    assert f"differ only in {categories.DETAILS}" in told
     assert f'"{label}"' in told
     assert told.count(printed) >= 2  # where it is, and in the JSON
     mend = json.loads(told[told.index("names.json: ") + 12 : told.index(" and the other")])
@@ -245,7 +245,7 @@ def test_a_label_of_nothing_that_can_be_seen_is_none(invisible):
 
 def doubts(values, given=None, names=None) -> list[str]:
     tables, rows = {"train": table(values, names=names)}, {"train": range(len(values))}
-    return labels.doubts(tables, rows, given, labels.assign(tables, rows, given, INSTRUCTION_TEMPLATE)[1])
+    return categories.doubts(tables, rows, given, categories.assign(tables, rows, given, INSTRUCTION_TEMPLATE)[1])
 
 
 MISSING = "a label like any other here; if it stands for a missing one, remove those rows"
@@ -299,7 +299,7 @@ def test_label2id_of_a_model(folder):
 
 def test_labels_that_differ_in_inner_spacing():
     for twin in ("Sci /  Tech !", "Sci / Tech!"):
-        assert labels.DETAILS in message(["Sci / Tech !", twin])
+        assert categories.DETAILS in message(["Sci / Tech !", twin])
 
 
 def test_label_that_the_instruction_offers_already():

@@ -12,8 +12,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from fewshot_sft.data.readers import read_table, read_text
 from fewshot_sft.errors import UserError
-from fewshot_sft.readers import read_table, read_text
 
 
 def read(path, **options):

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from fewshot_sft import sampling
-from fewshot_sft.cleaning import Example
+from fewshot_sft.data import sampling
+from fewshot_sft.data.cleaning import Example
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import sha256_json
 

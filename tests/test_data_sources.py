@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import build_data
-from fewshot_sft import sources
+from fewshot_sft.data import sources
 from fewshot_sft.errors import UserError
 
 

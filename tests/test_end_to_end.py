@@ -15,7 +15,7 @@ SIZES = (16, 32)
 ITEMS = 24
 EPOCHS = 12
 
-# The loading code of the seed's see_result notebook, its class replaced by nothing: it must work without.
+# The loading code of the original's see_result notebook, its class replaced by nothing: it must work without.
 NOTEBOOK = """
 import json, pickle, sys
 

@@ -20,14 +20,16 @@ from openai_server import OpenAIServer
 
 import infer_eval
 import probe_server
-from fewshot_sft import endpoint, inference, predictions, serving, weights
-from fewshot_sft.client import Answer, ChatClient, Refused, Retry, Unanswered
-from fewshot_sft.concurrency import Fixed
 from fewshot_sft.errors import UserError
+from fewshot_sft.evaluation import predictions
+from fewshot_sft.evaluation.ask import ask_all
+from fewshot_sft.evaluation.client import Answer, ChatClient, Refused, Retry, Unanswered
+from fewshot_sft.evaluation.concurrency import Fixed
+from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
 from fewshot_sft.jsonio import sha256_file
-from fewshot_sft.predictions import Prediction, PredictionLog
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import versions
+from fewshot_sft.serving import endpoint, identity, weights
 
 PY = Path(__file__).resolve().parents[1] / "py"
 LABELS = ["Physics", "Electricity", "Textiles; Paper"]
@@ -45,7 +47,7 @@ def server():
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch):
     monkeypatch.setenv(endpoint.API_KEY, KEY)
-    # As the seed sets them, and nothing listens there: whatever goes through a proxy fails.
+    # As the original sets them, and nothing listens there: whatever goes through a proxy fails.
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "OPENAI_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -341,8 +343,7 @@ def test_a_server_that_dies_midway_loses_and_doubles_nothing(tmp_path, server):
     assert undisturbed.evaluate(server) == 0
     server.requests.clear()
     server.answered.clear()
-    dead = lambda text: "reset" if len(server.answered) >= 20 else "ok"  # noqa: E731
-    server.behave = dead
+    server.behave = lambda text: "reset" if len(server.answered) >= 20 else "ok"
 
     assert sweep.evaluate(server) == 1
     assert sweep.names == {f"{RUN}.predictions.jsonl"}
@@ -551,7 +552,7 @@ def change_data(sweep: Sweep) -> None:
 )
 def test_what_decides_the_answers_makes_the_evaluation_anew(finished, server, capsys, monkeypatch, change, flags, what):
     # Whether vLLM is installed here is no matter.
-    monkeypatch.setattr(serving, "versions", lambda names: versions([name for name in names if name != "vllm"]))
+    monkeypatch.setattr(identity, "versions", lambda names: versions([name for name in names if name != "vllm"]))
     mark, record_mark = finished.lines[0]["identity"][:8], finished.record["identity"][:8]
     old = (finished.objs / f"{RUN}.predictions.jsonl").read_bytes()
     if change:
@@ -818,9 +819,7 @@ def test_a_failing_item_among_good_ones_does_not_end_the_evaluation():
             raise Unanswered("no")
         return Answer(str(item), False, 0.0)
 
-    failures = asyncio.run(
-        inference.ask_all(enumerate(range(40)), ask, lambda index, answer: answers.append(index), Fixed(1))
-    )
+    failures = asyncio.run(ask_all(enumerate(range(40)), ask, lambda index, answer: answers.append(index), Fixed(1)))
 
     assert [index for index, _ in failures] == list(range(1, 40, 2))
     assert answers == list(range(0, 40, 2))
@@ -841,7 +840,7 @@ def test_an_error_ends_all_requests_and_comes_out_as_it_is(error):
         raise AssertionError("unreachable")
 
     with pytest.raises(type(error)):
-        asyncio.run(inference.ask_all(enumerate(range(9)), ask, lambda *_: None, Fixed(4)))
+        asyncio.run(ask_all(enumerate(range(9)), ask, lambda *_: None, Fixed(4)))
 
     assert sorted(ended) == [0, 1, 2]
 

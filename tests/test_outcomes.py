@@ -19,10 +19,11 @@ import outcome
 import preflight
 import probe_server
 import training_record
-from fewshot_sft import errors, outcomes
+from fewshot_sft import errors
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import write_json
-from fewshot_sft.outcomes import begin, finish, note_reason, read, read_folder
+from fewshot_sft.outcomes import outcomes
+from fewshot_sft.outcomes.outcomes import begin, finish, note_reason, read, read_folder
 from fewshot_sft.redaction import redact
 
 PY = Path(__file__).resolve().parents[1] / "py"

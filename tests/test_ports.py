@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_sft import ports
+from fewshot_sft.serving import ports
 
 PY = Path(__file__).resolve().parents[1] / "py"
 LISTEN = """

@@ -17,10 +17,11 @@ import pytest
 from safetensors.numpy import save_file
 
 import preflight
-from fewshot_sft import plan_facts
+from fewshot_sft.planning import facts as plan_facts
 from fewshot_sft.preflight import adapters, amount, data_set, labels, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
+from fewshot_sft.training import step_counts
 
 AGAIN = "fetch it again (hf download OWNER/NAME --local-dir NEW_FOLDER) and set MODEL=NEW_FOLDER"
 REMEDY = "; to keep them whole: CUTOFF_LEN=64"
@@ -908,3 +909,15 @@ def test_offline_or_without_a_hub_a_data_set_that_is_not_cached_is_a_problem(fol
     assert data_set.check_modelscope("o/d", endpoint, folder / "cache").message == f"o/d can be fetched from {endpoint}"
     (folder / "cache/hub/datasets/o/c").mkdir(parents=True)
     assert data_set.check_modelscope("o/c", endpoint, folder / "cache").message == "o/c is in the cache"
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrong"),
+    [
+        ({"cutoff_len": "abc"}, "--cutoff_len abc"),
+        ({"lora_rank": "8.5"}, "--lora_rank 8.5"),
+        ({"max_steps": "-1"}, None),
+    ],
+)
+def test_a_flag_of_the_trainer_that_needs_a_number(flags, wrong):
+    assert step_counts.not_a_number(flags | {"num_train_epochs": "0.5"}) == wrong

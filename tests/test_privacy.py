@@ -13,11 +13,14 @@ sys.path.insert(0, str(PY.parent / "tests/helpers"))
 
 from listener import listener
 
-AS_IT_IS = "import sys, infer_eval as e, fewshot_sft.client as c; c.FOREIGN = ('-',); sys.exit(e.main(sys.argv[1:]))"
+AS_IT_IS = """import sys, infer_eval
+from fewshot_sft.evaluation import client
+client.FOREIGN = ("-",)
+sys.exit(infer_eval.main(sys.argv[1:]))"""
 
 
 @pytest.mark.parametrize("cleaned", [True, False])
-def test_no_tracer_and_no_other_server_hears_of_an_evaluation(sweep, server, cleaned):  # noqa: F811
+def test_no_tracer_and_no_other_server_hears_of_an_evaluation(sweep, server, cleaned):  # noqa: F811 - fixtures
     """In the environment as it is they do: this shows that the listener would hear it."""
     program = [PY / "infer_eval.py"] if cleaned else ["-c", AS_IT_IS]
     with listener() as (url, heard):

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import build_base
-from fewshot_sft import dataset_info
+from fewshot_sft.data import dataset_info
+from fewshot_sft.data.prompts import alpaca_row, render_instruction
+from fewshot_sft.data.tiny_corpus import LABELS
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.preflight import lengths, templates
-from fewshot_sft.prompts import alpaca_row, render_instruction
-from fewshot_sft.tiny_corpus import LABELS
 
 ROW = alpaca_row("A rotor ,\n\ndriven by 文字 .", LABELS[1], render_instruction(LABELS))
 # GLM-4's own, without its tools, as llama.cpp's test-chat-template.cpp quotes it.

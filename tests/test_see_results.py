@@ -21,9 +21,9 @@ from matplotlib.text import Text
 
 import see_results
 from fewshot_sft.errors import UserError
-from fewshot_sft.interval import largest_class, wilson
-from fewshot_sft.plots import confusion, curve, fonts, labels, losses, radar, style
-from fewshot_sft.sweeps import read_sweep
+from fewshot_sft.results.interval import largest_class, wilson
+from fewshot_sft.results.plots import confusion, curve, fonts, labels, losses, radar, style
+from fewshot_sft.results.sweep import read_sweep
 from fewshot_sft.words import display_width
 
 PATENTS = (
@@ -257,7 +257,7 @@ def test_only_records_of_exactly_this_name_are_read(sweeps: Sweeps) -> None:
 
 
 def test_a_record_of_the_evaluator_is_read(sweeps: Sweeps) -> None:
-    from fewshot_sft.evaluation_record import findings  # slow to import, and only this test needs it
+    from fewshot_sft.evaluation.record import findings  # slow to import, and only this test needs it
 
     truth = [NEWS[k % 4] for k in range(40)]
     answers = [*truth[:30], *["Unknown"] * 4, *["World"] * 6]
@@ -475,7 +475,7 @@ def test_the_table_alone_does_not_wait_for_matplotlib(sweeps: Sweeps) -> None:
     sweeps.add("tiny")
     done = run_script(*sweeps.args("tiny", "--no-plots"), PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
-    assert "fewshot_sft.sweeps" in done.stderr  # the imports are listed
+    assert "fewshot_sft.results.sweep" in done.stderr  # the imports are listed
     assert "matplotlib" not in done.stderr
 
 

@@ -19,9 +19,9 @@ from transformers import (
 )
 
 import fast_trainer
-from fewshot_sft.batch_plan import NOT_WITH, TAKE_ANY_MASK, Cost
 from fewshot_sft.errors import UserError
-from fewshot_sft.shared_prefix import (
+from fewshot_sft.training.batches import NOT_WITH, TAKE_ANY_MASK, Cost
+from fewshot_sft.training.shared_prefix import (
     IGNORED,
     common_beginning,
     cost_of,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from fewshot_sft import step_graphs
-from fewshot_sft.batch_plan import MOST_TOKENS, few_lengths
-from fewshot_sft.step_graphs import StepGraphs, graph_steps, takes_graphs
+from fewshot_sft.training import step_graphs
+from fewshot_sft.training.batches import MOST_TOKENS, few_lengths
+from fewshot_sft.training.step_graphs import StepGraphs, graph_steps, takes_graphs
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import summarize
-from fewshot_sft import outcomes
-from fewshot_sft.outcomes import begin, file_name, finish
+from fewshot_sft.outcomes import outcomes
+from fewshot_sft.outcomes.outcomes import begin, file_name, finish
 from fewshot_sft.words import display_width, duration, one_line
 
 PY = Path(__file__).resolve().parents[1] / "py"

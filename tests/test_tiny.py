@@ -6,7 +6,7 @@ import hashlib
 import json
 
 import build_base
-from fewshot_sft.tiny_corpus import LABEL_NOISE, LABELS, SUBTOPICS, labelled, unlabelled
+from fewshot_sft.data.tiny_corpus import LABEL_NOISE, LABELS, SUBTOPICS, labelled, unlabelled
 
 
 def test_the_texts_are_the_same_everywhere():

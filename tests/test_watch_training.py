@@ -13,7 +13,7 @@ import pytest
 
 import watch_training
 from fewshot_sft.errors import UserError
-from fewshot_sft.training_log import REMEDY, Follower
+from fewshot_sft.training.log import REMEDY, Follower
 
 PY = Path(__file__).resolve().parents[1] / "py"
 SCRIPT = PY / "watch_training.py"
@@ -188,7 +188,7 @@ def test_it_starts_fast():
     code = "import sys, watch_training; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PY, capture_output=True, text=True, check=True, timeout=300)
 
-    assert "fewshot_sft.training_log" in done.stdout.split()
+    assert "fewshot_sft.training.log" in done.stdout.split()
     heavy = {"numpy", "torch", "datasets", "safetensors", "subprocess", "asyncio", "importlib.metadata", "zipfile"}
     assert heavy.isdisjoint(done.stdout.split())
 

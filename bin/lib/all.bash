@@ -14,8 +14,6 @@ source "$_lib/environment.bash"
 source "$_lib/process.bash"
 # shellcheck source=device.bash
 source "$_lib/device.bash"
-# shellcheck source=hardware_plan.bash
-source "$_lib/hardware_plan.bash"
 # shellcheck source=server.bash
 source "$_lib/server.bash"
 # shellcheck source=one_server.bash

@@ -1,4 +1,4 @@
-# Where training and serving run, and in which precision.
+# Where training and serving run, in which precision, and how they share the hardware.
 # shellcheck shell=bash
 
 GPUS=('') # as CUDA_VISIBLE_DEVICES names them; on a CPU that is empty
@@ -21,7 +21,7 @@ choose_device() {
   ((DRY_RUN == 0)) || out=()
   # The sweep that this is a step of has looked (seconds of PyTorch).
   [[ -z ${FEWSHOT_HARDWARE-} ]] || out=(--known "$FEWSHOT_HARDWARE")
-  many=$(python py/hardware.py --count "${out[@]}") || bf16=$?
+  many=$(python py/hardware.py "${out[@]}") || bf16=$?
   case $bf16 in
   0) bf16=bf16 ;;
   3) bf16=fp16 ;;
@@ -42,4 +42,38 @@ choose_device() {
   [[ $PRECISION != auto ]] || PRECISION=$bf16
   [[ $PRECISION != bf16 || $bf16 == bf16 ]] || die "PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto"
   [[ $PRECISION != fp16 || $TEMPLATE != glm4* ]] || warn "GLM-4 overflows in fp16 (loss 0 or nan); use a GPU with bf16"
+}
+
+# What a plan decides: settings, and two values that are none: bytes of KV cache for a server beside trainers (0: what
+# GPU_MEMORY leaves), and whether the server has the last GPU to itself.
+PLANNED_SETTINGS=(MICRO_BATCH CHECKPOINTING QUANTIZATION TRAIN_JOBS OVERLAP GPU_MEMORY EAGER)
+KV_CACHE_BYTES=0 SERVER_ALONE=0
+
+# resolve_plan: give the PLANNED_SETTINGS that are `auto` a value, and KV_CACHE_BYTES and SERVER_ALONE. On a GPU
+# py/plan.py decides and keeps its reasons in logs/<sweep>.plan.json; a dry run prints them. A sweep decides once, and
+# its steps find that in FEWSHOT_PLAN. Sets PLAN, the lines NAME=VALUE.
+resolve_plan() {
+  local line name value how=(--out "$LOGS_DIR/$SWEEP_NAME.plan.json")
+  ((DRY_RUN == 0)) || how=(--examine)
+  if [[ -n ${FEWSHOT_PLAN-} ]]; then
+    PLAN=$FEWSHOT_PLAN
+  elif [[ $DEVICE == cpu ]]; then
+    PLAN=$(printf '%s\n' MICRO_BATCH="$BATCH_SIZE" CHECKPOINTING=1 QUANTIZATION=none TRAIN_JOBS=1 OVERLAP=0 GPU_MEMORY=0.9 EAGER=1)
+  else
+    settings_as_flags
+    PLAN=$(python py/plan.py "${FLAGS[@]}" "${how[@]}") ||
+      die "no plan could be made for this hardware; the message above says why"
+    ((DRY_RUN == 0)) || printf '%s\n' "$PLAN"
+  fi
+  while IFS= read -r line; do
+    [[ $line =~ ^([A-Z_]+)=([0-9a-z.]+)($|\ ) ]] || die "not a line of a plan: $line"
+    name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
+    # shellcheck disable=SC2034 # for train.sh and server.bash
+    case $name in
+    KV_CACHE_BYTES) KV_CACHE_BYTES=$value ;;
+    SERVER_ALONE) SERVER_ALONE=$value ;;
+    *) [[ ${!name} != auto ]] || printf -v "$name" '%s' "$value" ;;
+    esac
+  done <<<"$PLAN"
+  for name in "${PLANNED_SETTINGS[@]}"; do [[ ${!name} != auto ]] || die "the plan has no $name"; done
 }

@@ -31,7 +31,7 @@ new_api_key() {
   export FEWSHOT_API_KEY
 }
 
-# server_command SIZE: fill SERVER_COMMAND, the seed's eval.sh flag by flag; size 0 is the base model.
+# server_command SIZE: fill SERVER_COMMAND, the original's eval.sh flag by flag; size 0 is the base model.
 server_command() {
   local adapter
   SERVER_COMMAND=(llamafactory-cli api --model_name_or_path "$MODEL")

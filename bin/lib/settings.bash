@@ -1,83 +1,7 @@
 # The settings: one table, and how a value is found: flag > environment > settings.sh > profile > default.
 # shellcheck shell=bash
 
-# NAME|type|default|meaning. The flag of LEARNING_RATE is --learning-rate; a bool's flag takes no value.
-# The defaults of the training settings are the seed's (its train.sh and eval.sh, flag by flag).
-SETTINGS=(
-  'SIZES|sizes|100 500 1000 2000|training-set sizes: one adapter is trained and evaluated for each'
-  'PROFILE|word||tiny, glm4-9b-chat, or custom (chosen when MODEL is given); a file in bin/profiles/'
-  'SWEEP_NAME|word||name of the sweep, the first part of every output; from profile, model and data when empty'
-  'MODEL|model||base model: a folder, or a name on the hub'
-  'MODEL_NAME|word||name of the model folder under saves/; the last part of MODEL when empty'
-  'TEMPLATE|word||chat template of the model, as LLaMA-Factory names it (glm4, qwen, llama3, ...)'
-  'BASE_TEXTS|int|4000|texts that the base model of the profile tiny is pretrained on'
-  'DEVICE|choice:gpu,cpu|gpu|where to train and serve'
-  'DATASET|model|ccdv/patent-classification|data set on the hub or a folder in its form, or synthetic-patents (generated, no network)'
-  'DATASET_CONFIG|text|abstract|configuration of the data set; for another DATASET its own default unless given'
-  'USE_MODELSCOPE_HUB|bool|0|1: take model and data from ModelScope instead of Hugging Face'
-  'TRAIN_FILE|path||local training data instead of DATASET: CSV, TSV, JSON, JSONL or Parquet'
-  'VALID_FILE|path||local validation data; split from TRAIN_FILE when empty'
-  'TEST_FILE|path||local test data; split from TRAIN_FILE when empty'
-  'TEXT_COLUMN|text|text|column of the text'
-  'LABEL_COLUMN|text|label|column of the label'
-  'ENCODING|text|auto|encoding of data files that are text (utf-8, gb18030, cp1252, ...); auto: found and said, or refused where it is not sure'
-  'DELIMITER|text|auto|what is between the fields of a CSV, TSV or TXT file: one character, or tab; auto: found and said'
-  'LABELS_FILE|path||the categories, one a line or JSON; taken from the data when empty'
-  'INSTRUCTION_FILE|path||template of the instruction with {categories} in it; the wording of the seed when empty'
-  'SAMPLING|choice:nested,independent|nested|nested: stratified, each size contains the smaller ones; independent: as the seed drew them'
-  'SEED|int0|42|seed of the sampling, the training and the seed scoring'
-  'VALID_COUNT|count||validation examples; when empty all there are, or 10 % of the training data'
-  'TEST_COUNT|count||test examples; when empty all there are, or 20 % of the training data'
-  'CUTOFF_LEN|int|1024|longest training example, in tokens'
-  'LEARNING_RATE|number:1|5e-05|peak learning rate'
-  'EPOCHS|number:10000|3.0|training epochs'
-  'BATCH_SIZE|int|2|examples a step and device'
-  'GRADIENT_ACCUMULATION|int|4|steps that are added up before an update; times BATCH_SIZE is the global batch'
-  'MICRO_BATCH|auto_int|auto|examples that are computed at once, the global batch being kept; auto: what fits the GPU'
-  'CHECKPOINTING|auto_bool|auto|gradient checkpointing: less memory, more time; auto: only where it must be'
-  'QUANTIZATION|choice:auto,none,4,8|auto|bits of the base model in the training (QLoRA); auto: 4 where 16 do not fit'
-  'WARMUP_STEPS|number0|0|warm-up: steps, or below 1 a share of all steps'
-  'LOGGING_STEPS|int|5|updates between two entries of the training log; each update where a training has fewer'
-  'SAVE_STEPS|int|100|updates between two checkpoints'
-  'LORA_RANK|int|8|rank of the adapter'
-  'LORA_ALPHA|int|16|scale of the adapter'
-  'LORA_TARGET|text|all|modules that get an adapter'
-  'PRECISION|choice:auto,bf16,fp16,fp32|auto|auto: bf16 where the GPU has it (GLM-4 overflows in fp16), else fp16; fp32 on a CPU'
-  'PREPROCESSING_WORKERS|int|16|processes that tokenize'
-  'TRAINER|choice:auto,llamafactory-cli,fast|auto|fast: the same training by LLaMA-Factory without casts and waits that lead nowhere, each step of GLM as one CUDA graph; auto: that on a GPU'
-  'TRAIN_ARGS|words||further arguments of llamafactory-cli train'
-  'TRAIN_STALL|int0|3600|seconds without a word from the trainer after which it counts as hung (four times as long before its first step); 0: never'
-  'SHARED_PREFIX|auto_bool|auto|1, with TRAINER=fast: what all examples of a batch begin with (the instruction) is computed once, and nothing for padding; the same losses up to rounding; auto: for models whose steps are CUDA graphs, for only there it was seen to pay'
-  'MPS|bool|0|1: NVIDIA MPS, so that what shares a GPU runs at the same time, not in turns; one that crashes can end the others'
-  'TRAIN_JOBS|auto_int|auto|sizes that are trained at the same time; auto: as many as fit'
-  'OVERLAP|auto_bool|auto|1: with SERVER=vllm evaluate each size while the next ones are trained; auto: where the GPU holds both'
-  'SPLIT|choice:test,valid|test|what is evaluated; choose settings on valid, report test'
-  'WITH_BASE|bool|0|1: evaluate the base model without adapter too, as size 0'
-  'SERVER|choice:auto,llamafactory,vllm|auto|llamafactory: one `llamafactory-cli api` a size; vllm: one `vllm serve` for all; auto: that with BACKEND=vllm'
-  'BACKEND|choice:vllm,huggingface|vllm|inference engine behind llamafactory-cli api'
-  'API_PORT|port|8000|first port to try on 127.0.0.1'
-  'SERVER_ARGS|words||further arguments of the server'
-  'CONCURRENCY|auto_int|auto|requests in flight; auto: as many as make it faster'
-  'EAGER|auto_bool|auto|vLLM without compilation and CUDA graphs: starts sooner, answers slower; auto: by the number of items'
-  'GPU_MEMORY|auto_share|auto|share of the GPU for vllm serve; auto: 0.9, or less beside a training'
-  'KV_CACHE_BYTES|auto_bytes|auto|memory of vllm serve for the texts in work; 0: what GPU_MEMORY leaves; auto: that, or less beside a training'
-  'CONSTRAIN|bool|0|1: with SERVER=vllm ask again with only the labels as possible answers; a second score beside the free one'
-  'MAX_TOKENS|int|64|longest answer, in tokens'
-  'REQUEST_TIMEOUT|int|120|seconds to wait for one answer'
-  'READY_TIMEOUT|int|900|seconds to wait for the server'
-  'SERVER_RESTARTS|int0|2|new servers for a size whose server died or hung in the middle'
-  'STOP_TIMEOUT|int0|30|seconds between TERM and KILL when a process is ended'
-  'EVAL_LIMIT|count||evaluate the first so many examples only'
-  'EVAL_JOBS|int|1|sizes that are evaluated at the same time'
-  'ADAPTER_CHECK|bool|1|0: do not compare the answers of adapter and base model, which tells one that is not applied'
-  'SKIP_PREFLIGHT|bool|0|1: start without the checks of disk, GPU, model, template, packages and lengths'
-  'FORCE|bool|0|1: do it again even when it is done; the earlier result is kept under replaced/'
-  'ON_FINISH|text||command to run when the sweep has ended, with its summary as input: curl -d @- https://ntfy.sh/...'
-  'DATA_DIR|path||folder of the data; data/SWEEP_NAME when empty'
-  'SAVES_DIR|path|saves|folder of models and adapters'
-  'LOGS_DIR|path|logs|folder of the logs'
-  'OBJS_DIR|path|objs|folder of the results'
-)
+mapfile -t SETTINGS < <(grep -v '^#' "$ROOT/bin/settings.table") # NAME|type|default|meaning
 SETTINGS_FILE=${SETTINGS_FILE:-$ROOT/settings.sh}
 [[ $SETTINGS_FILE == /* ]] || SETTINGS_FILE=$CALLER_DIR/$SETTINGS_FILE
 
@@ -262,7 +186,6 @@ _set() {
     *) die "$where is '$value'; it must be auto, 0 or 1" ;;
     esac
     ;;
-  auto_bytes) [[ $value =~ ^(auto|0|[1-9][0-9]{0,14})$ ]] || die "$where is '$value'; it must be auto, or a number of bytes" ;;
   auto_share) [[ $value == auto || $value =~ ^0?\.0*[1-9][0-9]*$ ]] || die "$where is '$value'; it must be auto, or a share like 0.9" ;;
   auto_int) [[ $value == auto || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be auto, or a whole number from 1 to $most$zero" ;;
   port) [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] || die "$where is '$value'; it must be a port, 1 to 65535" ;;
@@ -481,7 +404,6 @@ _derive() {
   [[ $MICRO_BATCH == auto ]] || ((BATCH_SIZE * GRADIENT_ACCUMULATION % MICRO_BATCH == 0)) ||
     die "MICRO_BATCH=$MICRO_BATCH does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = $((BATCH_SIZE * GRADIENT_ACCUMULATION))"
   [[ $OVERLAP != 1 || $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
-  [[ $SHARED_PREFIX != 1 || $TRAINER == fast ]] || die "SHARED_PREFIX=1 needs TRAINER=fast, and a MICRO_BATCH of more than one"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   if [[ -n $TRAIN_FILE ]]; then
     data=${TRAIN_FILE##*/}
@@ -573,7 +495,7 @@ settings_as_flags() {
   done
 }
 
-# run_name SIZE: the run's name, the seed's `240731-llm_train_100` with the sweep's name for its date.
+# run_name SIZE: the run's name, the original's `240731-llm_train_100` with the sweep's name for its date.
 run_name() { printf '%s-llm_train_%s' "$SWEEP_NAME" "$1"; }
 
 # adapter_folder SIZE

@@ -39,6 +39,7 @@ read_settings_file() {
       [[ -v SETTING_TYPE[$_name] ]] || _refuse_name
       _after=$_name _rest=${_rest:${#BASH_REMATCH[0]}} _from=$_rest
       _take_value
+      # shellcheck disable=SC2004 # an associative array of load_settings
       from_file[$_name]=$_value
       [[ -v from_flag[$_name] || -v from_env[$_name] ]] || printf -v "$_name" '%s' "$_value"
       ;;

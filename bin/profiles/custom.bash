@@ -1,2 +1,2 @@
-# Any other model, through MODEL and TEMPLATE, with the seed's hyper-parameters and data.
+# Any other model, through MODEL and TEMPLATE, with the original's hyper-parameters and data.
 # shellcheck shell=bash

@@ -1,4 +1,4 @@
-# The seed's model, its `-hf` weights: the architecture that transformers and vLLM have built in.
+# The original's model, its `-hf` weights: the architecture that transformers and vLLM have built in.
 # shellcheck shell=bash disable=SC2034 # read by load_settings
 MODEL=zai-org/glm-4-9b-chat-hf
 MODEL_NAME=GLM-4-9B-Chat

@@ -84,12 +84,12 @@ def _output(stream: TextIO | None, lost: list[OSError]) -> TextIO:
         io.BufferedWriter(_Output(number, lost)),
         encoding=stream.encoding,
         errors="replace",  # letters that a terminal does not have are no reason to fail
-        line_buffering=stream.line_buffering,
+        line_buffering=bool(stream.line_buffering),
     )
 
 
 def _note(reason: str) -> None:
-    from .outcomes import note_reason  # which imports this module
+    from .outcomes.outcomes import note_reason  # which imports this module
 
     note_reason(reason)
 

@@ -20,6 +20,6 @@ def comparable(text: str) -> str:
     """Return the form in which answers and labels are compared, by all that compare them.
 
     A label and what the model said for it are alike in it whether or not the tokenizer composes characters and the
-    server cleans up spaces. Anything else counts, character for character (the seed's rule): case, quotes, width.
+    server cleans up spaces. Anything else counts, character for character (the original's rule): case, quotes, width.
     """
     return clean_up(" ".join(unicodedata.normalize("NFC", text).split()))

@@ -7,7 +7,6 @@ PROJECT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 
 # in_library COMMANDS ARGUMENT...: run them in a shell that has sourced bin/lib.
 in_library() {
-  # shellcheck disable=SC2016 # expanded there
   bash -c 'set -Eeuo pipefail; source "$1/bin/lib/all.bash"; commands=$2; shift 2; eval "$commands"' _ "$PROJECT" "$@"
 }
 

@@ -21,7 +21,7 @@ reached() {
 # reached_both PLACE PLACE: the same for two, in either order.
 reached_both() {
   local one='' other=''
-  read -r -t 300 -u "$AT" one && read -r -t 300 -u "$AT" other || fail "only '$one' was reached; output:" "$(<"$WORK/output")"
+  { read -r -t 300 -u "$AT" one && read -r -t 300 -u "$AT" other; } || fail "only '$one' was reached; output:" "$(<"$WORK/output")"
   equal "$(printf '%s\n' "$@" | sort)" "$(printf '%s\n' "$one" "$other" | sort)"
 }
 
@@ -39,7 +39,7 @@ ended() {
   status=0
   # shellcheck disable=SC2034 # for the tests, as bats' run sets them
   wait "$STARTED" || status=$?
-  # shellcheck disable=SC2034
+  # shellcheck disable=SC2034 # likewise
   output=$(<"$WORK/output")
   while read -r -t 0 -u "$AT"; do read -r -u "$AT"; done # what else the stubs said
   status_is "$1"

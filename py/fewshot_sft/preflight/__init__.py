@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+Result = Literal["ok", "warning", "problem"]
+
 
 @dataclass(frozen=True)
 class Finding:
     """The outcome of one check: what was found, and for a problem or warning the command or setting that mends it."""
 
     check: str
-    result: Literal["ok", "warning", "problem"]
+    result: Result
     message: str
     mend: str = ""
     facts: dict[str, Any] = field(default_factory=dict)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .. import training_steps
 from ..identity import flags_of
+from ..training import step_counts
 from . import Finding
 from .templates import Slots
 
@@ -78,7 +78,7 @@ def check_template(name: str, slots: Slots | None, train_args: str, server_args:
 
 def check_steps(sizes: Sequence[int], settings: Mapping[str, str]) -> Finding:
     """Return whether the warm-up ends before each training does."""
-    steps = {size: training_steps.count(size, settings) for size in sizes}
+    steps = {size: step_counts.count(size, settings) for size in sizes}
     warmup = float(settings.get("warmup_steps", 0))
     short = {size: count for size, count in steps.items() if count is not None and 1 <= warmup >= count}
     if not short:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json
 from ..text import clean_up, comparable
-from . import Finding
+from . import Finding, Result
 from .templates import CONTENT, Slots
 
 PLACEHOLDERS = ("<image>", "<video>", "<audio>")  # LLaMA-Factory's, in the texts of templates that take pictures
@@ -65,7 +65,7 @@ def check_texts(
 ) -> list[Finding]:
     """Look for what is more than text in the rows of Alpaca files: placeholders of pictures, special tokens."""
     findings = []
-    for marks, fields, result, what, mend in (
+    looked_for: tuple[tuple[Collection[str], tuple[str, ...], Result, str, str], ...] = (
         (
             PLACEHOLDERS if slots and slots.pictures else (),
             ("input", "output"),
@@ -80,7 +80,8 @@ def check_texts(
             "which the model reads as a special token, not as text",
             "write it otherwise in the data if it is not meant so",
         ),
-    ):
+    )
+    for marks, fields, result, what, mend in looked_for:
         if not marks:
             continue
         pattern = re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True))))

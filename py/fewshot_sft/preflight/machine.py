@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..hardware_plan import Plan
 from ..identity import flags_of, read_record
-from ..ports import listeners
+from ..planning import Plan
 from ..provenance import PROJECT, versions
+from ..serving.ports import listeners
 from . import Finding, amount
 from .model import Size
 
@@ -179,11 +179,7 @@ def planned_memory(plan: Plan) -> list[Finding] | None:
         else Finding("GPU memory", "warning", f"if examples are as long as CUTOFF_LEN, {each.what}", each.mend, facts)
         for each in plan.problems
     ]
-    findings += [
-        Finding("GPU memory", "warning", f"{each.setting}={each.value}: {each.why}", facts=facts)
-        for each in plan.reasons
-        if each.warning and each.setting
-    ]
+    findings += [Finding("GPU memory", "warning", each, facts=facts) for each in plan.warnings]
     needs = f"a trainer needs {amount(found['trainer_bytes'])} of the GPU's {amount(found['gpu_bytes'])}"
     return findings or [Finding("GPU memory", "ok", needs, facts=facts)]
 

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import UserError
 from ..identity import read_record
 from ..jsonio import read_json
-from . import Finding
+from . import Finding, Result
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
 NO_ADAPTER = re.compile(r"embed|wte|wpe|lm_head|output_layer|norm|visual|vision")
@@ -95,7 +95,7 @@ def check_target(target: str, modules: Collection[str]) -> Finding:
         return Finding("LORA_TARGET", "ok", f"the model has {', '.join(names)}")
     there = sorted({module.rpartition(".")[2] for module in modules if not NO_ADAPTER.search(module)})
     # Experts are other modules in transformers than in the files.
-    result = "warning" if any(".experts." in module for module in modules) else "problem"
+    result: Result = "warning" if any(".experts." in module for module in modules) else "problem"
     what = f"the model has no module {', '.join(map(repr, unknown))}; it has {', '.join(there[:12])}"
     return Finding("LORA_TARGET", result, what, "take of these, with commas between them, or LORA_TARGET=all")
 
@@ -111,8 +111,8 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
         name, "config.json", cache_dir=huggingface_hub.constants.HF_HUB_CACHE
     )
     if isinstance(cached, str):
-        finding, size = check_folder(Path(cached).parent, target)
-        if finding.result == "ok":
+        in_cache, size = check_folder(Path(cached).parent, target)
+        if in_cache.result == "ok":
             return Finding("model", "ok", f"{name} is in the cache, {Path(cached).parent}"), size
     if is_offline(environment, "HF_HUB_OFFLINE"):
         what = "is not whole in the cache" if cached else "is not in the cache"

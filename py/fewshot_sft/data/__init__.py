@@ -1,0 +1,1 @@
+"""Training data and held-out splits: reading, cleaning, sampling, the manifest."""

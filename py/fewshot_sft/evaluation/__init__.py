@@ -1,0 +1,1 @@
+"""One evaluation: the questions, the client, the answers, the scores."""

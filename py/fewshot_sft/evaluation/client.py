@@ -1,0 +1,240 @@
+"""One question to an OpenAI-compatible server through LangChain's ``ChatOpenAI``, asked again where that can help."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..serving.endpoint import hide_key, is_loopback
+
+# Besides 5xx: the server says itself that a later try may succeed.
+PASSING_STATUS = (408, 429)
+# What LangChain, LangSmith and OpenAI's client take from the environment, without a word: a tracer that every text is
+# sent to, other keys, addresses and headers.
+FOREIGN = ("LANGSMITH_", "LANGCHAIN_", "OPENAI_")
+# With these a server says that it has too much to do.
+OVERLOADED_STATUS = (429, 503)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and when to ask again: after ``wait`` s plus jitter, doubled each time, ``longest`` s at most."""
+
+    retries: int = 5
+    wait: float = 0.5
+    longest: float = 8.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said, stripped as the original does; ``cut`` when max_tokens ended it; ``seconds`` of the call."""
+
+    text: str
+    cut: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """What a :class:`ChatClient` is made of, but for the key; its meaning is told there."""
+
+    base_url: str
+    model: str
+    max_tokens: int
+    timeout: float
+    retry: Retry
+    choices: tuple[str, ...] | None = None
+    stop_token_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> ClientSettings:
+        """Make settings of what ``dataclasses.asdict`` made of some, by way of JSON."""
+        choices = fields["choices"]
+        retry, choices = Retry(**fields["retry"]), tuple(choices) if choices is not None else None
+        stop = tuple(fields["stop_token_ids"])
+        return cls(**(fields | {"retry": retry, "choices": choices, "stop_token_ids": stop}))
+
+    def client(self, api_key: str, overloaded: Callable[[float], None]) -> ChatClient:
+        """Return a client."""
+        return ChatClient(
+            self.base_url,
+            self.model,
+            api_key,
+            max_tokens=self.max_tokens,
+            timeout=self.timeout,
+            retry=self.retry,
+            choices=self.choices,
+            stop_token_ids=self.stop_token_ids,
+            overloaded=overloaded,
+        )
+
+
+class Refused(Exception):
+    """The server refuses the request for good (401, 404, 400, ...): asking again or restarting it changes nothing."""
+
+
+class Unanswered(Exception):
+    """No answer after all retries: no connection, no reply in time, 429, 5xx or something that is no completion."""
+
+
+class ChatClient:
+    """A chat model behind ``base_url``. It belongs to the event loop that it is first used in."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str,
+        *,
+        max_tokens: int,
+        timeout: float,
+        retry: Retry | None = None,
+        choices: Sequence[str] | None = None,
+        stop_token_ids: Sequence[int] = (),
+        overloaded: Callable[[float], None] = lambda began: None,
+    ) -> None:
+        """Make the client.
+
+        Args:
+            base_url: for example ``http://127.0.0.1:8000/v1``.
+            model: the name that the server knows the model by.
+            api_key: sent with every request.
+            max_tokens: of an answer.
+            timeout: seconds for one try.
+            retry: how often and when to ask again.
+            choices: the only answers that the server lets the model give (vLLM's structured outputs).
+            stop_token_ids: that end an answer, besides the tokenizer's own end.
+            overloaded: called with the ``time.monotonic()`` at which a try began, when it ended with 429, 503 or in
+                no time.
+        """
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+            del os.environ[name]
+        # 2 s of imports, which a command that only skips finished work does not need.
+        import openai
+        from langchain_openai import ChatOpenAI
+
+        self._key = api_key
+        self._timeout = timeout
+        self._retry = retry or Retry()
+        self._overloaded = overloaded
+        # An http client of our own decides about proxies: `trust_env` reads HTTP_PROXY and the like, which a local
+        # server must not be asked through, whatever NO_PROXY says.
+        environment = not is_loopback(base_url)
+        # On aiohttp: httpx's own pool looks at all its connections for every request, which at 64 of them took a
+        # third of the client's CPU time, and more with each further one.
+        self._http = openai.DefaultAioHttpClient(trust_env=environment)
+        # ChatOpenAI sends its own max_tokens as max_completion_tokens, which LLaMA-Factory's server ignores.
+        extra: dict[str, Any] = {"max_tokens": max_tokens}
+        if choices is not None:
+            extra["structured_outputs"] = {"choice": list(choices)}
+        if stop_token_ids:
+            extra["stop_token_ids"] = list(stop_token_ids)
+        self._chat = ChatOpenAI(
+            base_url=base_url,
+            model=model,
+            api_key=api_key,
+            temperature=0,
+            extra_body=extra,
+            timeout=timeout,
+            max_retries=0,
+            use_responses_api=False,
+            http_async_client=self._http,
+            # Never used, but made from the environment's proxies (and OPENAI_PROXY) if it is left out.
+            http_client=openai.DefaultHttpxClient(trust_env=environment),
+            http_socket_options=(),
+            openai_proxy=None,
+        )
+
+    async def ask(self, system: str, human: str) -> Answer:
+        """Return the model's answer to one system and one human message.
+
+        Raises:
+            Refused: 4xx other than 408 and 429.
+            Unanswered: anything else, after the last retry.
+        """
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+        retry = self._retry
+        # One object a question: its state is shared by all tasks of a thread.
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(retry.retries + 1),
+            wait=wait_exponential_jitter(multiplier=retry.wait, max=retry.longest, jitter=retry.wait),
+            retry=retry_if_exception(_passes),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._ask_once, system, human)
+        except Exception as error:
+            reason = hide_key(self._describe(error), self._key)
+            raise (Unanswered if _passes(error) else Refused)(reason) from error
+
+    async def _ask_once(self, system: str, human: str) -> Answer:
+        begin = time.monotonic()
+        # ChatOpenAI's timeout is per read: a server that sends a byte now and then would never reach it.
+        try:
+            async with asyncio.timeout(self._timeout):
+                message = await self._chat.ainvoke([("system", system), ("human", human)])
+        except Exception as error:
+            if _status(error) in OVERLOADED_STATUS or _is_timeout(error):
+                self._overloaded(begin)
+            raise
+        if not isinstance(message.content, str):
+            raise TypeError(f"the answer is no text: {message.content!r}")
+        cut = message.response_metadata.get("finish_reason") == "length"
+        return Answer(message.content.strip(), cut, time.monotonic() - begin)
+
+    def _describe(self, error: Exception) -> str:
+        import openai
+
+        if (status := _status(error)) is not None:
+            return f"HTTP {status}: {_excerpt(error) or 'no text'}"
+        if _is_timeout(error):
+            return f"no answer within {self._timeout:g} s"
+        if isinstance(error, openai.APIConnectionError):
+            return f"no connection, or it broke: {_root(error)}"
+        return f"the answer is no chat completion ({type(error).__name__}: {error}): {_excerpt(error) or 'no text'}"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(error, "status_code", None)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether a later try may succeed. What has no HTTP status (no connection, garbage) may."""
+    if not isinstance(error, Exception):  # CancelledError: we are being ended
+        return False
+    status = _status(error)
+    return status is None or status in PASSING_STATUS or status >= 500
+
+
+def _excerpt(error: Exception) -> str:
+    """The beginning of the response's body, as far as the error knows it."""
+    try:
+        return error.response.text[:200]  # type: ignore[attr-defined] # not every error has one
+    except Exception:  # no response, or one whose body never came
+        return ""
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether there was no answer in time; openai's APITimeoutError may be any broken connection below aiohttp."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TimeoutError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
+def _root(error: BaseException) -> str:
+    """What the lowest exception of the chain says: "Connection refused" rather than "Connection error."."""
+    said = str(error)
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+        said = str(error) or said
+    return said

@@ -1,0 +1,1 @@
+"""What became of each step of a sweep, and the summary of all."""

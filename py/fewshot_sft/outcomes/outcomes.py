@@ -1,0 +1,207 @@
+"""Outcomes: how each step of the sweep that runs now has ended, one small JSON file for a step (and a size).
+
+They lie in ``logs/<sweep>.outcomes/``, which the sweep empties when it starts: nothing in there is of another night.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UserError, describe_os_error
+from ..jsonio import read_json, write_json
+from ..redaction import redact
+
+STEPS = ("data", "base model", "preflight", "training", "evaluation", "results")
+OF_SIZES = ("training", "evaluation")  # these have a file for each size, and may have one for the step as a whole
+STATES = ("running", "done", "skipped", "failed")
+VARIABLE = "FEWSHOT_OUTCOME"
+LARGEST = 1_000_000  # bytes; an outcome has some hundred
+
+
+class Outcome(NamedTuple):  # a dataclass would cost 15 ms of imports
+    """One step's outcome, or that of one size in it; what is not known is None."""
+
+    step: str
+    size: int | None
+    state: str
+    reason: str | None = None
+    log: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    seconds: float | None = None  # wall time
+
+
+def file_name(step: str, size: int | None = None) -> str:
+    """Return the name of an outcome's file: ``base-model.json``, ``training-100.json``."""
+    return step.replace(" ", "-") + ("" if size is None else f"-{size}") + ".json"
+
+
+def begin(path: Path, step: str, size: int | None = None, log: str | None = None) -> None:
+    """Write that a step has begun; what an earlier attempt left in the file is gone.
+
+    Raises:
+        UserError: the file is not named as that step's.
+        OSError: it cannot be written.
+    """
+    _check_name(path, step, size)
+    _write(path, {**_head(step, size), "state": "running", "log": log, "started": _text(_now())})
+
+
+def finish(
+    path: Path, step: str, state: str, size: int | None = None, log: str | None = None, reason: str | None = None
+) -> None:
+    """Write how a step has ended: ``done``, ``skipped`` (it was done before) or ``failed``.
+
+    A reason that the file has already stays, for the program that noted it knows better than its caller; without a
+    failure there is none. ``seconds`` is left out of a skipped step, and when the clock was set back meanwhile.
+
+    Raises:
+        UserError: the file is not named as that step's.
+        OSError: it cannot be written.
+    """
+    _check_name(path, step, size)
+    before = _read_or_none(path)
+    noted = before.reason if before else None
+    started = before.started if before else None
+    finished = _now()
+    record = {
+        **_head(step, size),
+        "state": state,
+        "reason": (noted or reason) if state == "failed" else None,
+        "log": log or (before.log if before else None),
+        "started": started,
+        "finished": _text(finished),
+        "seconds": seconds_between(started, finished) if state != "skipped" else None,
+    }
+    _write(path, record)
+
+
+def note_reason(text: str) -> None:
+    """Keep ``text`` as the reason why the running step fails, in the outcome that FEWSHOT_OUTCOME names.
+
+    Without that variable, or when the step's outcome is not there or not ``running``, nothing happens. It never
+    raises: a full disk must not hide the error that it was called for.
+    """
+    try:
+        name = os.environ.get(VARIABLE)
+        if not name or not text.strip():
+            return
+        found = _read_or_none(Path(name))
+        if found is not None and found.state == "running":
+            _write(Path(name), {"schema": 1, "kind": "outcome", **found._asdict(), "reason": text})
+    except Exception:
+        pass
+
+
+def read(path: Path) -> Outcome:
+    """Read one outcome.
+
+    Raises:
+        UserError: the file is damaged, or none of ours; the message does not name it.
+    """
+    try:
+        if not path.is_file():
+            raise UserError("not a file")
+        if path.stat().st_size > LARGEST:
+            raise UserError("too large for an outcome")
+        found = read_json(path)
+    except UserError as error:
+        raise UserError(str(error).removeprefix(f"{path}: ")) from None
+    except OSError as error:
+        raise UserError(describe_os_error(error).removeprefix(f"{path}: ")) from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
+        raise UserError(f"not valid JSON ({error})") from None
+    try:
+        outcome = _parse(found)
+        _check_name(path, outcome.step, outcome.size)
+    except (UserError, KeyError, ValueError, TypeError, AttributeError):
+        raise UserError("not an outcome") from None
+    return outcome
+
+
+def read_folder(folder: Path) -> tuple[list[Outcome], dict[str, str]]:
+    """Return the outcomes of a folder, and the files that are none: their name and what is wrong with them.
+
+    A folder that is missing has no outcomes. Files whose name begins with a dot are passed over: writing is atomic,
+    and one that was killed in the middle leaves such a file.
+    """
+    found, unknown = [], {}
+    try:
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return [], {}
+    except OSError as error:
+        return [], {str(folder): describe_os_error(error).removeprefix(f"{folder}: ")}
+    for path in paths:
+        try:
+            found.append(read(path))
+        except UserError as error:
+            unknown[path.name] = str(error)
+    return found, unknown
+
+
+def seconds_between(started: str | None, finished: datetime) -> float | None:
+    """Return the seconds from an outcome's ``started`` to a moment; None when the clock was set back in between."""
+    if started is None:
+        return None
+    seconds = (finished - datetime.fromisoformat(started)).total_seconds()
+    return round(seconds, 1) if seconds >= 0 else None
+
+
+def _head(step: str, size: int | None) -> dict[str, Any]:
+    return {"schema": 1, "kind": "outcome", "step": step, "size": size}
+
+
+def _check_name(path: Path, step: str, size: int | None) -> None:
+    expected = file_name(step, size)
+    if path.name != expected:
+        raise UserError(f"{path}: the outcome of this step is a file {expected}")
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    free = {key: redact(record[key]) for key in ("reason", "log") if record.get(key)}
+    write_json(path, {key: value for key, value in (record | free).items() if value not in (None, "")})
+
+
+def _read_or_none(path: Path) -> Outcome | None:
+    try:
+        return read(path)
+    except UserError:
+        return None
+
+
+def _parse(record: Any) -> Outcome:
+    """Check a record's types.
+
+    Raises:
+        KeyError, ValueError, TypeError, AttributeError: it is no outcome.
+    """
+    if record["schema"] != 1 or record["kind"] != "outcome":
+        raise ValueError("kind")
+    step, state, size = record["step"], record["state"], record.get("size")
+    if step not in STEPS or state not in STATES:
+        raise ValueError("state")
+    if size is not None and (type(size) is not int or size < 0 or step not in OF_SIZES):
+        raise ValueError("size")
+    texts = {key: record[key] for key in ("reason", "log", "started", "finished") if key in record}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("text")
+    for key in ("started", "finished"):
+        if key in texts and datetime.fromisoformat(texts[key]).tzinfo is None:
+            raise ValueError(key)
+    seconds = record.get("seconds")
+    if seconds is not None and (type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0):
+        raise ValueError("seconds")
+    return Outcome(step, size, state, seconds=seconds, **texts)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

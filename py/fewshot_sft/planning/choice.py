@@ -1,0 +1,288 @@
+"""The choices of the hardware plan: which way of training fits, who shares a GPU, what the server gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..training.batches import GRAPHED, MOST_TOKENS, Cost, few_lengths
+from . import memory
+from .facts import Facts, Wishes
+from .memory import ModelShape
+
+SERVER_SHARE = 0.9  # of a GPU that a server alone gets
+LLAMAFACTORY_SHARE = 0.7  # LLaMA-Factory's default vllm_gpu_util: with SERVER=llamafactory, where that is enough
+# Several trainers on one GPU compute little faster than one (samples/s, H200: one 41, two 39; with CUDA graphs one 55,
+# two 61, three 67), but while one starts, 11 to 28 s long, the others train.
+JOBS_PER_GPU, GRAPHED_JOBS_PER_GPU = 2, 3
+CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
+SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers
+MODEL_LENGTH = 4096  # --max-model-len of the server
+# Below so many parameters kernel launches dominate the server's steps, and CUDA graphs launch them at once. For 9.4
+# billion they make 1 to 2 % more items/s and the start 64 s longer, which pays from 180,000 items on (H200).
+EAGER_FROM = 1_000_000_000
+# Measured on an H200 with GLM-4-9B's shape, 8.89 samples/s (micro-batch 2, checkpointing) and 28.2 (8, without): the
+# seconds that a step takes for forward and backward of a layer, however few its tokens, and the share of the GPU's
+# arithmetic that the tokens get.
+STEP, ACHIEVED = 0.00275, 0.51
+# FLOP per clock and multiprocessor of a dense bf16 product, by compute capability.
+FLOP_PER_CLOCK = {"8.0": 2048, "9.0": 4096, "10.0": 8192, "10.3": 8192}
+FLOP_PER_CLOCK_ELSE, CLOCK = 512, 1.7e9
+FLOPS_UNKNOWN = 50e12
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to train, and the bytes that a trainer needs alone on a GPU and beside others."""
+
+    micro_batch: int
+    checkpointing: bool
+    bits: int
+    need: int = 0
+    shared: int = 0
+
+    def times(self, jobs: int, beside: float = 0) -> float:
+        """Return the bytes of so many trainers and of what runs beside them."""
+        return self.need if jobs == 1 and not beside else jobs * self.shared + beside
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Who is on which GPU."""
+
+    per_gpu: int  # trainers on one GPU
+    jobs: int  # trainers at once
+    overlap: bool = False  # the server runs during the training
+    alone: bool = False  # with overlap: the server has the last GPU to itself
+
+    @property
+    def shared(self) -> bool:
+        """Whether the server shares a GPU with trainers."""
+        return self.overlap and not self.alone
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All that is chosen; ``fits`` is False when not even this, the most frugal way, fits."""
+
+    way: Way
+    fits: bool
+    layout: Layout
+    eager: bool
+    server: dict[str, int]  # bytes by part
+    share: float  # of the GPU, for the server
+    server_fits: bool  # its KV cache holds a sequence of the longest kind; else vLLM refuses to start
+
+
+class Chooser:
+    """The choices for one set of facts and wishes."""
+
+    def __init__(self, facts: Facts, wishes: Wishes, shape: ModelShape) -> None:
+        self.facts, self.wishes, self.shape = facts, wishes, shape
+        self.card = min(facts.gpus, key=lambda gpu: gpu.usable)  # the smallest decides
+        # The least that the server needs beside trainers.
+        self.beside = sum(self.server_parts(SEQUENCES).values())
+
+    def choose(self) -> Choice:
+        """Choose."""
+        many, beside = len(self.facts.gpus), self.beside if self.wishes.overlap else 0
+        jobs = min(self.wishes.train_jobs or 1, len(self.facts.sizes))
+        alone = bool(beside) and many > 1 and not self.fitting(math.ceil(jobs / many), beside)
+        fitting = self.fitting(math.ceil(jobs / (many - alone)), 0 if alone else beside)
+        way = min(fitting, key=self.seconds) if fitting else self.most_frugal(self.bits()[-1])
+        layout = self.layout(way, bool(fitting), alone)
+        parts, share = self.server_beside(way, layout) if layout.shared else self.server_alone()
+        eager = self.wishes.eager
+        if eager is None:
+            graphs = self.with_graphs(parts, share, way, layout)
+            eager, parts = graphs is None, graphs or parts
+        return Choice(way, bool(fitting), layout, eager, parts, share, self.holds_one(parts))
+
+    # How to train
+
+    def parts(self, way: Way, alone: bool = True) -> dict[str, int]:
+        """Return the bytes of a trainer by part."""
+        facts = self.facts
+        return memory.trainer(
+            self.shape,
+            micro_batch=way.micro_batch,
+            length=facts.length,
+            checkpointing=way.checkpointing,
+            bits=way.bits,
+            rank=facts.rank,
+            target=facts.target,
+            width=facts.width,
+            alone=alone,
+            fast=facts.fast,
+            merged=self.merged(way) if self.is_graphed(way) else 0,
+        )
+
+    def merged(self, way: Way) -> int:
+        """Return the tokens of a batch of the longest examples as one sequence; 0 where that costs more."""
+        facts, shape = self.facts, self.shape
+        common = min(facts.common, facts.length - 1)
+        if common <= 0 or way.micro_batch == 1:
+            return 0
+        tokens = few_lengths(common + way.micro_batch * (facts.length - common))
+        cost = Cost.of_decoder(shape.parameters, shape.layers, shape.query)
+        return tokens if cost.of(1, tokens) < cost.of(way.micro_batch, facts.length) else 0
+
+    def is_graphed(self, way: Way) -> bool:
+        """Return whether all steps are launched as CUDA graphs, as step_graphs.py will decide."""
+        return (
+            self.facts.fast
+            and self.facts.graphs
+            and self.shape.kind in GRAPHED
+            and not way.checkpointing
+            and way.bits >= 16
+            and self.shape.quantized is None
+            and (self.merged(way) or way.micro_batch * self.facts.length) <= MOST_TOKENS
+        )
+
+    def ways(self, bits: int) -> Iterator[Way]:
+        """Yield all ways that the wishes leave."""
+        wishes = self.wishes
+        for micro in (wishes.micro_batch,) if wishes.micro_batch else divisors(self.facts.global_batch):
+            for checkpointing in (False, True) if wishes.checkpointing is None else (wishes.checkpointing,):
+                way = Way(micro, checkpointing, bits)
+                need, shared = (sum(self.parts(way, alone).values()) for alone in (True, False))
+                yield replace(way, need=need, shared=shared)
+
+    def bits(self) -> list[int]:
+        """Return the widths of the weights that may be planned, the best first."""
+        if self.shape.quantized is not None:
+            return [16]
+        if self.wishes.quantization is not None:
+            return [16 if self.wishes.quantization == "none" else int(self.wishes.quantization)]
+        return [16, 4] if self.facts.bitsandbytes else [16]
+
+    def fitting(self, jobs: int, beside: float) -> list[Way]:
+        """Return the ways that fit so many times beside so many bytes, all of the best width of weights."""
+        for bits in self.bits():
+            fit = [way for way in self.ways(bits) if way.times(jobs, beside) <= self.card.usable]
+            if fit:
+                return fit
+        return []
+
+    def most_frugal(self, bits: int) -> Way:
+        """Return the way that needs the least."""
+        return min(self.ways(bits), key=lambda way: way.need)
+
+    def seconds(self, way: Way) -> float:
+        """Return the seconds of one update; right within a factor of two.
+
+        Forward and backward are 2 FLOP a parameter and token each, as frozen weights get no gradient; checkpointing
+        does the forward twice.
+        """
+        card, passes, flops = self.card, 3 if way.checkpointing else 2, FLOPS_UNKNOWN
+        if card.multiprocessors:
+            per_clock = FLOP_PER_CLOCK.get(card.compute_capability, FLOP_PER_CLOCK_ELSE)
+            flops = per_clock * CLOCK * card.multiprocessors * ACHIEVED
+        computed = 2 * passes * self.shape.parameters * way.micro_batch * self.facts.length / flops
+        return self.facts.global_batch / way.micro_batch * (STEP * self.shape.layers * passes / 2 + computed)
+
+    # Who shares a GPU
+
+    def jobs_on(self, way: Way, beside: float, gpus: int, most: int | None = None) -> tuple[int, int]:
+        """Return how many trainers share a GPU, and how many there are, when ``beside`` bytes of each are taken."""
+        sizes, cpus = len(self.facts.sizes), self.facts.cpus
+        most = most or (GRAPHED_JOBS_PER_GPU if self.is_graphed(way) else JOBS_PER_GPU)
+        if self.wishes.train_jobs:
+            return math.ceil(min(self.wishes.train_jobs, sizes) / gpus), self.wishes.train_jobs
+        for jobs in range(min(most, math.ceil(sizes / gpus)), 1, -1):
+            has_cores = not cpus or cpus >= CORES_PER_JOB * jobs * gpus
+            if has_cores and way.times(jobs, beside) <= self.card.usable:
+                return jobs, min(jobs * gpus, sizes)
+        return 1, min(gpus, sizes)
+
+    def layout(self, way: Way, fits: bool, alone: bool) -> Layout:
+        """Return who is where; ``alone``: OVERLAP=1 of the user has room only where the server has its own GPU."""
+        many, usable = len(self.facts.gpus), self.card.usable
+        if self.wishes.overlap:
+            jobs = self.jobs_on(way, 0, many - 1, 1) if alone else self.jobs_on(way, self.beside, many)
+            return Layout(*jobs, overlap=True, alone=alone)
+        options = []
+        if self.facts.server == "vllm" and self.wishes.overlap is None and fits:
+            together = Layout(*self.jobs_on(way, self.beside, many), overlap=True)
+            if way.times(together.per_gpu, self.beside) <= usable:
+                options.append(together)
+            if many > 1 and self.beside <= usable:
+                # A trainer gets the GPU that the fewest run on: with one a GPU never the last, which is the server's.
+                apart = Layout(*self.jobs_on(way, 0, many - 1, 1), overlap=True, alone=True)
+                if way.times(apart.per_gpu) <= usable:
+                    options.append(apart)
+        return max(options, key=lambda layout: layout.jobs, default=Layout(*self.jobs_on(way, 0, many)))
+
+    # The server
+
+    def server_parts(self, sequences: int) -> dict[str, int]:
+        """Return the bytes by part of a server whose KV cache holds so many sequences, or, where GPU_MEMORY is the
+        user's, what the other parts leave of it."""
+        facts = self.facts
+        parts = memory.server(
+            self.shape,
+            card=self.card.memory_bytes,
+            tokens=max(MODEL_LENGTH, sequences * (facts.length + facts.max_tokens)),
+            eager=self.wishes.eager is not False,
+            rank=facts.rank,
+            adapters=min(8, len(facts.sizes)) if facts.server == "vllm" else 1,
+            target=facts.target,
+            bits=facts.server_bits,
+            width=facts.width,
+        )
+        return self.filled(parts, self.wishes.gpu_memory) if self.wishes.gpu_memory else parts
+
+    def filled(self, parts: dict[str, int], share: float) -> dict[str, int]:
+        """Return the parts with the KV cache that a share of the GPU leaves."""
+        others = sum(parts.values()) - parts["kv_cache"] - parts["beside_its_share"]
+        return {**parts, "kv_cache": max(0, math.floor(share * self.card.memory_bytes) - others)}
+
+    def server_alone(self) -> tuple[dict[str, int], float]:
+        """Return parts and share of a server that has its GPU without trainers."""
+        parts, servers, others = self.server_parts(SEQUENCES), 1, self.card.others / self.card.memory_bytes
+        if self.facts.server == "llamafactory":  # each starts on the GPU that the fewest run on
+            servers = math.ceil(self.facts.eval_jobs / len(self.facts.gpus))
+        share = self.wishes.gpu_memory or math.floor(100 * SERVER_SHARE * (1 - others) / servers) / 100
+        if self.facts.server == "llamafactory" and not self.wishes.gpu_memory and share > LLAMAFACTORY_SHARE:
+            share = LLAMAFACTORY_SHARE if self.holds_one(self.filled(parts, LLAMAFACTORY_SHARE)) else share
+        return self.filled(parts, share), share
+
+    def server_beside(self, way: Way, layout: Layout) -> tuple[dict[str, int], float]:
+        """Return parts and share of a server beside trainers: as large a KV cache as is worth it and fits."""
+        parts, sequences = self.server_parts(SEQUENCES), SEQUENCES
+        if self.wishes.gpu_memory:
+            return parts, self.wishes.gpu_memory
+        room = self.card.usable - layout.per_gpu * way.shared
+        while sequences < SEQUENCES_AT_MOST:
+            sequences *= 2
+            more = self.server_parts(sequences)
+            if sum(more.values()) > room:
+                break
+            parts = more
+        within = sum(parts.values()) - parts["beside_its_share"]
+        return parts, math.ceil(100 * within / self.card.memory_bytes) / 100
+
+    def with_graphs(self, parts: dict[str, int], share: float, way: Way, layout: Layout) -> dict[str, int] | None:
+        """Return the server's parts with CUDA graphs; None where they do not pay or what is planned leaves no room."""
+        if self.facts.server != "vllm" or self.shape.parameters >= EAGER_FROM:
+            return None
+        parts = parts | {"graphs": memory.GRAPHS}
+        if layout.shared:
+            return parts if layout.per_gpu * way.shared + sum(parts.values()) <= self.card.usable else None
+        parts = self.filled(parts, share)
+        return parts if self.holds_one(parts) else None
+
+    def holds_one(self, parts: dict[str, int]) -> bool:
+        """Return whether the KV cache holds one sequence of the longest kind."""
+        return parts["kv_cache"] >= self.least_kv_cache
+
+    @property
+    def least_kv_cache(self) -> int:
+        """Bytes of the KV cache of one sequence of the longest kind."""
+        return memory.kv_cache(self.shape, MODEL_LENGTH, self.facts.width)
+
+
+def divisors(number: int) -> list[int]:
+    """Return all divisors, the smallest first."""
+    return [each for each in range(1, number + 1) if number % each == 0]

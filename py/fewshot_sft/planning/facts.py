@@ -1,0 +1,278 @@
+"""What the hardware plan is made from: the settings, the GPUs, the model's config.json, the lengths of the data."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..identity import flags_of, read_record
+from ..preflight import model
+from ..processes import usable_cpus
+from ..training.batches import NOT_WITH, TAKE_ANY_MASK, eights
+from ..training.step_counts import not_a_number
+from .memory import ModelShape, shape_of
+
+SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
+NOTICED = 2**30  # below, the memory in use is the driver's own and that of the process that looked
+TRUE = ("true", "1", "yes", "on")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU, with the fields of its record in hardware.json; sizes in bytes, None is unknown."""
+
+    name: str
+    memory_bytes: int
+    free_bytes: int | None = None
+    compute_capability: str = ""
+    multiprocessors: int | None = None
+
+    @property
+    def others(self) -> int:
+        """Bytes that other processes hold."""
+        used = 0 if self.free_bytes is None else self.memory_bytes - self.free_bytes
+        return used if used >= NOTICED else 0
+
+    @property
+    def usable(self) -> float:
+        """Bytes to plan with."""
+        return SHARE * self.memory_bytes - self.others
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the plan is made from."""
+
+    gpus: tuple[Gpu, ...]
+    shape: ModelShape | None  # None: ``unknown`` says why
+    length: int  # tokens of the longest training example
+    sizes: tuple[int, ...]
+    batch_size: int
+    accumulation: int
+    unknown: str = ""
+    length_basis: str = "CUTOFF_LEN"  # how the length is known; begins with CUTOFF_LEN where it is not
+    server: str = "llamafactory"
+    backend: str = "vllm"
+    eval_jobs: int = 1
+    rank: int = 8
+    target: str = "all"
+    width: int = 2  # bytes a number of the precision
+    bitsandbytes: bool = False  # installed
+    server_bits: int = 16
+    max_tokens: int = 64
+    cpus: int | None = None
+    fast: bool = False  # py/fast_trainer.py with liger-kernel
+    graphs: bool = False  # no setting keeps its steps from being CUDA graphs
+    common: int = 0  # tokens that all examples begin with, where steps that are graphs may compute them once
+
+    @property
+    def global_batch(self) -> int:
+        """Examples an update."""
+        return self.batch_size * self.accumulation
+
+    @property
+    def length_known(self) -> bool:
+        """Whether the examples were counted."""
+        return not self.length_basis.startswith("CUTOFF_LEN")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The user's own values; None is ``auto``. ``origin`` names the flag of TRAIN_ARGS or SERVER_ARGS that set one."""
+
+    micro_batch: int | None = None
+    checkpointing: bool | None = None
+    quantization: str | None = None  # none, 4 or 8
+    train_jobs: int | None = None
+    overlap: bool | None = None
+    gpu_memory: float | None = None
+    eager: bool | None = None
+    origin: dict[str, str] = field(default_factory=dict)
+
+
+def _auto_or(read: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda text: None if text in ("auto", "") else read(text)
+
+
+# The settings that are planned, and how their values are read (bin/lib/settings.bash has checked them).
+WISHES: dict[str, Callable[[str], object]] = {
+    "micro_batch": int,
+    "checkpointing": lambda text: text == "1",
+    "quantization": str,
+    "train_jobs": int,
+    "overlap": lambda text: text == "1",
+    "gpu_memory": float,
+    "eager": lambda text: text == "1",
+}
+# Flags of the trainer's and the server's command line come last there, so they win over the settings.
+FLAGS: dict[str, tuple[str, str, Callable[[str], object]]] = {
+    "quantization_bit": ("TRAIN_ARGS", "quantization", str),
+    "disable_gradient_checkpointing": ("TRAIN_ARGS", "checkpointing", lambda text: text.lower() not in TRUE),
+    "per_device_train_batch_size": ("TRAIN_ARGS", "micro_batch", int),
+    "gpu_memory_utilization": ("SERVER_ARGS", "gpu_memory", float),
+    "vllm_gpu_util": ("SERVER_ARGS", "gpu_memory", float),
+    "enforce_eager": ("SERVER_ARGS", "eager", lambda text: text.lower() in TRUE),
+    "vllm_enforce_eager": ("SERVER_ARGS", "eager", lambda text: text.lower() in TRUE),
+}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the settings that the plan depends on, and those that it decides."""
+    add = parser.add_argument
+    add("--sizes", type=lambda text: tuple(int(size) for size in text.split()), required=True, help='as "100 500"')
+    for name in ("data-dir", "logs-dir"):
+        add(f"--{name}", type=Path, required=True)
+    add("--model", required=True, help="a folder, or a name on the hub")
+    texts = {"template": "", "sweep-name": "", "trainer": "llamafactory-cli", "server": "llamafactory"}
+    texts |= {"backend": "vllm", "precision": "auto", "lora-target": "all", "train-args": "", "server-args": ""}
+    for name, text in texts.items():
+        add(f"--{name}", default=text)
+    numbers = {"batch-size": 2, "gradient-accumulation": 4, "cutoff-len": 1024, "lora-rank": 8, "max-tokens": 64}
+    for name, number in (numbers | {"eval-jobs": 1, "shared-prefix": 0, "use-modelscope-hub": 0}).items():
+        add(f"--{name}", type=int, default=number)
+    for name, read in WISHES.items():
+        add(f"--{name.replace('_', '-')}", type=_auto_or(read), help="auto, or the user's value")
+
+
+def collect(args: argparse.Namespace, hardware: Mapping[str, Any] | None = None) -> tuple[Facts, Wishes]:
+    """Return the facts and the wishes; nothing is written or fetched.
+
+    Args:
+        args: the settings that :func:`add_flags` has parsed.
+        hardware: the record of the GPUs (planning/gpus.py); None reads it from the logs.
+
+    Raises:
+        UserError: a flag in TRAIN_ARGS that should have a number has none.
+    """
+    if hardware is None:
+        hardware = read_record(args.logs_dir / "hardware.json")
+    trainer, server = flags_of(args.train_args), flags_of(args.server_args)
+    if wrong := not_a_number(trainer):
+        raise UserError(f"TRAIN_ARGS has {wrong}; give it a number")
+    if "gradient_accumulation_steps" in trainer:
+        trainer.setdefault("per_device_train_batch_size", str(args.batch_size))
+    cutoff = int(trainer.get("cutoff_len", args.cutoff_len))
+    folder = model_folder(args.model, bool(args.use_modelscope_hub), os.environ)
+    shape, unknown = read_shape(args.model, folder, args.lora_target)
+    length, basis, common = longest(args, folder, cutoff) if shape else (cutoff, "CUTOFF_LEN", 0)
+    if {trainer.get(name, "").lower() for name in ("packing", "neat_packing")} & set(TRUE):
+        length, basis, common = cutoff, "packed to the cutoff", 0
+    facts = Facts(
+        gpus=tuple(_gpu(record) for record in hardware.get("gpus") or ()),
+        shape=shape,
+        unknown=unknown,
+        length=eights(length),  # LLaMA-Factory pads to a multiple of 8
+        length_basis=basis,
+        sizes=args.sizes,
+        batch_size=int(trainer.get("per_device_train_batch_size", args.batch_size)),
+        accumulation=int(trainer.get("gradient_accumulation_steps", args.gradient_accumulation)),
+        server=args.server,
+        backend=args.backend,
+        eval_jobs=args.eval_jobs,
+        rank=int(trainer.get("lora_rank", args.lora_rank)),
+        target=trainer.get("lora_target", args.lora_target),
+        width=4 if args.precision == "fp32" else 2,
+        bitsandbytes=find_spec("bitsandbytes") is not None,
+        server_bits=4 if server.get("quantization") == "bitsandbytes" or server.get("quantization_bit") == "4" else 16,
+        max_tokens=args.max_tokens,
+        cpus=usable_cpus(),
+        fast=args.trainer == "fast" and find_spec("liger_kernel") is not None and args.precision != "fp32",
+        graphs=may_graph(args.precision, trainer, bool(hardware.get("bf16", True))),
+        common=common if args.shared_prefix and may_merge(trainer, shape) else 0,
+    )
+    return facts, _wishes(args, trainer | server)
+
+
+def _gpu(record: Mapping[str, Any]) -> Gpu:
+    return Gpu(**{each.name: record[each.name] for each in fields(Gpu) if each.name in record})
+
+
+def _wishes(args: argparse.Namespace, flags: Mapping[str, str]) -> Wishes:
+    wishes = Wishes(**{name: getattr(args, name) for name in WISHES})
+    for flag, (setting, name, read) in FLAGS.items():
+        if flag in flags:
+            wishes.origin[name] = f"{setting} has --{flag} {flags[flag]}"
+            wish: dict[str, Any] = {name: read(flags[flag])}
+            wishes = replace(wishes, **wish)
+    return wishes
+
+
+def may_merge(trainer: Mapping[str, str], shape: ModelShape | None) -> bool:
+    """Return whether neither model nor flags keep a batch from becoming one sequence (shared_prefix.py)."""
+    return (
+        shape is not None
+        and shape.kind in TAKE_ANY_MASK
+        and not {flag.removeprefix("--") for flag in NOT_WITH} & set(trainer)
+        and float(trainer.get("lora_dropout", 0)) == 0
+        and trainer.get("flash_attn", "auto") in ("auto", "sdpa")
+    )
+
+
+def may_graph(precision: str, trainer: Mapping[str, str], bf16: bool) -> bool:
+    """Return whether no setting keeps steps from being CUDA graphs (fast_trainer.py)."""
+    fp16 = precision == "fp16" or (precision == "auto" and not bf16)
+    return not fp16 and "fp16" not in trainer and trainer.get("step_graphs", "True") == "True"
+
+
+def model_folder(name: str, modelscope: bool, environment: Mapping[str, str]) -> Path | None:
+    """Return the folder that holds a model's config.json: its own, or that in the hub's cache."""
+    candidates = [Path(name)]
+    if modelscope:
+        candidates += model.modelscope_folders(name)
+    elif name.count("/") == 1:
+        home = Path(environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+        cache = Path(environment.get("HF_HUB_CACHE") or home / "hub").expanduser()
+        repository = cache / f"models--{name.replace('/', '--')}"
+        with contextlib.suppress(OSError):
+            candidates.append(repository / "snapshots" / (repository / "refs/main").read_text().strip())
+    return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+
+
+def read_shape(name: str, folder: Path | None, target: str) -> tuple[ModelShape | None, str]:
+    """Return the model's shape, or None and why it is unknown."""
+    if folder is None:
+        return None, f"the size of {name} is unknown until its config.json has been fetched"
+    try:
+        size = model.size_of(folder, target)
+    except UserError:
+        size = model.Size()  # the preflight reports it; config.json has the shape all the same
+    try:
+        return shape_of(read_record(folder / "config.json"), size.parameters, size.weights), ""
+    except UserError as error:
+        return None, str(error)
+
+
+def longest(args: argparse.Namespace, folder: Path | None, cutoff: int) -> tuple[int, str, int]:
+    """Return the tokens of the longest training example (at most the cutoff), how they are known, and how many tokens
+    all examples begin with (0: unknown).
+
+    The preflight's record has the counts; without it they are counted here, which takes about a second.
+    """
+    rows = args.data_dir / f"llm_train_{max(args.sizes)}.json"
+    if not rows.is_file():
+        return cutoff, "CUTOFF_LEN; the data is not built yet", 0
+    record = args.logs_dir / f"{args.sweep_name}.preflight.json"
+    found: dict[str, Any] = {}
+    if record.is_file() and record.stat().st_mtime >= rows.stat().st_mtime:
+        checks = read_record(record).get("checks") or ()
+        found = next((each for each in checks if each["check"] == "lengths" and each.get("file") == str(rows)), {})
+    if "longest" not in found:
+        from ..preflight import lengths, templates
+
+        source = templates.source()
+        slots = templates.registered(source).get(args.template) if source else None
+        tokenizer = folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
+        found = lengths.check(rows, tokenizer, slots, cutoff).facts
+    if "longest" not in found:
+        return cutoff, "CUTOFF_LEN; the data's tokens cannot be counted", 0
+    common = found.get("common", 0)
+    if found["rows"] < max(args.sizes):  # a sample was counted, and the rest may hold a longer one
+        return min(cutoff, round(1.25 * found["longest"])), f"of {found['rows']} examples, and a quarter more", common
+    return min(cutoff, found["longest"]), "the longest of the data", common

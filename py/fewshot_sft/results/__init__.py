@@ -1,0 +1,1 @@
+"""A sweep's records as a table and as pictures."""

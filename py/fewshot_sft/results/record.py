@@ -1,0 +1,128 @@
+"""One evaluation record, ``objs/<NAME>-llm_train_<N>.json``, checked: the only source of tables and pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+METRICS = ("accuracy", "precision", "recall", "f1")
+# bin/eval.sh evaluates what has no record, so a record that is wrong must be moved away first.
+AGAIN = "move it away and evaluate that size again with bin/eval.sh"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One size of a sweep as its evaluation record tells it; what was not measured is None."""
+
+    path: Path
+    run: str
+    name: str
+    size: int
+    labels: tuple[str, ...]
+    items: int
+    correct: int
+    in_labels: int
+    not_in_labels: int
+    support: tuple[int, ...]  # test items of each label
+    metrics: dict[str, float]
+    seed_metrics: dict[str, float] | None
+    constrained: dict[str, float] | None  # the metrics of --constrain
+    confusion: tuple[tuple[int, ...], ...]  # rows: true label; columns: the labels, then "(outside the labels)"
+    record: dict[str, Any] = field(repr=False)  # the whole record: settings, timings, versions
+    adapter: Path | None = None  # the folder, when it is still there
+    training: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def data_hash(self) -> str | None:
+        """The hash of the data file that was evaluated, when the record tells it."""
+        settings = self.record.get("settings")
+        return settings.get("data_sha256") if isinstance(settings, dict) else None
+
+    @property
+    def test_data(self) -> tuple[Any, ...]:
+        """What has to be the same in two records for their numbers to compare."""
+        return self.labels, self.support, self.data_hash
+
+
+def parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
+    """Check a record against its file name and against itself, and return it as a :class:`Run`.
+
+    Raises:
+        UserError: the record lacks something or contradicts itself; the message names the file.
+    """
+    try:
+        return _parse(path, record, name, size, split)
+    except KeyError as error:
+        raise UserError(f"{path}: corrupt record: {error.args[0]!r} is missing; {AGAIN}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: corrupt record: {error}; {AGAIN}") from None
+
+
+def _parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    expected = {"schema": 1, "kind": "evaluation", "name": name, "size": size, "split": split}
+    for key, value in expected.items():
+        if record[key] != value:
+            raise ValueError(f"{key} is {record[key]!r}, {value!r} was expected")
+    labels = tuple(str(label) for label in record["labels"])
+    counts = record["counts"]
+    items, correct, inside, outside = (
+        _count(counts, key) for key in ("items", "correct", "in_labels", "not_in_labels")
+    )
+    support = tuple(_count(counts["per_class"][label], "items") for label in labels)
+    confusion = tuple(tuple(_count(row, index) for index in range(len(row))) for row in record["confusion"]["matrix"])
+    metrics = {key: _share(record["metrics"], key) for key in METRICS}
+    seed, constrained = record.get("seed_scoring"), record.get("constrained")
+    checks = {
+        "it has no test items": items > 0,
+        "in_labels and not_in_labels do not add up to items": inside + outside == items,
+        "the items of the labels do not add up to items": sum(support) == items,
+        "the confusion matrix has not one row a label and one column more": len(confusion) == len(labels)
+        and all(len(row) == len(labels) + 1 for row in confusion),
+        "the rows of the confusion matrix do not add up to the items of the labels": tuple(map(sum, confusion))
+        == support,
+        "the diagonal of the confusion matrix does not add up to correct": sum(
+            row[index] for index, row in enumerate(confusion) if index < len(row)
+        )
+        == correct,
+        "metrics.accuracy is not correct / items": items > 0 and math.isclose(metrics["accuracy"], correct / items),
+    }
+    for complaint, holds in checks.items():
+        if not holds:
+            raise ValueError(complaint)
+    return Run(
+        path=path,
+        run=str(record["run"]),
+        name=name,
+        size=size,
+        labels=labels,
+        items=items,
+        correct=correct,
+        in_labels=inside,
+        not_in_labels=outside,
+        support=support,
+        metrics=metrics,
+        seed_metrics={key: _share(seed["metrics"], key) for key in METRICS} if seed else None,
+        constrained={key: _share(constrained["metrics"], key) for key in METRICS} if constrained is not None else None,
+        confusion=confusion,
+        record=record,
+    )
+
+
+def _count(mapping: Any, key: str | int) -> int:
+    value = mapping[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{key} is {value!r}, a count was expected")
+    return value
+
+
+def _share(mapping: Any, key: str) -> float:
+    value = mapping[key]
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{key} is {value!r}, a number from 0 to 1 was expected")
+    return float(value)

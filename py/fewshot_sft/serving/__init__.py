@@ -1,0 +1,1 @@
+"""The server: where it is, what it serves, and its prompt."""

@@ -1,0 +1,1 @@
+"""One training: the trainer's log, its output checked, and how a step is computed."""

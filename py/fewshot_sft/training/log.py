@@ -1,0 +1,130 @@
+"""LLaMA-Factory's ``trainer_log.jsonl``: the losses, read whole or while the trainer writes, and which are broken.
+
+An entry's ``loss`` is the mean over the steps since the entry before, as the trainer computed it, not rounded; the
+norm of the gradients is not in this file. By default (``logging_nan_inf_filter``) transformers replaces the loss of
+a step that is nan or infinite by the mean of those before it since the last entry, which is 0 when there are none.
+So weights that have become nan show as a loss of *exactly* 0, one entry later at the most. A training that is only
+very good does not get there: for that, every supervised token of all these steps would have to be predicted with less
+than about 6e-8 (the resolution of float32) left to all other tokens together.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import UserError
+
+TRAINER_LOG = "trainer_log.jsonl"
+STARTED = "training.started.json"  # what is being trained, and from which step on; training_record.py writes it
+ABORTED = "training.aborted.json"  # why the watcher ended the trainer; watch_training.py writes it
+REMEDY = "GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE"
+
+
+def logged_loss(line: str | bytes) -> tuple[int, float] | None:
+    """Return (optimizer step, loss) of one line of the log, None for an entry without a loss.
+
+    Raises:
+        ValueError: the line is no entry of the log.
+    """
+    try:
+        entry = json.loads(line)
+        if entry.get("loss") is None:
+            return None
+        return int(entry["current_steps"]), float(entry["loss"])
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not an entry of the log: {error!r}") from None
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    """Return (optimizer step, loss) of each entry of ``trainer_log.jsonl``; a step logged twice counts as last logged.
+
+    Raises:
+        UserError: the file is missing or a line is no log entry.
+    """
+    path = folder / TRAINER_LOG
+    found: dict[int, float] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the trainer logged nothing") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = logged_loss(line)
+        except ValueError:
+            raise UserError(f"{path}: line {number}: not an entry of LLaMA-Factory's training log") from None
+        if entry is not None:
+            found[entry[0]] = entry[1]
+    return sorted(found.items())
+
+
+def broken_step(step: int, loss: float) -> str | None:
+    """Return why the loss of a step cannot be right (nan, infinite, exactly 0), or None."""
+    if not math.isfinite(loss):
+        return f"the loss is {loss} at step {step}; {REMEDY}"
+    if loss == 0:
+        return f"the loss is exactly 0 at step {step}, the mark of an overflow; {REMEDY}"
+    return None
+
+
+def broken_loss(logged: list[tuple[int, float]], mean: float | None) -> str | None:
+    """Return why a training's losses cannot be right (nan, infinite, exactly 0, none at all), or None."""
+    for step, loss in logged:
+        if (reason := broken_step(step, loss)) is not None:
+            return reason
+    if not logged or mean is None:
+        return "the trainer logged no loss; lower LOGGING_STEPS"
+    if not math.isfinite(mean) or mean == 0:
+        return f"the mean loss is {mean}; {REMEDY}"
+    return None
+
+
+Mark = tuple[int, int, int] | None
+
+
+def mark_of(path: Path) -> Mark:
+    """Return what changes when a file is written to or replaced (inode, size, mtime in ns); None: it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+class Follower:
+    """Reads the losses of a log that grows; a file that is replaced or cut is read again from its beginning."""
+
+    def __init__(self, path: Path) -> None:
+        self.mark: Mark = None  # of the file at the last look
+        self._path = path
+        self._offset = 0
+
+    def new(self) -> Iterator[tuple[int, float]]:
+        """Yield (optimizer step, loss) of the entries since the last look.
+
+        A last line that is not whole yet is left for the next look; what is no entry is passed over, for
+        :func:`losses` complains of it in the end.
+        """
+        mark = mark_of(self._path)
+        if mark == self.mark:
+            return
+        if mark is None or self.mark is None or mark[0] != self.mark[0] or mark[1] < self._offset:
+            self._offset = 0
+        self.mark = mark
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._offset)
+                lines = stream.read().split(b"\n")
+        except OSError:  # gone again, or a network's file system that hiccups
+            self.mark = None
+            return
+        for line in lines[:-1]:  # the last one has no end yet, or is empty
+            self._offset += len(line) + 1
+            try:
+                entry = logged_loss(line)
+            except ValueError:
+                continue
+            if entry is not None:
+                yield entry

@@ -1,0 +1,453 @@
+"""The hardware plan: what is chosen for a card and a model, the user's own values, what does not fit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import plan as program
+from fewshot_sft import planning
+from fewshot_sft.errors import UserError
+from fewshot_sft.planning import choice, facts
+from fewshot_sft.planning.facts import Facts, Gpu, Wishes
+from fewshot_sft.planning.memory import shape_of
+from fewshot_sft.preflight import machine
+
+GIB = 2**30
+KEYS = "model_type hidden_size num_hidden_layers intermediate_size num_attention_heads num_key_value_heads vocab_size"
+CONFIGS = {
+    name: dict(zip(KEYS.split(), values, strict=True)) | {"tie_word_embeddings": name in ("0.1B", "0.5B")}
+    for name, values in {
+        "0.1B": ("llama", 576, 30, 1536, 9, 3, 49152),
+        "0.5B": ("qwen2", 896, 24, 4864, 14, 2, 151936),
+        "7B": ("qwen2", 3584, 28, 18944, 28, 4, 152064),
+        "9.4B": ("glm", 4096, 40, 13696, 32, 2, 151552),
+        "14B": ("qwen2", 5120, 48, 13824, 40, 8, 152064),
+        "70B": ("llama", 8192, 80, 28672, 64, 8, 128256),
+    }.items()
+}
+CARDS = {
+    12: Gpu("RTX 3060", 12 * GIB, None, "8.6", 28),
+    16: Gpu("RTX 4080", 16 * GIB, None, "8.9", 76),
+    24: Gpu("RTX 4090", 24 * GIB, None, "8.9", 128),
+    40: Gpu("A100", 40 * GIB, None, "8.0", 108),
+    48: Gpu("RTX A6000", 48 * GIB, None, "8.6", 84),
+    80: Gpu("H100", 80 * GIB, None, "9.0", 132),
+    141: Gpu("H200", 150_121_545_728, None, "9.0", 132),
+}
+GRAPHS = {"fast": True, "graphs": True, "common": 108}
+
+
+def known(card=141, model="9.4B", length=1024, gpus=1, **other) -> Facts:
+    found = {"gpus": (CARDS[card],) * gpus, "shape": shape_of(CONFIGS[model]), "length": length, "server": "vllm"}
+    found |= {"sizes": (100, 500, 1000, 2000), "batch_size": 2, "accumulation": 4, "bitsandbytes": True, "cpus": 16}
+    return Facts(**found | other)
+
+
+def plan(card=141, model="9.4B", length=1024, wishes=None, **other) -> planning.Plan:
+    return planning.make(known(card, model, length, **other), wishes or Wishes())
+
+
+def short(made: planning.Plan) -> str:
+    """Micro-batch, checkpointing, quantization, jobs, overlap; and, if it is set, that the server is alone."""
+    return " ".join([*list(made.settings.values())[:5], *["alone"] * int(made.details["SERVER_ALONE"])])
+
+
+@pytest.mark.parametrize(
+    ("card", "model", "length", "chosen"),
+    [
+        # By the cutoff alone: the data is not there yet.
+        (12, "9.4B", 1024, "1 1 4 1 0"),
+        (16, "9.4B", 1024, "2 1 4 1 0"),
+        (24, "9.4B", 1024, "1 1 none 1 0"),
+        (24, "7B", 1024, "2 1 none 1 0"),
+        (40, "9.4B", 1024, "1 0 none 1 0"),
+        (80, "9.4B", 1024, "4 0 none 1 0"),
+        (141, "9.4B", 1024, "8 0 none 1 0"),
+        (12, "7B", 1024, "2 1 4 1 0"),
+        (12, "0.5B", 1024, "2 0 none 1 0"),
+        (24, "14B", 1024, "4 1 4 1 0"),
+        (48, "14B", 1024, "1 0 none 1 0"),
+        (48, "70B", 1024, "1 1 4 1 0"),
+        (80, "70B", 1024, "8 1 4 1 0"),
+        (141, "70B", 1024, "2 0 4 1 0"),
+        # With examples of 296 tokens.
+        (12, "9.4B", 296, "1 0 4 1 0"),
+        (24, "7B", 296, "2 0 none 1 0"),
+        (24, "9.4B", 296, "1 0 none 1 0"),
+        (40, "9.4B", 296, "4 0 none 1 0"),
+        (80, "9.4B", 296, "8 0 none 1 0"),
+        (141, "9.4B", 296, "8 0 none 2 1"),
+        (141, "0.5B", 296, "8 0 none 2 1"),
+        (24, "0.5B", 296, "8 0 none 1 1"),
+    ],
+)
+def test_what_is_chosen(card, model, length, chosen):
+    made = plan(card, model, length)
+    assert short(made) == chosen
+    assert [each.what for each in made.problems if not each.what.startswith("the server")] == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "facts_and_wishes"),
+    [
+        # The fast trainer needs less; a third trainer fits where its steps are CUDA graphs.
+        ("8 0 none 1 0", {"card": 40, "fast": True}),
+        ("8 0 none 3 1", GRAPHS),
+        ("8 0 none 2 1", GRAPHS | {"cpus": 4}),
+        ("8 0 none 2 1", GRAPHS | {"graphs": False}),
+        ("8 0 none 2 1", GRAPHS | {"common": 0}),
+        ("8 0 none 2 1", GRAPHS | {"model": "7B"}),
+        # Few cores, few sizes, several GPUs.
+        ("8 0 none 1 1", {"cpus": 2}),
+        ("8 0 none 1 1", {"sizes": (100,)}),
+        ("2 0 none 4 0", {"card": 24, "model": "7B", "gpus": 4, "server": "llamafactory"}),
+        ("2 0 none 4 0", {"card": 24, "model": "7B", "gpus": 8, "server": "llamafactory"}),
+        ("8 0 none 4 0", {"gpus": 2, "server": "llamafactory"}),
+        ("8 0 none 4 1", {"gpus": 3}),
+        ("1 0 none 2 0", {"gpus_mixed": (141, 24), "server": "llamafactory"}),
+        # The server gets a GPU of its own where it does not fit beside a trainer.
+        ("2 0 none 2 1 alone", {"card": 24, "model": "7B", "gpus": 3}),
+        ("2 0 none 2 1 alone", {"card": 48, "model": "14B", "gpus": 3}),
+        # There two trainers would fit on one GPU, but the second round would meet the server: one each.
+        ("1 1 4 2 1 alone", {"card": 24, "model": "7B", "gpus": 3, "wishes": Wishes(1, True, "4")}),
+        # What is set is kept, and the rest planned around it.
+        ("2 0 none 2 1", {"wishes": Wishes(micro_batch=2)}),
+        ("8 1 none 2 1", {"wishes": Wishes(checkpointing=True)}),
+        ("8 0 4 2 1", {"wishes": Wishes(quantization="4")}),
+        ("8 0 none 2 0", {"wishes": Wishes(overlap=False)}),
+        ("8 1 none 4 0", {"wishes": Wishes(train_jobs=4)}),
+        ("4 0 none 1 1", {"card": 80, "wishes": Wishes(overlap=True)}),
+        ("8 0 none 1 1", {"wishes": Wishes(gpu_memory=0.5)}),
+    ],
+)
+def test_what_is_chosen_otherwise(chosen, facts_and_wishes):
+    """Where nothing else is said: GLM-4-9B, examples of 296 tokens, one H200."""
+    given = {"length": 296} | facts_and_wishes
+    if mixed := given.pop("gpus_mixed", None):
+        wishes, cards = given.pop("wishes", Wishes()), tuple(CARDS[card] for card in mixed)
+        made = planning.make(replace(known(**given), gpus=cards), wishes)
+    else:
+        made = plan(**given)
+    assert short(made) == chosen
+    assert made.problems == []
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("model", CONFIGS)
+@pytest.mark.parametrize("length", [256, 1024])
+@pytest.mark.parametrize("gpus", [1, 4])
+def test_what_is_planned_fits_or_says_that_it_does_not(card, model, length, gpus):
+    made = plan(card, model, length, gpus=gpus)
+    found, settings = made.memory, made.settings
+    beside = found["server_bytes"] if settings["OVERLAP"] == "1" and made.details["SERVER_ALONE"] == "0" else 0
+    needed = found["trainers_per_gpu"] * found["trainer_bytes"] + beside
+    assert (needed <= found["usable_bytes"]) == (not any("frugal" in each.what for each in made.problems))
+    assert 8 % int(settings["MICRO_BATCH"]) == 0
+    assert int(settings["TRAIN_JOBS"]) <= min(4, 2 * gpus)
+    assert (made.details["KV_CACHE_BYTES"] != "0") == bool(beside)
+    assert bool(made.warnings) == (settings["QUANTIZATION"] == "4")
+
+
+def test_a_larger_card_is_never_slower():
+    for model in CONFIGS:
+        seconds = []
+        for card in CARDS.values():
+            gpu = replace(CARDS[141], memory_bytes=card.memory_bytes)
+            chooser = choice.Chooser(
+                replace(known(model=model, length=296), gpus=(gpu,)), Wishes(quantization="4"), shape_of(CONFIGS[model])
+            )
+            chosen = chooser.choose()
+            seconds.append(chooser.seconds(chosen.way) if chosen.fits else float("inf"))
+        assert seconds == sorted(seconds, reverse=True), model
+
+
+def test_a_batch_as_one_sequence_needs_less():
+    """The common beginning is computed once: 108 + 8 x 188 = 1,612 tokens, padded to 1,664, instead of 8 x 296."""
+    assert plan(141, "9.4B", 296, fast=True).memory["trainer_bytes"] == pytest.approx(38.2e9, rel=0.01)
+    assert plan(141, "9.4B", 296, **GRAPHS).memory["trainer_bytes"] == pytest.approx(33.4e9, rel=0.01)
+    # A cutoff below the instruction: a token of each example is left.
+    parts = [plan(141, "9.4B", length, **GRAPHS).memory["trainer_parts"] for length in (96, 296)]
+    assert 0 < parts[0]["activations"] < parts[1]["activations"]
+    # Batches that cost more as one sequence, or are too large for graphs, stay as they are.
+    wishes = Wishes(micro_batch=8, checkpointing=False)
+    for length in (640, 1024):
+        plain = plan(141, "9.4B", length, fast=True, wishes=wishes)
+        assert plan(141, "9.4B", length, wishes=wishes, **GRAPHS).memory == plain.memory
+
+
+def test_lines_have_every_value_and_its_reason():
+    made = plan(141, "9.4B", 296, length_basis="the longest of the data", wishes=Wishes(train_jobs=2))
+    assert made.lines() == [
+        "MICRO_BATCH=8  # 47.4 GB of 138.1 GB with 296 tokens an example (the longest of the data)",
+        "CHECKPOINTING=0  # without, a trainer needs 47.4 GB",
+        "QUANTIZATION=none  # the weights take 18.8 GB",
+        "TRAIN_JOBS=2  # as set",
+        "OVERLAP=1  # the server takes at least 23.9 GB, with one trainer 79.4 GB of 138.1 GB",
+        "GPU_MEMORY=0.17  # weights 18.8 GB, KV cache 3.8 GB",
+        "EAGER=1  # 9.4 billion parameters; below 1, where they fit, CUDA graphs pay",
+        "KV_CACHE_BYTES=3774873600",
+        "SERVER_ALONE=0",
+    ]
+    lines = plan(24, "9.4B", server="llamafactory").lines()
+    assert lines[1:5] == [
+        "CHECKPOINTING=1  # without, a trainer needs 31.9 GB",
+        "QUANTIZATION=none  # the weights take 18.8 GB",
+        "TRAIN_JOBS=1  # 2 on one GPU take 51.1 GB of 23.7 GB; 4 sizes, 1 GPUs, 16 CPU cores",
+        "OVERLAP=0  # needs SERVER=vllm",
+    ]
+
+
+def test_memory_that_others_hold_is_left_to_them():
+    made = planning.make(replace(known(length=296), gpus=(replace(CARDS[80], free_bytes=30 * GIB),)), Wishes())
+    assert made.memory["trainer_bytes"] <= 0.92 * 80 * GIB - 50 * GIB
+    assert float(made.settings["GPU_MEMORY"]) * 80 <= 30
+    # A little is the driver's own.
+    card = replace(CARDS[80], free_bytes=round(79.4 * GIB))
+    assert planning.make(replace(known(length=296), gpus=(card,)), Wishes()) == plan(80, length=296)
+
+
+@pytest.mark.parametrize(
+    ("card", "model", "wishes", "other", "what", "mend"),
+    [
+        (
+            *(12, "9.4B", Wishes(), {"bitsandbytes": False}),
+            "the most frugal plan (micro-batch 1, gradient checkpointing, 16 bit weights) needs 22.4 GB of 11.9 GB: "
+            "92% of the GPU",
+            "install bitsandbytes (bin/setup.sh gpu) and set QUANTIZATION=4, which needs 10.6 GB, or take a smaller "
+            "MODEL or a larger GPU",
+        ),
+        (
+            *(12, "9.4B", Wishes(quantization="4"), {"bitsandbytes": False}),
+            "QUANTIZATION=4 needs bitsandbytes, which is not installed",
+            "install bitsandbytes (bin/setup.sh gpu)",
+        ),
+        (24, "70B", Wishes(), {}, "(micro-batch 1, gradient checkpointing, 4 bit weights)", "take a smaller MODEL or"),
+        (
+            24,
+            "9.4B",
+            Wishes(quantization="none"),
+            {"length": 4096},
+            "needs 29.7 GB of 23.7 GB",
+            "set QUANTIZATION=4, which needs 17.8 GB, or lower CUTOFF_LEN",
+        ),
+        (24, "9.4B", Wishes(8, False), {}, "frugal", "set MICRO_BATCH=auto, or set CHECKPOINTING=auto, or "),
+        (24, "9.4B", Wishes(train_jobs=2), {}, "and 2 trainers are to share it", "set TRAIN_JOBS=auto, or "),
+        (24, "9.4B", Wishes(overlap=True), {}, "and the server (2", "set OVERLAP=auto, or "),
+        (
+            *(24, "9.4B", Wishes(checkpointing=False, origin={"checkpointing": "TRAIN_ARGS has x"}), {}),
+            *("no gradient checkpointing", "take it out of TRAIN_ARGS, or "),
+        ),
+        (
+            *(16, "9.4B", Wishes(), {}, "may take 15.5 GB, 90% of the GPU"),
+            "set SERVER_ARGS='--quantization bitsandbytes', or take a smaller MODEL or a larger GPU",
+        ),
+        (
+            *(16, "9.4B", Wishes(), {"server": "llamafactory"}, "the server needs 19."),
+            "set BACKEND=huggingface SERVER_ARGS='--quantization_bit 4', or take",
+        ),
+        (80, "9.4B", Wishes(gpu_memory=0.2), {}, "the server needs", "set GPU_MEMORY=auto, or "),
+    ],
+)
+def test_problems_and_what_mends_them(card, model, wishes, other, what, mend):
+    other = {"bitsandbytes": not (wishes.train_jobs or wishes.overlap or wishes.micro_batch or wishes.origin)} | other
+    problem = plan(card, model, other.pop("length", 1024), wishes=wishes, **other).problems[0]
+    assert what in problem.what
+    assert problem.mend.startswith(mend), problem.mend
+
+
+def test_a_micro_batch_that_does_not_divide():
+    message = r"MICRO_BATCH=3 does not divide the global batch of 8 .* take one of 1, 2, 4, 8"
+    with pytest.raises(UserError, match=message):
+        plan(wishes=Wishes(micro_batch=3))
+
+
+# The server
+
+
+@pytest.mark.parametrize(
+    ("card", "model", "other", "eager"),
+    [
+        (141, "9.4B", {}, "1"),
+        (141, "0.5B", {}, "0"),
+        (24, "0.1B", {"server": "llamafactory"}, "1"),
+        (141, "9.4B", {"wishes": Wishes(eager=False)}, "0"),
+        (141, "0.5B", {"wishes": Wishes(eager=True)}, "1"),
+        (12, "0.5B", {"length": 96}, "1"),  # trainers and server leave no room for graphs
+    ],
+)
+def test_cuda_graphs_by_the_size_of_the_model(card, model, other, eager):
+    assert plan(card, model, **{"length": 296} | other).settings["EAGER"] == eager
+
+
+def test_servers_at_once_share_the_gpu():
+    for share, jobs, gpus in (("0.7", 1, 1), ("0.45", 2, 1), ("0.7", 2, 2), ("0.45", 3, 2)):
+        assert plan(server="llamafactory", eval_jobs=jobs, gpus=gpus).settings["GPU_MEMORY"] == share
+    made = plan(24, "9.4B", server="llamafactory")  # 0.7 does not hold the model
+    assert (made.settings["GPU_MEMORY"], made.problems) == ("0.9", [])
+    made = plan(length=296, wishes=Wishes(gpu_memory=0.5))
+    assert int(made.details["KV_CACHE_BYTES"]) == pytest.approx(0.5 * 150.1e9 - 18.8e9 - 1.8e9, rel=0.02)
+
+
+def test_an_unknown_model_or_gpu():
+    unplanned = replace(known(gpus=2), shape=None, unknown="the size of a/b is unknown")
+    made = planning.make(unplanned, Wishes(checkpointing=False))
+    assert list(made.settings.values()) == ["2", "0", "none", "2", "0", "0.9", "1"]
+    assert made.lines()[:2] == ["MICRO_BATCH=2  # the size of a/b is unknown; the original's", "CHECKPOINTING=0"]
+    assert planning.make(known(gpus=0), Wishes()).settings["TRAIN_JOBS"] == "1"
+    assert machine.planned_memory(made) is None
+
+
+# The facts, and the program
+
+
+@pytest.fixture
+def settings(folder: Path, monkeypatch) -> list[str]:
+    """The flags that bin/sweep.sh passes, for a model of GLM-4's shape on an H200."""
+    for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(folder / name))
+    for name in ("model", "data", "logs"):
+        (folder / name).mkdir()
+    (folder / "model/config.json").write_text(json.dumps(CONFIGS["9.4B"]))
+    gpu = {"name": "NVIDIA H200", "memory_gib": 139.8, "memory_bytes": 150_121_545_728, "multiprocessors": 132}
+    gpu |= {"compute_capability": "9.0", "free_bytes": 149_500_000_000}
+    (folder / "logs/hardware.json").write_text(json.dumps({"gpus": [gpu], "bf16": True}))
+    flags = ["--sizes=100 500", f"--model={folder / 'model'}", "--template=glm4", "--sweep-name=x", "--server=vllm"]
+    flags += ["--learning-rate=1e-4", "--train-args=", "--server-args=", "--micro-batch=auto", "--eager=auto"]
+    return [*flags, f"--data-dir={folder / 'data'}", f"--logs-dir={folder / 'logs'}"]
+
+
+def counted(folder: Path, longest: int, rows: int = 500) -> None:
+    """A preflight that has counted the tokens of the data."""
+    data = folder / "data/llm_train_500.json"
+    data.write_text("[]")
+    check = {"check": "lengths", "file": str(data), "rows": rows, "longest": longest, "common": 108}
+    (folder / "logs/x.preflight.json").write_text(json.dumps({"checks": [check]}))
+
+
+def collected(settings: list[str]) -> tuple[Facts, Wishes]:
+    parser = argparse.ArgumentParser()
+    facts.add_flags(parser)
+    return facts.collect(parser.parse_known_args(settings)[0])
+
+
+def test_lines_for_bash_and_the_record(folder, settings, capsys):
+    counted(folder, 290)
+    out = folder / "logs/x.plan.json"
+    assert program.main([*settings, f"--out={out}", "--train-jobs=2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    record = json.loads(out.read_text())
+    assert (record["kind"], record["facts"]["length"], record["reasons"]["TRAIN_JOBS"]) == ("plan", 296, "as set")
+    values = {"MICRO_BATCH": "8", "CHECKPOINTING": "0", "QUANTIZATION": "none", "TRAIN_JOBS": "2", "OVERLAP": "1"}
+    assert record["settings"] == values | {"GPU_MEMORY": "0.17", "EAGER": "1"}
+    assert dict(line.split("  # ")[0].split("=") for line in lines) == record["settings"] | record["details"]
+    assert sum(record["memory"]["trainer_parts"].values()) == record["memory"]["trainer_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "bf16", "merges", "graphs"),
+    [
+        ("glm", {}, True, True, True),
+        ("glm", {"shared-prefix": "0"}, True, False, True),
+        ("mistral", {}, True, False, True),
+        ("glm", {"train-args": "--neftune_noise_alpha 5"}, True, False, True),
+        ("glm", {"train-args": "--lora_dropout 0.05"}, True, False, True),
+        ("glm", {"train-args": "--flash_attn disabled"}, True, False, True),
+        ("glm", {"train-args": "--step_graphs False"}, True, True, False),
+        ("glm", {"train-args": "--fp16 True"}, True, True, False),
+        ("glm", {"precision": "fp16"}, True, True, False),
+        ("glm", {}, False, True, False),
+    ],
+)
+def test_settings_that_keep_a_step_from_being_a_graph(folder, settings, kind, flags, bf16, merges, graphs):
+    counted(folder, 290)
+    (folder / "logs/hardware.json").write_text(json.dumps({"bf16": bf16, "gpus": [], "count": 1}))
+    (folder / "model/config.json").write_text(json.dumps(CONFIGS["9.4B"] | {"model_type": kind}))
+    given = {"trainer": "fast", "shared-prefix": "1"} | flags
+    found, _ = collected([*settings, *(f"--{name}={value}" for name, value in given.items())])
+    assert (found.common, found.graphs) == (108 if merges else 0, graphs)
+
+
+def test_lengths_are_those_of_the_data(folder, settings):
+    assert collected(settings)[0].length_basis == "CUTOFF_LEN; the data is not built yet"
+    # The whole data, a sample of it, examples that will be cut.
+    for longest, rows, length in ((290, 500, 296), (400, 250, 504), (5000, 500, 1024)):
+        counted(folder, longest, rows)
+        assert collected(settings)[0].length == length
+    assert collected(settings)[0].length_known
+    # The data is newer than the record: it is counted again, which here cannot be.
+    os.utime(folder / "logs/x.preflight.json", (1, 1))
+    assert collected(settings)[0].length_basis == "CUTOFF_LEN; the data's tokens cannot be counted"
+    counted(folder, 290)
+    assert collected([*settings, "--train-args=--packing True"])[0].length == 1024
+
+
+def test_flags_of_trainer_and_server_are_the_users_choice(settings):
+    more = ["--train-args=--quantization_bit 4 --disable_gradient_checkpointing=True --lora_rank 16 --cutoff_len 512"]
+    more += ["--server-args=--gpu-memory-utilization 0.4 --enforce-eager"]
+    found, wishes = collected([*settings, *more])
+    assert (wishes.quantization, wishes.checkpointing, wishes.gpu_memory, wishes.eager) == ("4", False, 0.4, True)
+    assert (found.rank, found.length) == (16, 512)
+    assert "QUANTIZATION=4  # TRAIN_ARGS has --quantization_bit 4" in planning.make(found, wishes).lines()
+    for flags, micro in (("--per_device_train_batch_size 4 ", 4), ("", 2)):
+        found, wishes = collected([*settings, f"--train-args={flags}--gradient_accumulation_steps 1"])
+        assert (wishes.micro_batch, found.global_batch) == (micro, micro)
+
+
+def test_a_model_of_the_hub_is_found_in_the_cache(folder, settings, monkeypatch):
+    settings = [*settings, "--model=owner/name"]
+    assert collected(settings)[0].unknown == "the size of owner/name is unknown until its config.json has been fetched"
+    repository = folder / "HF_HUB_CACHE/models--owner--name"
+    (repository / "snapshots/abc").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("abc")
+    (repository / "snapshots/abc/config.json").write_text(json.dumps(CONFIGS["7B"]))
+    assert collected(settings)[0].shape == shape_of(CONFIGS["7B"])
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.setenv("HF_HOME", str(folder))
+    (folder / "HF_HUB_CACHE").rename(folder / "hub")
+    assert collected(settings)[0].shape == shape_of(CONFIGS["7B"])
+
+
+def test_it_starts_without_heavy_packages(settings):
+    code = "import sys; sys.path.insert(0, 'py'); import plan; plan.main(sys.argv[1:]); "
+    code += "print({'torch', 'transformers', 'tokenizers', 'huggingface_hub', 'numpy'} & sys.modules.keys())"
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", code, *settings], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(("count", "bf16", "status"), [(2, True, 0), (1, False, 3), (0, False, 4)])
+def test_a_known_record_of_the_gpus_is_read_without_pytorch(tmp_path, count, bf16, status):
+    path = tmp_path / "hardware.json"
+    path.write_text(json.dumps({"count": count, "gpus": [], "bf16": bf16}))
+    command = [sys.executable, "-X", "importtime", "py/hardware.py", "--known", path]
+    root = Path(__file__).resolve().parents[1]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (status, f"{count}\n")
+    assert "| torch" not in ended.stderr.replace("|   ", "| ")
+
+
+def test_the_preflight_reports_what_the_plan_needs():
+    (finding,) = machine.planned_memory(plan(24, "7B"))
+    assert (finding.result, finding.message) == ("ok", "a trainer needs 21.0 GB of the GPU's 25.8 GB")
+    (finding,) = machine.planned_memory(plan(12, "9.4B", server="llamafactory", backend="huggingface"))
+    assert (finding.result, finding.message) == (
+        "warning",
+        "QUANTIZATION=4: the weights take 18.8 GB at 16 bits, which does not fit. Training with 4 bit weights (QLoRA) "
+        "changes the result; compare it only with other 4 bit results",
+    )
+    # Before the data is there, only examples as long as the cutoff would not fit.
+    long = known(24, "9.4B", 4096, bitsandbytes=False)
+    (finding,) = machine.planned_memory(planning.make(long, Wishes()))
+    assert finding.result == "warning"
+    assert finding.message.startswith("if examples are as long as CUTOFF_LEN, the most frugal plan (micro-batch 1, ")
+    counted = replace(long, length_basis="the longest of the data")
+    assert machine.planned_memory(planning.make(counted, Wishes()))[0].result == "problem"
