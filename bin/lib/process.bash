@@ -140,8 +140,16 @@ stop_group() {
   unset "CHILDREN[$group]" "PATIENCE[$group]" "FAMILY[$group]"
 }
 
-# The group exists from setsid on; in the instant before, the child itself is signalled.
-_signal_group() { kill -"$1" -- "-$2" 2>/dev/null || kill -"$1" "$2" 2>/dev/null || true; }
+# _signal_group SIGNAL GROUP: the group exists from setsid on. In the instant before, the child is a copy of this shell,
+# in which a signal can be lost: it is waited for, for a second at most.
+_signal_group() {
+  local i
+  for ((i = 0; i < 100; i++)); do
+    if kill -"$1" -- "-$2" 2>/dev/null || ! kill -0 "$2" 2>/dev/null; then return 0; fi
+    sleep 0.01
+  done
+  kill -"$1" "$2" 2>/dev/null || true
+}
 
 # wait_group GROUP: wait for its leader, return its exit status, and end what it may have left behind.
 wait_group() {
