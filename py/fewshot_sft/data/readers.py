@@ -17,6 +17,7 @@ from .delimited import QUOTED_ONLY, read_delimited, read_delimiter
 
 OWN_DELIMITER = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 QUOTING = {"literal": "quotes as characters", "backslash": "quotes after backslashes", "quotes": "quoted fields"}
+SPACE = re.compile(r"\s*")
 SUFFIXES = ".csv, .tsv, .txt, .json, .jsonl (each also with .gz) or .parquet"
 
 
@@ -154,7 +155,7 @@ def _json_values(where: str, text: str) -> tuple[list[Any], list[int]]:
 
 def _after_space(text: str, at: int) -> int:
     """Return the first position from ``at`` on that holds no white space."""
-    found = re.compile(r"\s*").match(text, at)
+    found = SPACE.match(text, at)
     return found.end() if found else at
 
 
