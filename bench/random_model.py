@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
 
 from build_base import ENDS, make_tokenizer
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json
+from fewshot_sft.program import run
 
 if TYPE_CHECKING:
     from transformers import GlmForCausalLM

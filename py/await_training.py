@@ -12,9 +12,10 @@ import argparse
 import time
 from pathlib import Path
 
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.outcomes.outcomes import read
 from fewshot_sft.processes import is_alive
+from fewshot_sft.program import run
 
 
 def has_ended(outcome: Path) -> bool:

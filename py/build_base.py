@@ -21,10 +21,11 @@ from typing import Any
 from fewshot_sft.data.dataset_info import COLUMNS
 from fewshot_sft.data.prompts import render_instruction
 from fewshot_sft.data.tiny_corpus import LABELS, unlabelled
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
 from fewshot_sft.preflight.model import size_of
+from fewshot_sft.program import run
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
 from fewshot_sft.training.log import broken_loss, losses

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_sft.data import categories, cleaning, dataset_info, describe, manifest, prompts, sampling, sources
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import dumps, sha256_file, sha256_json
+from fewshot_sft.program import run
 
 GENERATED = {"valid": 300, "test": 300}
 EXIT_DONE = 3

@@ -15,9 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_bytes, write_json
+from fewshot_sft.program import run
 from fewshot_sft.provenance import versions
 from fewshot_sft.serving.weights import tokenizer_identity
 

@@ -15,8 +15,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
+from fewshot_sft.program import run
 
 if TYPE_CHECKING:
     import torch

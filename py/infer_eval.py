@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation import metrics, notebook_pickle, predictions, questions
 from fewshot_sft.evaluation.ask import GaveUp, Patience, ask_all
 from fewshot_sft.evaluation.askers import Askers
@@ -34,6 +34,7 @@ from fewshot_sft.evaluation.record import findings, summary
 from fewshot_sft.identity import changes, read_record
 from fewshot_sft.jsonio import sha256_json, write_json
 from fewshot_sft.outcomes.outcomes import note_reason
+from fewshot_sft.program import run
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import PROJECT, git_revision, now, versions
 from fewshot_sft.replaced import set_aside

@@ -1,40 +1,56 @@
 """Choose how to compute the sweep on this hardware: settings that are ``auto`` are decided, the others kept.
 
-    python py/plan.py --model=... --sizes="100 500" --data-dir=... --logs-dir=... --out logs/x.plan.json
-    python py/plan.py ... --examine
+    python py/plan.py [--examine]
 
-Its flags are the settings of the sweep (bin/lib/device.bash passes all of them), of which it reads those that it needs.
-Stdout has a line ``NAME=VALUE  # reason`` for each value, with values of [0-9a-z.] only. Exit status: 0, also where the
-plan does not fit (the preflight reports it), 2 for a setting that is wrong.
+What it decides goes into the file of the settings, its reasons to logs/<sweep>.plan.json. The GPUs are those of
+logs/hardware.json, which the preflight of this sweep has written, or with --examine those that PyTorch sees now; a dry
+run (--dry-run) examines them as well, prints a line ``NAME=VALUE  # reason`` for each value, and writes no record.
+Exit status: 0, also where the plan does not fit (the preflight reports it), 2 something for the user to mend.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
+import sys
 
 from fewshot_sft import planning
-from fewshot_sft.errors import run
-from fewshot_sft.jsonio import write_json
+from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.planning import facts, gpus
+from fewshot_sft.program import run
+from fewshot_sft.settings import Settings
 
 
 def main(argv: list[str]) -> int:
-    """Make the plan, print it, write the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--out", type=Path, help="the record; none is written without")
+    """Look at the hardware, make the plan, write it into the settings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examine", action="store_true", help="examine the GPUs instead of reading logs/hardware.json")
-    facts.add_flags(parser)
-    args = parser.parse_known_args(argv)[0]
-    known, wishes = facts.collect(args, gpus.examine() if args.examine else None)
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, write no record")
+    args = parser.parse_args(argv)
+    settings = Settings.read()
+    if settings.device == "cpu":
+        values = {name: value for name, value in planning.ON_CPU.items() if settings[name] == "auto"}
+        if settings["MICRO_BATCH"] == "auto":
+            values["MICRO_BATCH"] = settings["BATCH_SIZE"]
+        settings.but(**gpus.resolve(settings, None), **values, **planning.details(0, False)).write()
+        return 0
+    path = settings.logs_dir / "hardware.json"
+    hardware = gpus.examine() if args.examine or args.dry_run else read_json(path)
+    if args.examine and not args.dry_run:
+        write_json(path, hardware)
+    found = gpus.resolve(settings, hardware)
+    if warning := gpus.warning(settings, found["PRECISION"]):
+        print(f"warning: {warning}", file=sys.stderr)
+    settings = settings.but(**found)
+    known, wishes = facts.collect(settings, hardware)
     plan = planning.make(known, wishes)
-    if args.out:
+    chosen = {name: value for name, value in plan.settings.items() if settings[name] == "auto"}
+    settings.but(**chosen, **plan.details).write()
+    if args.dry_run:
+        print("\n".join(plan.lines()))
+    else:
         record = {"schema": 2, "kind": "plan", **dataclasses.asdict(plan), "facts": dataclasses.asdict(known)}
-        write_json(args.out, record)
-    print("\n".join(plan.lines()))
+        write_json(settings.logs_dir / f"{settings.sweep_name}.plan.json", record)
     return 0
 
 

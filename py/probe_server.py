@@ -31,10 +31,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.processes import is_alive
+from fewshot_sft.program import run
 from fewshot_sft.serving import endpoint, ports, probe_set
 from fewshot_sft.serving.prompt import SERVERS, stop_token_ids
 

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
+from fewshot_sft.program import run
 from fewshot_sft.provenance import PROJECT
 from fewshot_sft.results.sweep import Sweep, read_sweep, warnings_of
 from fewshot_sft.results.table import row_of, to_csv, to_text

@@ -15,9 +15,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fewshot_sft.errors import run
 from fewshot_sft.jsonio import dumps, write_bytes
 from fewshot_sft.outcomes.summary import make, to_text
+from fewshot_sft.program import run
 
 
 def main(argv: list[str]) -> int:

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fewshot_sft.data import manifest
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import is_leftover, read_json, sha256_file, sha256_json, write_json
 from fewshot_sft.outcomes.outcomes import note_reason
+from fewshot_sft.program import run
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
 from fewshot_sft.serving.weights import adapter_identity, model_identity

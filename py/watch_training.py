@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import write_json
+from fewshot_sft.program import run
 from fewshot_sft.training.log import ABORTED, STARTED, TRAINER_LOG, Follower, Mark, broken_step, mark_of
 
 EXIT_ABORT = 3  # not 1, which is how Python ends that cannot even begin: no reason to end a training

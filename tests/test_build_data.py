@@ -14,7 +14,8 @@ import pytest
 
 import build_data
 from fewshot_sft.data import manifest
-from fewshot_sft.errors import UserError, run
+from fewshot_sft.errors import UserError
+from fewshot_sft.program import run
 
 SCRIPT = Path(build_data.__file__)
 LABELS = ["Electricity", "Physics", "Textiles; Paper"]

@@ -20,13 +20,14 @@ source "$_lib/server.bash"
 source "$_lib/one_server.bash"
 # shellcheck source=outcomes.bash
 source "$_lib/outcomes.bash"
-# shellcheck source=sizes.bash
-source "$_lib/sizes.bash"
-# shellcheck source=plan.bash
-source "$_lib/plan.bash"
+# shellcheck source=runs.bash
+source "$_lib/runs.bash"
+# shellcheck source=dry_run.bash
+source "$_lib/dry_run.bash"
 unset _lib
 
-# begin_script SCRIPT ARGUMENT...: --help, settings, the environment; from then on the project is the current folder.
+# begin_script SCRIPT ARGUMENT...: --help, settings, the environment; from then on the project is the current folder, and
+# FEWSHOT_SETTINGS names the file of the settings: that of the sweep that this is a part of, or one of our own.
 # A script that takes flags of its own lists them in SCRIPT_FLAGS and finds those given in EXTRA_ARGS.
 begin_script() {
   local script=$1 argument meant
@@ -38,18 +39,26 @@ begin_script() {
       exit 0
     fi
   done
-  load_settings "$@"
+  if [[ -n ${FEWSHOT_SETTINGS-} ]]; then
+    read_settings "$FEWSHOT_SETTINGS"
+    EXTRA_ARGS=("$@")
+  else
+    load_settings "$@"
+  fi
   for argument in "${EXTRA_ARGS[@]}"; do
-    [[ " ${SCRIPT_FLAGS[*]-} " == *" ${argument/#--worker=*/--worker} "* ]] || {
+    [[ " ${SCRIPT_FLAGS[*]-} " == *" $argument "* ]] || {
       meant=$(nearest "${argument%%=*}" "${!SETTING_FLAG[@]}" "${SCRIPT_FLAGS[@]}")
       die "unknown argument '$argument'; ${meant:+did you mean $meant? }see bin/${script##*/} --help"
     }
-    [[ $argument == --worker* ]] || continue
-    [[ $argument =~ ^--worker=(0|[1-9][0-9]{0,8})$ ]] || die "$argument: a worker is of one size, --worker=100"
-    WORKER=${BASH_REMATCH[1]}
   done
   [[ " ${EXTRA_ARGS[*]-} " != *' --dry-run '* ]] || DRY_RUN=1
   cd -- "$ROOT" || die "$ROOT: cannot be entered"
+  if [[ -z ${FEWSHOT_SETTINGS-} ]]; then
+    OWN_SETTINGS=$(mktemp -- "${TMPDIR:-/tmp}/few-shot-sft.XXXXXX") || die "${TMPDIR:-/tmp}: cannot be written; set TMPDIR to another folder"
+    trap 'rm -f -- "$OWN_SETTINGS"' EXIT
+    export FEWSHOT_SETTINGS=$OWN_SETTINGS
+    write_settings "$FEWSHOT_SETTINGS"
+  fi
   local parts=()
   [[ $DEVICE != gpu ]] || parts+=(gpu)
   ((USE_MODELSCOPE_HUB == 0)) || parts+=(modelscope)

@@ -28,17 +28,20 @@ start_group() {
   [[ -z $ENDED_BY ]] || exit "$ENDED_BY"
 }
 
-# start_script WHAT SCRIPT ARGUMENT...: start_group for a script of ours, which need not be executable (an unpacked ZIP has
-# no such bits), nor clean its environment of functions again. It ends its own children, each within STOP_TIMEOUT,
-# before it ends; killed earlier it would leave them behind.
-# Everything that it starts carries a mark in its environment: what a script that was killed could not end is found by it.
-start_script() {
+# start_family WHAT COMMAND...: start_group for a program of ours that starts groups of its own: it ends them, each within
+# STOP_TIMEOUT, before it ends; killed earlier it would leave them behind. Everything that it starts carries a mark in
+# its environment: what a program that was killed could not end is found by it.
+start_family() {
   local mark
   mark=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "$BASH" -p "${@:2}"
+  FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "${@:2}"
   FAMILY[$GROUP]=$mark
   PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
 }
+
+# start_script WHAT SCRIPT ARGUMENT...: start_family for a script of ours, which need not be executable (an unpacked ZIP
+# has no such bits), nor clean its environment of functions again.
+start_script() { start_family "$1" "$BASH" -p "${@:2}"; }
 
 # _family MARK: the processes that carry it.
 _family() {
@@ -183,5 +186,6 @@ end_children() {
   for group in "${!CHILDREN[@]}"; do _signal_group TERM "$group"; done
   for group in "${!CHILDREN[@]}"; do stop_group "$group" || true; done
   [[ -z $AT_EXIT ]] || "$AT_EXIT" "$status" || true
+  [[ -z $OWN_SETTINGS ]] || rm -f -- "$OWN_SETTINGS"
   exit "$status"
 }

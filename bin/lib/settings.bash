@@ -44,19 +44,10 @@ load_settings() {
     unset -v "$name"
   done
   local profile=${from_flag[PROFILE]-}
-  _all_are_given || _read_files
+  _read_files
   for name in "${SETTING_NAMES[@]}"; do _choose "$name"; done
   PROFILE=$profile
   _derive "${from_profile[DATASET]-ccdv/patent-classification}" "${from_profile[MODEL]-}"
-}
-
-# _all_are_given: this script was started by another of ours (settings_as_flags). Then no file is read again: an edit of
-# settings.sh for the next night does no harm to this one.
-_all_are_given() {
-  local each
-  for each in "${SETTING_NAMES[@]}"; do
-    [[ $each == ON_FINISH || -v from_flag[$each] ]] || return 1
-  done
 }
 
 # _read_files: read settings.sh and the profile into load_settings's maps, and set profile, its name.
@@ -87,7 +78,7 @@ _choose() {
     _set "$name" "${from_flag[$name]}" "$CALLER_DIR" "--${flag//_/-}"
   elif [[ -v from_env[$name] ]]; then
     _set "$name" "${from_env[$name]}" "$CALLER_DIR" "the environment variable $name"
-  elif [[ -n ${from_file[$name]-} || (-v from_file[$name] && $name == @(SIZES|DATASET_CONFIG|VALID_COUNT|TEST_COUNT)) ]]; then
+  elif [[ -n ${from_file[$name]-} || (-v from_file[$name] && $name == @(SIZES|SEEDS|DATASET_CONFIG|VALID_COUNT|TEST_COUNT)) ]]; then
     _set "$name" "${from_file[$name]}" "$ROOT" "$(short "$SETTINGS_FILE")"
   else
     _set "$name" "${from_profile[$name]-${SETTING_DEFAULT[$name]}}" "$ROOT" "profile $profile"
@@ -122,9 +113,9 @@ _read_flags() {
       (($# > 1)) && [[ $2 != --* || ${SETTING_TYPE[$name]} == words || -z ${SETTING_FLAG[${2%%=*}]-} ]] || die "$flag needs a value; see --help"
       from_flag[$name]=$2
       shift 2
-      if [[ $name == SIZES ]]; then # --sizes 100 500 as well as --sizes "100 500"
+      if [[ ${SETTING_TYPE[$name]} == numbers ]]; then # --sizes 100 500 as well as --sizes "100 500"
         while (($#)) && [[ $1 =~ ^[0-9]+$ ]]; do
-          from_flag[SIZES]+=" $1"
+          from_flag[$name]+=" $1"
           shift
         done
       fi
@@ -156,7 +147,7 @@ _set() {
   local name=$1 value=${2//$'\r'/} folder=$3 origin=$4 # CR: of a .env or a script with Windows' line ends
   local type=${SETTING_TYPE[$name]} where="$1 (from $4)" most=999999999 zero=''
   case $type in
-  sizes) _set_sizes "$value" "$origin" && return ;;
+  numbers) _set_numbers "$name" "$value" "$origin" && return ;;
   words) _set_words "$name" "$value" "$origin" && return ;;
   text | word | path | model)
     [[ $value != *$'\n'* || $name == ON_FINISH ]] || die "$where holds a line break; a quote may lack its end"
@@ -359,29 +350,33 @@ _absolute() {
   esac
 }
 
-# _set_sizes VALUE ORIGIN: numbers with spaces, commas or line breaks between them, in brackets or quotes or not, ranges.
-_set_sizes() {
-  local size seen=' ' words=() hint
-  narrow "$1"
+# _set_numbers NAME VALUE ORIGIN: numbers with spaces, commas or line breaks between them, in brackets or quotes or not,
+# ranges. Sets the array NAME.
+_set_numbers() {
+  local -n numbers=$1
+  local number seen=' ' words=() hint what=${1,,} least=0
+  what=${what%s}
+  [[ $1 != SIZES ]] || least=1
+  narrow "$2"
   read -r -a words <<<"${NARROWED//[][()\"\'$'\n\t']/ }"
-  for size in "${words[@]}"; do
-    ((${#words[@]} == 1)) || [[ ! $size =~ ^[1-9][0-9]{0,2}(,[0-9]{3})+$ ]] ||
-      die "'$size' in SIZES (from $2): one number or several? write ${size//,/} or ${size//,/ }"
+  for number in "${words[@]}"; do
+    ((${#words[@]} == 1)) || [[ ! $number =~ ^[1-9][0-9]{0,2}(,[0-9]{3})+$ ]] ||
+      die "'$number' in $1 (from $3): one number or several? write ${number//,/} or ${number//,/ }"
   done
-  SIZES=()
+  numbers=()
   read -r -a words <<<"$(printf '%s ' "${words[@]//[,;]/ }")"
-  for size in "${words[@]}"; do
+  for number in "${words[@]}"; do
     # {100..500..100}: bash has left it as it is, in a text.
-    if [[ $size =~ ^\{[0-9]{1,6}(\.\.[0-9]{1,6}){1,2}\}$ ]]; then eval "SIZES+=($size)"; else SIZES+=("$size"); fi
+    if [[ $number =~ ^\{[0-9]{1,6}(\.\.[0-9]{1,6}){1,2}\}$ ]]; then eval "numbers+=($number)"; else numbers+=("$number"); fi
   done
-  ((${#SIZES[@]} > 0)) || die "SIZES (from $2) is empty; give at least one, for example SIZES=(100 500)"
-  for size in "${SIZES[@]}"; do
-    [[ $size != 0 ]] || die "size 0 in SIZES (from $2) has nothing to train; --with-base evaluates the base model as size 0"
+  ((${#numbers[@]} > 0)) || die "$1 (from $3) is empty; give at least one, for example $1=(${SETTING_DEFAULT[$1]})"
+  for number in "${numbers[@]}"; do
+    [[ $number != 0 || $least == 0 ]] || die "size 0 in SIZES (from $3) has nothing to train; --with-base evaluates the base model"
     hint=''
-    [[ ! $size =~ ^[0-9]+(-|~|\.\.+|:)[0-9]+$ ]] || hint="; a range is written {100..500..100}"
-    [[ $size =~ ^[1-9][0-9]{0,8}$ ]] || die "size '$size' in SIZES (from $2) is not a whole number above 0$hint"
-    [[ $seen != *" $size "* ]] || die "size $size is in SIZES (from $2) twice"
-    seen+="$size "
+    [[ ! $number =~ ^[0-9]+(-|~|\.\.+|:)[0-9]+$ ]] || hint='; a range is written {100..500..100}'
+    [[ $number =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$what '$number' in $1 (from $3) is not a whole number from $least on$hint"
+    [[ $seen != *" $number "* ]] || die "$what $number is in $1 (from $3) twice"
+    seen+="$number "
   done
 }
 
@@ -391,6 +386,7 @@ _derive() {
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   SAVES_DIR=$(short "$SAVES_DIR")
+  [[ $MODEL == "$2" ]] || MODEL_SCRIPT=''
   MODEL=${MODEL/#@saves/"$SAVES_DIR"} # in quotes, for bash 5.2 puts what was found for an &
   stem=${MODEL%/}
   stem=${stem##*/}
@@ -483,20 +479,42 @@ _check_names() {
   done
 }
 
-# settings_as_flags: fill FLAGS with every setting as it is now, for another script of ours. Not ON_FINISH: no step needs
-# it, and the process list would show what may be secret in it.
-settings_as_flags() {
-  local flag name
-  FLAGS=()
-  for flag in "${!SETTING_FLAG[@]}"; do
-    name=${SETTING_FLAG[$flag]}
+# What is found out about the hardware (bin/lib/device.bash): no settings, and beside them in the settings file.
+FOUND_OUT=(GPUS KV_CACHE_BYTES SERVER_ALONE)
+
+# write_settings FILE: every setting as it is now, as JSON: what this script's children and our programs go by. Not
+# ON_FINISH, which may hold a secret and is for nobody else.
+write_settings() {
+  local name text='' value
+  for name in "${SETTING_NAMES[@]}" "${FOUND_OUT[@]}"; do
     [[ $name != ON_FINISH ]] || continue
-    if [[ $name == SIZES ]]; then FLAGS+=("$flag=${SIZES[*]}"); else FLAGS+=("$flag=${!name}"); fi
+    local -n value_of=$name
+    value=${value_of[*]-}
+    unset -n value_of
+    value=${value//\\/\\\\}
+    value=${value//\"/\\\"}
+    value=${value//$'\n'/\\n}
+    value=${value//$'\t'/\\t}
+    ! has_control_characters "$value" || die "$name holds a control character"
+    text+="${text:+,}"$'\n'"  \"$name\": \"$value\""
   done
+  { printf '{%s\n}\n' "$text" >"$1.part" && mv -f -- "$1.part" "$1"; } 2>/dev/null ||
+    die "$1: cannot be written; check the free disk (df -h) and its owner and mode (ls -ld)"
 }
 
-# run_name SIZE: the run's name, the original's `240731-llm_train_100` with the sweep's name for its date.
-run_name() { printf '%s-llm_train_%s' "$SWEEP_NAME" "$1"; }
+# read_settings FILE: what write_settings wrote, or one of our programs (one `"NAME": "text"` a line).
+read_settings() {
+  local line name value
+  while IFS= read -r line; do
+    [[ $line =~ ^\ +\"([A-Z_]+)\":\ \"(.*)\",?$ ]] || continue
+    name=${BASH_REMATCH[1]}
+    printf -v value '%b' "${BASH_REMATCH[2]}"
+    case $name in
+    SIZES | SEEDS | GPUS) read -r -a "${name?}" <<<"$value" ;;
+    *) printf -v "$name" '%s' "$value" ;;
+    esac
+  done <"$1" || die "$1: the settings of this sweep are gone; start it again with bin/sweep.sh"
+  [[ -v SIZES ]] || die "$1: holds no settings; start the sweep again with bin/sweep.sh"
+}
 
-# adapter_folder SIZE
-adapter_folder() { printf '%s/%s/lora/%s' "$SAVES_DIR" "$MODEL_NAME" "$(run_name "$1")"; }
+has_control_characters() { [[ $1 == *[$'\x01'-$'\x1f\x7f']* ]]; }

@@ -1,6 +1,7 @@
 # The embedded profile: synthetic data and a small GLM that bin/base_model.sh pretrains once; a CPU is enough.
 # shellcheck shell=bash disable=SC2034 # read by load_settings
 MODEL=@saves/tiny/base
+MODEL_SCRIPT=bin/base_model.sh
 MODEL_NAME=tiny
 TEMPLATE=glm4
 DEVICE=cpu

@@ -1,12 +1,15 @@
-"""Outcomes: how each step of the sweep that runs now has ended, one small JSON file for a step (and a size).
+"""Outcomes: how each step of the sweep that runs now has ended, one small JSON file for a step, or a run of it.
 
-They lie in ``logs/<sweep>.outcomes/``, which the sweep empties when it starts: nothing in there is of another night.
+They lie in ``logs/<sweep>.outcomes/``, which FEWSHOT_OUTCOMES names and the sweep empties when it starts: nothing in
+there is of another night. A script that is started alone leaves none.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,17 +19,19 @@ from ..jsonio import read_json, write_json
 from ..redaction import redact
 
 STEPS = ("data", "base model", "preflight", "training", "evaluation", "results")
-OF_SIZES = ("training", "evaluation")  # these have a file for each size, and may have one for the step as a whole
+OF_RUNS = ("training", "evaluation")  # these have a file for each run, and one for the step as a whole
 STATES = ("running", "done", "skipped", "failed")
-VARIABLE = "FEWSHOT_OUTCOME"
+VARIABLE = "FEWSHOT_OUTCOME"  # the file of the step that runs now
+FOLDER = "FEWSHOT_OUTCOMES"
+SCHEMA = 2
 LARGEST = 1_000_000  # bytes; an outcome has some hundred
 
 
 class Outcome(NamedTuple):  # a dataclass would cost 15 ms of imports
-    """One step's outcome, or that of one size in it; what is not known is None."""
+    """One step's outcome, or that of one run in it; what is not known is None."""
 
     step: str
-    size: int | None
+    run: str | None  # its name
     state: str
     reason: str | None = None
     log: str | None = None
@@ -35,24 +40,24 @@ class Outcome(NamedTuple):  # a dataclass would cost 15 ms of imports
     seconds: float | None = None  # wall time
 
 
-def file_name(step: str, size: int | None = None) -> str:
-    """Return the name of an outcome's file: ``base-model.json``, ``training-100.json``."""
-    return step.replace(" ", "-") + ("" if size is None else f"-{size}") + ".json"
+def file_name(step: str, run: str | None = None) -> str:
+    """Return the name of an outcome's file: ``base-model.json``, ``training-tiny-llm_train_100.json``."""
+    return step.replace(" ", "-") + ("" if run is None else f"-{run}") + ".json"
 
 
-def begin(path: Path, step: str, size: int | None = None, log: str | None = None) -> None:
+def begin(path: Path, step: str, run: str | None = None, log: str | None = None) -> None:
     """Write that a step has begun; what an earlier attempt left in the file is gone.
 
     Raises:
         UserError: the file is not named as that step's.
         OSError: it cannot be written.
     """
-    _check_name(path, step, size)
-    _write(path, {**_head(step, size), "state": "running", "log": log, "started": _text(_now())})
+    _check_name(path, step, run)
+    _write(path, {**_head(step, run), "state": "running", "log": log, "started": _text(_now())})
 
 
 def finish(
-    path: Path, step: str, state: str, size: int | None = None, log: str | None = None, reason: str | None = None
+    path: Path, step: str, state: str, run: str | None = None, log: str | None = None, reason: str | None = None
 ) -> None:
     """Write how a step has ended: ``done``, ``skipped`` (it was done before) or ``failed``.
 
@@ -63,13 +68,13 @@ def finish(
         UserError: the file is not named as that step's.
         OSError: it cannot be written.
     """
-    _check_name(path, step, size)
+    _check_name(path, step, run)
     before = _read_or_none(path)
     noted = before.reason if before else None
     started = before.started if before else None
     finished = _now()
     record = {
-        **_head(step, size),
+        **_head(step, run),
         "state": state,
         "reason": (noted or reason) if state == "failed" else None,
         "log": log or (before.log if before else None),
@@ -78,6 +83,27 @@ def finish(
         "seconds": seconds_between(started, finished) if state != "skipped" else None,
     }
     _write(path, record)
+
+
+@contextmanager
+def of_run(step: str, run: str, log: Path | None = None) -> Iterator[Callable[[str], None]]:
+    """Note the outcome of a run's step: it begins now. Yields a function that ends it with a state.
+
+    A step that ends in an error has failed of that; one that is ended by a signal stays ``running``, which the summary
+    calls interrupted. Without FEWSHOT_OUTCOMES nothing is noted.
+    """
+    folder = os.environ.get(FOLDER)
+    if not folder:
+        yield lambda state: None
+        return
+    path = Path(folder) / file_name(step, run)
+    os.environ[VARIABLE] = str(path)
+    begin(path, step, run, str(log) if log else None)
+    try:
+        yield lambda state: finish(path, step, state, run)
+    except Exception as error:
+        finish(path, step, "failed", run, reason=str(error))
+        raise
 
 
 def note_reason(text: str) -> None:
@@ -92,7 +118,7 @@ def note_reason(text: str) -> None:
             return
         found = _read_or_none(Path(name))
         if found is not None and found.state == "running":
-            _write(Path(name), {"schema": 1, "kind": "outcome", **found._asdict(), "reason": text})
+            _write(Path(name), {"schema": SCHEMA, "kind": "outcome", **found._asdict(), "reason": text})
     except Exception:
         pass
 
@@ -117,7 +143,7 @@ def read(path: Path) -> Outcome:
         raise UserError(f"not valid JSON ({error})") from None
     try:
         outcome = _parse(found)
-        _check_name(path, outcome.step, outcome.size)
+        _check_name(path, outcome.step, outcome.run)
     except (UserError, KeyError, ValueError, TypeError, AttributeError):
         raise UserError("not an outcome") from None
     return outcome
@@ -152,12 +178,12 @@ def seconds_between(started: str | None, finished: datetime) -> float | None:
     return round(seconds, 1) if seconds >= 0 else None
 
 
-def _head(step: str, size: int | None) -> dict[str, Any]:
-    return {"schema": 1, "kind": "outcome", "step": step, "size": size}
+def _head(step: str, run: str | None) -> dict[str, Any]:
+    return {"schema": SCHEMA, "kind": "outcome", "step": step, "run": run}
 
 
-def _check_name(path: Path, step: str, size: int | None) -> None:
-    expected = file_name(step, size)
+def _check_name(path: Path, step: str, run: str | None) -> None:
+    expected = file_name(step, run)
     if path.name != expected:
         raise UserError(f"{path}: the outcome of this step is a file {expected}")
 
@@ -180,13 +206,13 @@ def _parse(record: Any) -> Outcome:
     Raises:
         KeyError, ValueError, TypeError, AttributeError: it is no outcome.
     """
-    if record["schema"] != 1 or record["kind"] != "outcome":
+    if record["schema"] != SCHEMA or record["kind"] != "outcome":
         raise ValueError("kind")
-    step, state, size = record["step"], record["state"], record.get("size")
+    step, state, run = record["step"], record["state"], record.get("run")
     if step not in STEPS or state not in STATES:
         raise ValueError("state")
-    if size is not None and (type(size) is not int or size < 0 or step not in OF_SIZES):
-        raise ValueError("size")
+    if run is not None and (not isinstance(run, str) or step not in OF_RUNS):
+        raise ValueError("run")
     texts = {key: record[key] for key in ("reason", "log", "started", "finished") if key in record}
     if not all(isinstance(text, str) for text in texts.values()):
         raise ValueError("text")
@@ -196,7 +222,7 @@ def _parse(record: Any) -> Outcome:
     seconds = record.get("seconds")
     if seconds is not None and (type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0):
         raise ValueError("seconds")
-    return Outcome(step, size, state, seconds=seconds, **texts)
+    return Outcome(step, run, state, seconds=seconds, **texts)
 
 
 def _now() -> datetime:

@@ -16,6 +16,15 @@ from .facts import SHARE, Facts, Wishes
 
 SHORT = 256  # tokens that CUTOFF_LEN may be lowered to
 INSTALL = "install bitsandbytes (bin/setup.sh gpu)"
+# What the settings that are planned are on a CPU; MICRO_BATCH is BATCH_SIZE there.
+ON_CPU = {
+    "CHECKPOINTING": "1",
+    "QUANTIZATION": "none",
+    "TRAIN_JOBS": "1",
+    "OVERLAP": "0",
+    "GPU_MEMORY": "0.9",
+    "EAGER": "1",
+}
 ELSE = "take a smaller MODEL or a larger GPU"
 
 
@@ -72,7 +81,7 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
         settings=_settings(
             way.micro_batch, way.checkpointing, way.bits, layout.jobs, layout.overlap, choice.share, choice.eager
         ),
-        details=_details(choice.server["kv_cache"] if layout.shared else 0, layout.alone),
+        details=details(choice.server["kv_cache"] if layout.shared else 0, layout.alone),
         reasons=_reasons(chooser, choice) | {name.upper(): why for name, why in wishes.origin.items()},
         memory={
             "trainer_bytes": sum(parts.values()),
@@ -101,7 +110,7 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
 
 def _unplanned(facts: Facts, wishes: Wishes) -> Plan:
     """The user's values, and the original's for the rest."""
-    why = facts.unknown if facts.gpus else "the GPUs are unknown, py/hardware.py has left no record"
+    why = facts.unknown if facts.gpus else "the GPUs are unknown"
     jobs = wishes.train_jobs or max(1, min(len(facts.gpus), len(facts.sizes)))
     settings = _settings(
         wishes.micro_batch or facts.batch_size,
@@ -113,7 +122,7 @@ def _unplanned(facts: Facts, wishes: Wishes) -> Plan:
         wishes.eager is not False,
     )
     reasons = {name: f"{why}; the original's" for name in settings if getattr(wishes, name.lower()) is None}
-    return Plan(settings, _details(0, False), reasons)
+    return Plan(settings, details(0, False), reasons)
 
 
 def _settings(
@@ -130,7 +139,8 @@ def _settings(
     }
 
 
-def _details(kv_cache: int, alone: bool) -> dict[str, str]:
+def details(kv_cache: int, alone: bool) -> dict[str, str]:
+    """Return the two values of a plan that are no settings (:class:`Plan`)."""
     return {"KV_CACHE_BYTES": str(kv_cache), "SERVER_ALONE": str(int(alone))}
 
 

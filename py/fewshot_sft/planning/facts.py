@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 from collections.abc import Callable, Mapping
@@ -11,10 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .. import runs
 from ..errors import UserError
 from ..identity import flags_of, read_record
 from ..preflight import model
 from ..processes import usable_cpus
+from ..settings import Settings
 from ..training.batches import NOT_WITH, TAKE_ANY_MASK, eights
 from ..training.step_counts import not_a_number
 from .memory import ModelShape, shape_of
@@ -97,20 +98,8 @@ class Wishes:
     origin: dict[str, str] = field(default_factory=dict)
 
 
-def _auto_or(read: Callable[[str], object]) -> Callable[[str], object]:
-    return lambda text: None if text in ("auto", "") else read(text)
-
-
-# The settings that are planned, and how their values are read (bin/lib/settings.bash has checked them).
-WISHES: dict[str, Callable[[str], object]] = {
-    "micro_batch": int,
-    "checkpointing": lambda text: text == "1",
-    "quantization": str,
-    "train_jobs": int,
-    "overlap": lambda text: text == "1",
-    "gpu_memory": float,
-    "eager": lambda text: text == "1",
-}
+# The settings that are planned.
+WISHES = ("micro_batch", "checkpointing", "quantization", "train_jobs", "overlap", "gpu_memory", "eager")
 # Flags of the trainer's and the server's command line come last there, so they win over the settings.
 FLAGS: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "quantization_bit": ("TRAIN_ARGS", "quantization", str),
@@ -123,45 +112,27 @@ FLAGS: dict[str, tuple[str, str, Callable[[str], object]]] = {
 }
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the settings that the plan depends on, and those that it decides."""
-    add = parser.add_argument
-    add("--sizes", type=lambda text: tuple(int(size) for size in text.split()), required=True, help='as "100 500"')
-    for name in ("data-dir", "logs-dir"):
-        add(f"--{name}", type=Path, required=True)
-    add("--model", required=True, help="a folder, or a name on the hub")
-    texts = {"template": "", "sweep-name": "", "trainer": "llamafactory-cli", "server": "llamafactory"}
-    texts |= {"backend": "vllm", "precision": "auto", "lora-target": "all", "train-args": "", "server-args": ""}
-    for name, text in texts.items():
-        add(f"--{name}", default=text)
-    numbers = {"batch-size": 2, "gradient-accumulation": 4, "cutoff-len": 1024, "lora-rank": 8, "max-tokens": 64}
-    for name, number in (numbers | {"eval-jobs": 1, "shared-prefix": 0, "use-modelscope-hub": 0}).items():
-        add(f"--{name}", type=int, default=number)
-    for name, read in WISHES.items():
-        add(f"--{name.replace('_', '-')}", type=_auto_or(read), help="auto, or the user's value")
-
-
-def collect(args: argparse.Namespace, hardware: Mapping[str, Any] | None = None) -> tuple[Facts, Wishes]:
+def collect(settings: Settings, hardware: Mapping[str, Any] | None = None) -> tuple[Facts, Wishes]:
     """Return the facts and the wishes; nothing is written or fetched.
 
     Args:
-        args: the settings that :func:`add_flags` has parsed.
+        settings: of the sweep.
         hardware: the record of the GPUs (planning/gpus.py); None reads it from the logs.
 
     Raises:
         UserError: a flag in TRAIN_ARGS that should have a number has none.
     """
     if hardware is None:
-        hardware = read_record(args.logs_dir / "hardware.json")
-    trainer, server = flags_of(args.train_args), flags_of(args.server_args)
+        hardware = read_record(settings.logs_dir / "hardware.json")
+    trainer, server = flags_of(settings.train_args), flags_of(settings.server_args)
     if wrong := not_a_number(trainer):
         raise UserError(f"TRAIN_ARGS has {wrong}; give it a number")
     if "gradient_accumulation_steps" in trainer:
-        trainer.setdefault("per_device_train_batch_size", str(args.batch_size))
-    cutoff = int(trainer.get("cutoff_len", args.cutoff_len))
-    folder = model_folder(args.model, bool(args.use_modelscope_hub), os.environ)
-    shape, unknown = read_shape(args.model, folder, args.lora_target)
-    length, basis, common = longest(args, folder, cutoff) if shape else (cutoff, "CUTOFF_LEN", 0)
+        trainer.setdefault("per_device_train_batch_size", str(settings.batch_size))
+    cutoff = int(trainer.get("cutoff_len", settings.cutoff_len))
+    folder = model_folder(settings.model, settings.use_modelscope_hub, os.environ)
+    shape, unknown = read_shape(settings.model, folder, settings.lora_target)
+    length, basis, common = longest(settings, folder, cutoff) if shape else (cutoff, "CUTOFF_LEN", 0)
     if {trainer.get(name, "").lower() for name in ("packing", "neat_packing")} & set(TRUE):
         length, basis, common = cutoff, "packed to the cutoff", 0
     facts = Facts(
@@ -170,32 +141,35 @@ def collect(args: argparse.Namespace, hardware: Mapping[str, Any] | None = None)
         unknown=unknown,
         length=eights(length),  # LLaMA-Factory pads to a multiple of 8
         length_basis=basis,
-        sizes=args.sizes,
-        batch_size=int(trainer.get("per_device_train_batch_size", args.batch_size)),
-        accumulation=int(trainer.get("gradient_accumulation_steps", args.gradient_accumulation)),
-        server=args.server,
-        backend=args.backend,
-        eval_jobs=args.eval_jobs,
-        rank=int(trainer.get("lora_rank", args.lora_rank)),
-        target=trainer.get("lora_target", args.lora_target),
-        width=4 if args.precision == "fp32" else 2,
+        sizes=runs.sizes(settings),
+        batch_size=int(trainer.get("per_device_train_batch_size", settings.batch_size)),
+        accumulation=int(trainer.get("gradient_accumulation_steps", settings.gradient_accumulation)),
+        server=settings.server,
+        backend=settings.backend,
+        eval_jobs=settings.eval_jobs,
+        rank=int(trainer.get("lora_rank", settings.lora_rank)),
+        target=trainer.get("lora_target", settings.lora_target),
+        width=4 if settings.precision == "fp32" else 2,
         bitsandbytes=find_spec("bitsandbytes") is not None,
         server_bits=4 if server.get("quantization") == "bitsandbytes" or server.get("quantization_bit") == "4" else 16,
-        max_tokens=args.max_tokens,
+        max_tokens=settings.max_tokens,
         cpus=usable_cpus(),
-        fast=args.trainer == "fast" and find_spec("liger_kernel") is not None and args.precision != "fp32",
-        graphs=may_graph(args.precision, trainer, bool(hardware.get("bf16", True))),
-        common=common if args.shared_prefix and may_merge(trainer, shape) else 0,
+        fast=settings.trainer == "fast" and find_spec("liger_kernel") is not None and settings.precision != "fp32",
+        graphs=may_graph(settings.precision, trainer, bool(hardware.get("bf16", True))),
+        common=common if settings.shared_prefix and may_merge(trainer, shape) else 0,
     )
-    return facts, _wishes(args, trainer | server)
+    return facts, _wishes(settings, trainer | server)
 
 
 def _gpu(record: Mapping[str, Any]) -> Gpu:
     return Gpu(**{each.name: record[each.name] for each in fields(Gpu) if each.name in record})
 
 
-def _wishes(args: argparse.Namespace, flags: Mapping[str, str]) -> Wishes:
-    wishes = Wishes(**{name: getattr(args, name) for name in WISHES})
+def _wishes(settings: Settings, flags: Mapping[str, str]) -> Wishes:
+    values: dict[str, Any] = {
+        name: None if settings[name.upper()] == "auto" else getattr(settings, name) for name in WISHES
+    }
+    wishes = Wishes(**values)
     for flag, (setting, name, read) in FLAGS.items():
         if flag in flags:
             wishes.origin[name] = f"{setting} has --{flag} {flags[flag]}"
@@ -249,16 +223,17 @@ def read_shape(name: str, folder: Path | None, target: str) -> tuple[ModelShape 
         return None, str(error)
 
 
-def longest(args: argparse.Namespace, folder: Path | None, cutoff: int) -> tuple[int, str, int]:
+def longest(settings: Settings, folder: Path | None, cutoff: int) -> tuple[int, str, int]:
     """Return the tokens of the longest training example (at most the cutoff), how they are known, and how many tokens
     all examples begin with (0: unknown).
 
     The preflight's record has the counts; without it they are counted here, which takes about a second.
     """
-    rows = args.data_dir / f"llm_train_{max(args.sizes)}.json"
+    sizes = runs.sizes(settings)
+    rows = settings.data_dir / f"{runs.dataset_name(max(sizes), settings.seeds[0])}.json"
     if not rows.is_file():
         return cutoff, "CUTOFF_LEN; the data is not built yet", 0
-    record = args.logs_dir / f"{args.sweep_name}.preflight.json"
+    record = settings.logs_dir / f"{settings.sweep_name}.preflight.json"
     found: dict[str, Any] = {}
     if record.is_file() and record.stat().st_mtime >= rows.stat().st_mtime:
         checks = read_record(record).get("checks") or ()
@@ -267,12 +242,12 @@ def longest(args: argparse.Namespace, folder: Path | None, cutoff: int) -> tuple
         from ..preflight import lengths, templates
 
         source = templates.source()
-        slots = templates.registered(source).get(args.template) if source else None
+        slots = templates.registered(source).get(settings.template) if source else None
         tokenizer = folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
         found = lengths.check(rows, tokenizer, slots, cutoff).facts
     if "longest" not in found:
         return cutoff, "CUTOFF_LEN; the data's tokens cannot be counted", 0
     common = found.get("common", 0)
-    if found["rows"] < max(args.sizes):  # a sample was counted, and the rest may hold a longer one
+    if found["rows"] < max(sizes):  # a sample was counted, and the rest may hold a longer one
         return min(cutoff, round(1.25 * found["longest"])), f"of {found['rows']} examples, and a quarter more", common
     return min(cutoff, found["longest"]), "the longest of the data", common

@@ -1,9 +1,13 @@
-"""Which GPUs there are, by PyTorch."""
+"""Which GPUs there are, by PyTorch, and whether the settings can be had on them."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
+
+from ..errors import UserError
+from ..settings import Settings
 
 
 def examine() -> dict[str, Any]:
@@ -29,3 +33,51 @@ def examine() -> dict[str, Any]:
     # Emulated bf16 (below compute capability 8.0) is slower than fp16 and saves nothing.
     bf16 = bool(gpus) and torch.cuda.is_bf16_supported(including_emulation=False)
     return {"schema": 1, "kind": "hardware", "count": len(gpus), "gpus": gpus, "bf16": bf16}
+
+
+def resolve(settings: Settings, hardware: dict[str, Any] | None) -> dict[str, str]:
+    """Return PRECISION, and GPUS, the names of the GPUs for CUDA_VISIBLE_DEVICES with spaces between ("" on a CPU).
+
+    Args:
+        settings: of the sweep.
+        hardware: the record that :func:`examine` returns; not needed on a CPU.
+
+    Raises:
+        UserError: DEVICE, BACKEND, PRECISION or CUDA_VISIBLE_DEVICES cannot be had here.
+    """
+    precision = settings.precision
+    if settings.device == "cpu":
+        if settings.backend == "vllm":
+            raise UserError("BACKEND=vllm needs a GPU; with DEVICE=cpu use BACKEND=huggingface")
+        if precision == "fp16":
+            raise UserError("PRECISION=fp16 needs a GPU; with DEVICE=cpu use fp32 or bf16")
+        return {"PRECISION": "fp32" if precision == "auto" else precision, "GPUS": ""}
+    assert hardware is not None
+    count, bf16 = hardware["count"], hardware["bf16"]
+    if not count:
+        raise UserError(
+            f"profile {settings.profile} needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi (in a "
+            "container: the NVIDIA Container Toolkit and the compose service's GPU reservation), or run the profile "
+            "for a CPU: PROFILE=tiny bin/sweep.sh"
+        )
+    # Those that the user chose, or all. A program of ours sees one: on several, llamafactory-cli would start a trainer
+    # a GPU and multiply the global batch, and with it change the result.
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = chosen.split(",") if chosen else [str(index) for index in range(count)]
+    if len(names) != count:
+        raise UserError(
+            f"CUDA_VISIBLE_DEVICES={chosen} names {len(names)} GPU(s), and PyTorch sees {count} of them; "
+            "compare with nvidia-smi -L"
+        )
+    if precision == "bf16" and not bf16:
+        raise UserError("PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto")
+    if precision == "auto":
+        precision = "bf16" if bf16 else "fp16"
+    return {"PRECISION": precision, "GPUS": " ".join(names)}
+
+
+def warning(settings: Settings, precision: str) -> str | None:
+    """Return what is known to go wrong with this precision, or None."""
+    if precision == "fp16" and settings.template.startswith("glm4"):
+        return "GLM-4 overflows in fp16 (loss 0 or nan); use a GPU with bf16"
+    return None

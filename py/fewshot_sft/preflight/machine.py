@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..identity import flags_of, read_record
+from ..identity import flags_of
 from ..planning import Plan
 from ..provenance import PROJECT, versions
 from ..serving.ports import listeners
@@ -138,12 +139,14 @@ def training_writes(size: Size, rank: int, runs: int, at_once: int, vllm: bool) 
     return runs * ((1 + vllm) * adapter + size.tokenizer + 2 * checkpoint) + min(runs, at_once) * checkpoint
 
 
-def gpu_memory(size: Size, precision: str, words: Sequence[str], vllm: bool, hardware: Path) -> Finding | None:
+def gpu_memory(
+    size: Size, precision: str, words: Sequence[str], vllm: bool, hardware: Mapping[str, Any]
+) -> Finding | None:
     """Compare the model's weights with the largest GPU, where only their size is known; None where either is not.
 
     Only what cannot fit is a problem. ``words`` are TRAIN_ARGS and SERVER_ARGS.
     """
-    gpus = read_record(hardware).get("gpus")
+    gpus = hardware.get("gpus")
     if not gpus or not size.parameters:
         return None
     memory = max(gpu["memory_gib"] for gpu in gpus) * 2**30

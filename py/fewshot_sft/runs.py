@@ -1,0 +1,127 @@
+"""A run is (model, method, size, seed). Names and paths are made here, and never read back from a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .identity import read_record
+from .settings import Settings, table
+
+LORA, ZERO_SHOT = "lora", "zero-shot"
+DEFAULT_SEED = 42  # its runs have the original's names, whatever SEEDS says
+SCHEMA = 2  # of every record about a run; earlier versions knew only sizes
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training subset's adapter, or the base model as it is (``zero-shot``), which has neither size nor seed."""
+
+    model: str | None  # MODEL_NAME; None for a method without a language model
+    method: str
+    size: int | None
+    seed: int | None
+    settings: Settings = field(repr=False, compare=False)
+
+    @property
+    def dataset(self) -> str:
+        """The training subset's name in dataset_info.json: ``llm_train_100``, ``llm_train_100-seed1``."""
+        return dataset_name(self.size, self.seed)
+
+    @property
+    def name(self) -> str:
+        """The run's name, the first part of its files: ``tiny-llm_train_100``, ``tiny-zero-shot``."""
+        return f"{self.settings.sweep_name}-{self.method if self.size is None else self.dataset}"
+
+    @property
+    def title(self) -> str:
+        """What messages call it: ``size 100``, ``size 100, seed 1``, ``zero-shot``."""
+        if self.size is None:
+            return self.method
+        return f"size {self.size}" + (f", seed {self.seed}" if self.seed != DEFAULT_SEED else "")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The run as records tell it."""
+        return {
+            "run": self.name,
+            "name": self.settings.sweep_name,
+            "model": self.model,
+            "method": self.method,
+            "size": self.size,
+            "seed": self.seed,
+        }
+
+    @property
+    def data_file(self) -> Path:
+        """The training subset."""
+        return Path(self.settings["DATA_DIR"]) / f"{self.dataset}.json"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has an adapter."""
+        return self.method == LORA
+
+    @property
+    def adapter(self) -> Path:
+        """The adapter's folder, of a run that is trained."""
+        assert self.is_trained
+        return Path(self.settings["SAVES_DIR"]) / self.settings["MODEL_NAME"] / "lora" / self.name
+
+    @property
+    def stem(self) -> str:
+        """The beginning of its result files in OBJS_DIR: the name, with the split where that is not ``test``."""
+        split = self.settings.split
+        return self.name if split == "test" else f"{self.name}.{split}"
+
+    def result(self, suffix: str) -> Path:
+        """Return the path of a result: ``run.result(".json")`` is the evaluation's record."""
+        return Path(self.settings["OBJS_DIR"]) / f"{self.stem}{suffix}"
+
+    def log(self, part: str) -> Path:
+        """Return the path of a log: ``run.log("train")``."""
+        return Path(self.settings["LOGS_DIR"]) / f"{self.name}.{part}.log"
+
+
+def dataset_name(size: int | None, seed: int | None) -> str:
+    """Return a training subset's name."""
+    return f"llm_train_{size}" + (f"-seed{seed}" if seed != DEFAULT_SEED else "")
+
+
+def sizes(settings: Settings) -> tuple[int, ...]:
+    """Return SIZES, or what bin/build_data.sh took instead where the default ones do not fit the data."""
+    if settings["SIZES"] == table()["SIZES"].default:
+        manifest = read_record(Path(settings["DATA_DIR"]) / "manifest.json")
+        if manifest.get("sizes_fitted"):
+            return tuple(manifest["sizes"])
+    return settings.sizes
+
+
+def trainings(settings: Settings) -> list[Run]:
+    """Return the runs that are trained, seed by seed, each in the order of SIZES."""
+    return [Run(settings.model_name, LORA, size, seed, settings) for seed in settings.seeds for size in sizes(settings)]
+
+
+def zero_shot(settings: Settings) -> Run:
+    """Return the base model's run."""
+    return Run(settings.model_name, ZERO_SHOT, None, None, settings)
+
+
+def evaluations(settings: Settings) -> list[Run]:
+    """Return the runs that are evaluated, the base model first where it is asked for."""
+    return [zero_shot(settings)] * settings.with_base + trainings(settings)
+
+
+def named(settings: Settings, name: str) -> Run:
+    """Return the run of that name.
+
+    Raises:
+        UserError: there is none in this sweep.
+    """
+    known = [zero_shot(settings), *trainings(settings)]
+    for run in known:
+        if run.name == name:
+            return run
+    raise UserError(f"no run {name} in this sweep; there are {', '.join(run.name for run in known)}")
