@@ -354,9 +354,9 @@ _absolute() {
 # ranges. Sets the array NAME.
 _set_numbers() {
   local -n numbers=$1
-  local number seen=' ' words=() hint what=${1,,} above=''
+  local number seen=' ' words=() hint what=${1,,} above='' example='0 1 2'
   what=${what%s}
-  [[ $1 != SIZES ]] || above=' above 0'
+  [[ $1 != SIZES ]] || above=' above 0' example='100 500'
   narrow "$2"
   read -r -a words <<<"${NARROWED//[][()\"\'$'\n\t']/ }"
   for number in "${words[@]}"; do
@@ -369,7 +369,7 @@ _set_numbers() {
     # {100..500..100}: bash has left it as it is, in a text.
     if [[ $number =~ ^\{[0-9]{1,6}(\.\.[0-9]{1,6}){1,2}\}$ ]]; then eval "numbers+=($number)"; else numbers+=("$number"); fi
   done
-  ((${#numbers[@]} > 0)) || die "$1 (from $3) is empty; give at least one, for example $1=(${SETTING_DEFAULT[$1]})"
+  ((${#numbers[@]} > 0)) || die "$1 (from $3) is empty; give at least one, for example $1=($example)"
   for number in "${numbers[@]}"; do
     [[ $number != 0 || -z $above ]] || die "size 0 in SIZES (from $3) has nothing to train; --with-base evaluates the base model"
     hint=''
@@ -509,7 +509,8 @@ read_settings() {
   while IFS= read -r line; do
     [[ $line =~ ^\ +\"([A-Z_]+)\":\ \"(.*)\",?$ ]] || continue
     name=${BASH_REMATCH[1]}
-    printf -v value '%b' "${BASH_REMATCH[2]}"
+    value=${BASH_REMATCH[2]//\\\"/\"}
+    printf -v value '%b' "$value"
     case $name in
     SIZES | SEEDS | GPUS) read -r -a "${name?}" <<<"$value" ;;
     *) printf -v "$name" '%s' "$value" ;;
