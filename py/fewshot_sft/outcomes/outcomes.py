@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import UserError, describe_os_error
+from ..errors import UserError, describe, describe_os_error
 from ..jsonio import read_json, write_json
 from ..redaction import redact
 
@@ -102,7 +102,7 @@ def of_run(step: str, run: str, log: Path | None = None) -> Iterator[Callable[[s
     try:
         yield lambda state: finish(path, step, state, run)
     except Exception as error:
-        finish(path, step, "failed", run, reason=str(error))
+        finish(path, step, "failed", run, reason=describe(error))
         raise
 
 
