@@ -28,8 +28,7 @@ source "${0%/*}/lib/all.bash"
 # command_of RUN: beside the original's flags: --tokenized_path keeps the examples that the trainer really sees, to count
 # them; --seed; --save_total_limit bounds the disk that checkpoints take.
 command_of() {
-  local size=${SIZE_OF[$1]} trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True
-  local dry=() precision=() how=()
+  local size=${SIZE_OF[$1]} trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True dry=() precision=() how=()
   ((DRY_RUN == 0)) || dry=(--dry-run)
   [[ $PRECISION == fp32 ]] || precision=("--$PRECISION" True)
   ((CHECKPOINTING)) || how+=(--disable_gradient_checkpointing True)
@@ -42,6 +41,7 @@ command_of() {
     ((SHARED_PREFIX == 0)) || how+=(--shared_prefix auto)
   fi
   split_words "$TRAIN_ARGS"
+  # shellcheck disable=SC2034 # for each_run
   COMMAND=(python py/train.py "$1" "${dry[@]}" -- "${trainer[@]}"
     --stage sft --do_train True
     --model_name_or_path "$MODEL"

@@ -17,8 +17,6 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +100,8 @@ def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) ->
 
     The two files are as ``transformers`` reads them, which takes 4 s to import.
     """
+    # One thread: merges must not depend on scheduling. The pretraining, which inherits this, tokenizes text by text.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -124,19 +124,6 @@ def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) ->
         "padding_side": "left",
     }
     write_json(folder / "tokenizer_config.json", names)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let tokenizers use one thread: merges must not depend on scheduling. The pretraining, our child, may use more."""
-    name = "TOKENIZERS_PARALLELISM"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    yield
-    if before is None:
-        del os.environ[name]
-    else:
-        os.environ[name] = before
 
 
 def describe_model(vocabulary: int, hidden: int, layers: int, folder: Path) -> None:
@@ -213,8 +200,7 @@ def prepare(folder: Path, rows: list[dict[str, str]], parts: dict[str, Any], for
         return True
     shutil.rmtree(init, ignore_errors=True)
     init.mkdir(parents=True)
-    with one_thread():
-        make_tokenizer(rows, VOCABULARY, init)
+    make_tokenizer(rows, VOCABULARY, init)
     describe_model(VOCABULARY, HIDDEN, LAYERS, init)
     write_json(init / f"{DATASET}.json", rows)
     entry = {"file_name": f"{DATASET}.json", "columns": COLUMNS}
@@ -266,18 +252,6 @@ def finish(folder: Path, seconds: int) -> dict[str, Any]:
     return record
 
 
-def plan(base: Path, parts: dict[str, Any], force: bool, command: list[str]) -> int:
-    """Print the model's lines of the dry run."""
-    why = why_anew(base, parts, force)
-    if why is None:
-        print(f"base model: done ({base})")
-        return DONE
-    print("base model: to do" + f", {why}" * bool(why))
-    dry_run.show(command)
-    dry_run.note("base model")
-    return TO_DO
-
-
 def main(argv: list[str]) -> int:
     """Make the base model."""
     argv, command = split_command(argv)
@@ -289,7 +263,14 @@ def main(argv: list[str]) -> int:
     rows = corpus(settings.base_texts, SEED)
     parts = decides(rows, settings_of(command))
     if args.dry_run:
-        return plan(folder / BASE, parts, settings.force, command)
+        why = why_anew(folder / BASE, parts, settings.force)
+        if why is None:
+            print(f"base model: done ({folder / BASE})")
+            return DONE
+        print("base model: to do" + f", {why}" * bool(why))
+        dry_run.show(command)
+        dry_run.note("base model")
+        return TO_DO
     end_on_signals()
     with locks.hold(folder / ".base.lock", "base model", settings.stop_timeout + 30) as lock:
         if not prepare(folder, rows, parts, settings.force):

@@ -246,9 +246,12 @@ def test_a_crashed_training_goes_on_from_its_last_whole_checkpoint(case, capsys)
     assert case.train(leaves=crash, status=1) == 1
     assert case.plan() == 3
     assert "training of size 10: to do, resume at step 100\n    llamafactory-cli train --" in capsys.readouterr().out
-    case.train(leaves=look, status=1)
+    case.log.write_text("CUDA out of memory")
+    assert case.train(leaves=look, status=1) == 1
     assert capsys.readouterr().out == "size 10: resuming at step 100\n"
-    assert case.log.with_name(f"{case.log.name}.1").is_file()
+    # The last attempt's; the first one's log is kept.
+    assert case.record["reason"] == "the trainer ended with status 1"
+    assert case.log.with_name(f"{case.log.name}.1").read_text() == "CUDA out of memory"
 
 
 @pytest.mark.parametrize("code", [143, 137, 1])
@@ -595,3 +598,10 @@ def test_a_training_of_few_steps_logs_each_of_them_and_only_that(size, change, e
     usual = "--num_train_epochs 3.0 --per_device_train_batch_size 2 --gradient_accumulation_steps 4 --logging_steps 5"
     words = command.complete(["llamafactory-cli", *usual.split(), *change], size)
     assert float(settings_of(words)["logging_steps"]) == every
+
+
+def test_an_outcome_that_cannot_be_noted_ends_no_training(case, capsys):
+    case.monkeypatch.setenv("FEWSHOT_OUTCOMES", str(case.run.data_file))  # a file
+    case.monkeypatch.setenv("FEWSHOT_OUTCOME", "")
+    assert case.train() == 0
+    assert capsys.readouterr().err.count("what became of it could not be noted in ") == 2
