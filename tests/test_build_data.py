@@ -467,8 +467,8 @@ def test_classes_without_examples_are_warned_of(build, folder):
     assert len(found["warnings"]) == 1
     assert 'llm_train_50: classes never seen: 1 of 4: "Astronomy"\n' in out
     assert "llm_train_2: classes never seen: 2 of 4: " in out
-    assert manifest.never_seen(build.out, 50) == ["Astronomy"]
-    assert manifest.never_seen(build.out, 7) is None
+    assert manifest.never_seen(build.out, "llm_train_50") == ["Astronomy"]
+    assert manifest.never_seen(build.out, "llm_train_7") is None
 
 
 def test_bare_numbers_as_labels_are_warned_of(build):

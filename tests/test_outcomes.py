@@ -18,7 +18,6 @@ import infer_eval
 import outcome
 import preflight
 import probe_server
-import training_record
 from fewshot_sft import errors
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import write_json
@@ -344,19 +343,6 @@ def test_ctrl_c_is_no_reason(running: Path) -> None:
 
     assert ended.value.code == 130
     assert read(running).reason is None
-
-
-def test_a_failed_training_notes_why(running: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = folder / "x.log"
-    log.write_text("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n")
-    write_json(folder / training_record.STARTED, {"kind": "training started", "size": 100, "settings": {}})
-
-    where = ["--folder", str(folder), "--log", str(log)]
-    assert training_record.main(["finish", *where, "--exit-code", "1", "--seconds", "7"]) == 1
-
-    reason = read(running).reason or ""
-    assert reason.startswith("CUDA out of memory; with MICRO_BATCH=1")
-    assert capsys.readouterr().err == f"size 100: training failed: {reason} (log: {log})\n"
 
 
 def test_an_incomplete_evaluation_notes_why(

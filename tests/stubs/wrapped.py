@@ -1,9 +1,9 @@
-"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), or stopped before a file takes
-its place (HOLD_WRITE).
+"""Run a script of py/ as tests/stubs/python was asked to: with other GPUs (GPU), or stopped before a file takes its
+place (HOLD_WRITE).
 
-    python wrapped.py py/train.py RUN ...
+    python wrapped.py py/infer_eval.py --run ...
 
-The latter is where a power cut hurts most: everything is computed, the new file lies beside the old one.
+The script is then where a power cut hurts most: everything is computed, the new file lies beside the old one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ replace = os.replace
 
 def held(source: Any, target: Any, **options: Any) -> None:
     """Replace, but once, for the file that the test named, tell the test first and wait for it."""
-    if str(target).endswith(os.environ.get("HOLD_WRITE") or "/"):
+    if str(target).endswith(os.environ.get("HOLD_WRITE", "\0")):
         try:
             (latch.FOLDER / "held").mkdir()
         except FileExistsError:
@@ -31,13 +31,19 @@ def held(source: Any, target: Any, **options: Any) -> None:
     replace(source, target, **options)
 
 
+def hardware() -> dict[str, Any]:
+    """Return the record of the GPUs that the test asked for."""
+    count = 0 if os.environ["GPU"] == "4" else int(os.environ.get("GPU_COUNT", "1"))
+    gpu = {"name": "a GPU", "memory_bytes": 80 << 30, "free_bytes": 79 << 30, "compute_capability": "9.0"}
+    bf16 = os.environ["GPU"] == "0"
+    return {"schema": 1, "kind": "hardware", "count": count, "gpus": [gpu] * count, "bf16": bf16}
+
+
 os.replace = held
 sys.argv = sys.argv[1:]
 sys.path[0] = str(Path(sys.argv[0]).parent)
-if kind := os.environ.get("GPU"):
+if "GPU" in os.environ:
     from fewshot_sft.planning import gpus
 
-    count = 0 if kind == "none" else int(os.environ.get("GPU_COUNT", "1"))
-    found = {"count": count, "gpus": [], "bf16": kind == "bf16"}
-    gpus.examine = lambda: found
+    gpus.examine = hardware
 runpy.run_path(sys.argv[0], run_name="__main__")

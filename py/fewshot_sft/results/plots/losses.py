@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from ...training import log
+from ...training import trainer_log
 from ..record import Run
 from .style import new_figure, panel_grid, size_styles, size_text, wrap
 
@@ -22,9 +22,9 @@ def read_losses(run: Run) -> Points:
     Raises:
         UserError: a line of the log is no JSON.
     """
-    if run.adapter is None or not (run.adapter / log.TRAINER_LOG).is_file():
+    if run.adapter is None or not (run.adapter / trainer_log.TRAINER_LOG).is_file():
         return []
-    return [(step, loss) for step, loss in log.losses(run.adapter) if math.isfinite(loss)]
+    return [(step, loss) for step, loss in trainer_log.losses(run.adapter) if math.isfinite(loss)]
 
 
 def draw(losses: Mapping[str, Mapping[int, Points]]) -> Figure:
