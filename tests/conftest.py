@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fewshot_sft.settings import VARIABLE, Settings
+
 # In the background of a script (`bin/test.sh &`) SIGINT is ignored, and whatever a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,3 +47,16 @@ def read_items() -> Callable[[Path], list[dict[str, str]]]:
         return json.loads(path.read_text(encoding="utf-8"))
 
     return read
+
+
+@pytest.fixture
+def use_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Return ``use_settings(NAME=value)``: these, and the defaults, in the file that FEWSHOT_SETTINGS names."""
+
+    def use(**values: object) -> Settings:
+        settings = Settings({name: str(value) for name, value in values.items()})
+        monkeypatch.setenv(VARIABLE, str(folder / "settings.json"))
+        settings.write()
+        return settings
+
+    return use
