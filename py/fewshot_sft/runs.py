@@ -43,7 +43,7 @@ class Run:
         return f"size {self.size}" + (f", seed {self.seed}" if self.seed != DEFAULT_SEED else "")
 
     @property
-    def label(self) -> str:
+    def caption(self) -> str:
         """What tables and pictures call it: ``N = 100``, ``N = 100, seed 1``, ``zero-shot``."""
         return self.title.replace("size", "N =")
 

@@ -47,6 +47,6 @@ def draw(one: Evaluation) -> Figure:
             color = "white" if shares[y][x] > 0.6 else "black" if count else "#999999"
             place = {"ha": "center", "va": "center", "in_layout": False}
             axes.text(x + 0.5, y + 0.5, str(count), color=color, fontsize=fontsize, **place)
-    result = f"{one.run.label}: {one.correct} of {one.items} right, split {one.record['split']}"
+    result = f"{one.run.caption}: {one.correct} of {one.items} right, split {one.record['split']}"
     figure.suptitle(f"{wrap(one.run.name, int(width * 10))}\n{result}")
     return figure
