@@ -242,6 +242,36 @@ def test_the_terminal_table(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def constrained_record(size: int) -> dict[str, Any]:
+    scores = {"accuracy": 0.75, "precision": 0.7, "recall": 0.65, "f1": 0.6125}
+    return make_record("news", size, NEWS, 0.5) | {"server": "vllm", "constrained": {"metrics": scores}}
+
+
+def test_a_second_score_only_where_there_is_one(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("news", (50,))
+    out = sweeps.show("news")
+    assert "constr" not in capsys.readouterr().out
+    header = (out / "results.csv").read_text().splitlines()[0]
+
+    sweeps.write(constrained_record(200))
+    rows = sweeps.rows("news")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "original's F1  constr. acc.  constr. F1  items" in lines[2]
+    at = lines[2].index("constr. acc.") + len("constr. acc.")
+    assert [line[:at].rpartition("  ")[2] for line in lines[3:5]] == ["-", "0.750"]
+    assert any(line.startswith("constr. acc., constr. F1: ") for line in lines)
+    assert (out / "results.csv").read_text().splitlines()[0] == header
+    assert [row.get("constrained_f1") for row in rows] == [None, 0.6125]
+    assert [row.get("server") for row in rows] == [None, "vllm"]
+
+
+@pytest.mark.parametrize("damage", [{}, {"metrics": {"accuracy": 2}}, "yes"])
+def test_a_damaged_second_score_is_said(sweeps: Sweeps, damage: object) -> None:
+    sweeps.write(constrained_record(200) | {"constrained": damage})
+    assert "corrupt record: " in sweeps.failure("news")
+
+
 def test_columns_are_aligned_with_chinese_names(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
     sweeps.add("专利分类-实验")
     sweeps.add("news")
