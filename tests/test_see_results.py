@@ -550,13 +550,6 @@ def run_script(*args: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_the_command_exits_2_without_records(sweeps: Sweeps) -> None:
-    sweeps.use("tiny")
-    done = run_script()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {sweeps.objs}: no evaluation record of 'tiny', split test; bin/sweep.sh")
-
-
 def test_the_table_alone_does_not_wait_for_matplotlib(sweeps: Sweeps) -> None:
     sweeps.add("tiny")
     sweeps.use("tiny")

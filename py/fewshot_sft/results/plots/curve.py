@@ -117,7 +117,7 @@ def _handles(panel: Axes, sweeps: Sequence[Sweep]) -> list[Artist]:
     handles: list[Artist] = []
     for index, sweep in enumerate(sweeps):
         style, base, tuned = sweep_style(index), sweep.evaluations[0], sweep.evaluations[-1]
-        names = ("fine-tuned on N examples", "zero-shot")
+        names = ("fine-tuned on N examples" + ", a line for each seed" * (len(_seeds(sweep)) > 1), "zero-shot")
         if len(sweeps) > 1:
             # A legend leaves out what begins with an underscore.
             name = wrap(sweep.name, 60).replace("_", " _", sweep.name.startswith("_"))
