@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fewshot_sft.settings import VARIABLE, Settings
+from fewshot_sft.settings import Settings
 
 # In the background of a script (`bin/test.sh &`) SIGINT is ignored, and whatever a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -50,13 +50,14 @@ def read_items() -> Callable[[Path], list[dict[str, str]]]:
 
 
 @pytest.fixture
-def use_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
-    """Return ``use_settings(NAME=value)``: these, and the defaults, in the file that FEWSHOT_SETTINGS names."""
+def given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Return ``given(SIZES="4 8", ...)``, which writes the settings file of a sweep ``x`` in ``folder``."""
 
-    def use(**values: object) -> Settings:
-        settings = Settings({name: str(value) for name, value in values.items()})
-        monkeypatch.setenv(VARIABLE, str(folder / "settings.json"))
-        settings.write()
-        return settings
+    def write(**values: str) -> Settings:
+        folders = {f"{name.upper()}_DIR": str(folder / name) for name in ("data", "saves", "logs", "objs")}
+        found = Settings({"SWEEP_NAME": "x", "MODEL_NAME": "base", "TEMPLATE": "glm4"} | folders | values)
+        found.write(folder / "settings.json")
+        monkeypatch.setenv("FEWSHOT_SETTINGS", str(folder / "settings.json"))
+        return found
 
-    return use
+    return write

@@ -25,7 +25,7 @@ VALID_ROWS = [(f"valid text {number}", LABELS[number % 3]) for number in range(2
 
 
 @pytest.fixture
-def build(folder, write_csv, use_settings, capsys):
+def build(folder, write_csv, given, capsys):
     """Return ``build(train=, valid=, test=, dry=, SETTING=...)``, which runs the program and returns its stdout.
 
     ``build.out`` is the output folder; ``build.err`` what the last run wrote on stderr, ``build.status`` its status.
@@ -37,7 +37,8 @@ def build(folder, write_csv, use_settings, capsys):
             for split, rows in (("train", train), ("valid", valid), ("test", test))
             if rows is not None
         }
-        use_settings(DATA_DIR=call.out, **({"SIZES": "10 50"} | files | settings))
+        values = {"DATA_DIR": call.out, "SIZES": "10 50"} | files | settings
+        given(**{name: str(value) for name, value in values.items()})
         call.status = build_data.main(["--dry-run"] * dry)
         printed = capsys.readouterr()
         call.err = printed.err

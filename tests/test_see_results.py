@@ -77,6 +77,7 @@ def make_record(
         **{key: value for key, value in run.fields.items() if value is not None},
         "split": "test",
         **({"adapter": str(run.adapter)} if size else {}),
+        "base_model": "saves/tiny/base",
         "template": "glm4",
         "backend": "huggingface",
         "labels": list(classes),
@@ -104,14 +105,14 @@ def make_record(
 class Sweeps:
     """Folders ``objs`` and ``saves`` with records in them."""
 
-    def __init__(self, root: Path, use_settings: Callable[..., Settings]) -> None:
+    def __init__(self, root: Path, given: Callable[..., Settings]) -> None:
         self.objs, self.saves = root / "objs", root / "saves"
         self.objs.mkdir()
-        self._use_settings = use_settings
+        self._given = given
 
     def use(self, name: str, **settings: object) -> Settings:
-        folders = {"OBJS_DIR": self.objs, "SAVES_DIR": self.saves, "MODEL_NAME": "tiny"}
-        return self._use_settings(SWEEP_NAME=name, **({"SIZES": "50"} | folders | settings))
+        values = {"SWEEP_NAME": name, "MODEL_NAME": "tiny", "SIZES": "50"} | settings
+        return self._given(**{name: str(value) for name, value in values.items()})
 
     def write(self, record: dict[str, Any], suffix: str = "") -> Path:
         path = self.objs / f"{record['run']}{suffix}.json"
@@ -163,8 +164,8 @@ class Sweeps:
 
 
 @pytest.fixture
-def sweeps(folder: Path, use_settings: Callable[..., Settings]) -> Sweeps:
-    return Sweeps(folder, use_settings)
+def sweeps(folder: Path, given: Callable[..., Settings]) -> Sweeps:
+    return Sweeps(folder, given)
 
 
 def test_the_csv_has_the_records_numbers_to_the_last_digit(sweeps: Sweeps) -> None:
@@ -186,7 +187,11 @@ def test_the_csv_has_the_records_numbers_to_the_last_digit(sweeps: Sweeps) -> No
             assert int(row[key]) == record["counts"][key]
         assert float(row["outside_rate"]) == record["not_in_labels"]["rate"]
         assert {key: float(row[key]) for key in ("seconds", "items_per_second")} == record["timings"]
-        assert (row["model"], row["identity"], row["run"]) == (record["model"], record["identity"], record["run"])
+        assert [row[key] for key in ("model", "base_model", "identity")] == [
+            "tiny",
+            "saves/tiny/base",
+            record["identity"],
+        ]
     assert rows[1]["accuracy_low"] == repr(wilson(records[1]["counts"]["correct"], 270)[0])
     trained = ("train_examples", "train_seconds", "train_truncated", "train_loss_last")
     assert [rows[1][key] for key in trained] == ["50", "24.25", "3", "0.125"]
@@ -446,11 +451,12 @@ def test_sweeps_of_different_data_are_warned_of(sweeps: Sweeps, capsys: pytest.C
 
 def test_doubtful_records_are_warned_of(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
     sweeps.add("tiny", (50, 100))
-    sweeps.write(make_record("tiny", 200, NEWS, 0.6) | {"backend": "vllm"})
+    sweeps.write(make_record("tiny", 200, NEWS, 0.6) | {"backend": "vllm", "base_model": "other"})
     sweeps.train("tiny", 100, status="failed", reason="the loss is nan")
     sweeps.train("tiny", 200, status="done", examples=150)
     sweeps.show("tiny")
     assert capsys.readouterr().err.splitlines() == [
+        "warning: tiny: the runs were evaluated with different base models: other, saves/tiny/base",
         "warning: tiny: the runs were evaluated with different backends: huggingface, vllm",
         "warning: tiny-llm_train_100: the record is older than the adapter, whose training failed: the loss is nan",
         "warning: tiny-llm_train_200: trained on 150 examples, not on 200",

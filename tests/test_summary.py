@@ -33,11 +33,11 @@ OOM = (
 class Night:
     """One night's outcomes and records, and the summary of them. A run is told by its size, None is zero-shot."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, use_settings: Callable[..., Settings]) -> None:
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[..., Settings]) -> None:
         self.now = NOW
         self.folder, self.objs = root / "tiny.outcomes", root / "objs"
         self.objs.mkdir()
-        self.use_settings = use_settings
+        self.given = given
         monkeypatch.setattr(outcomes, "_now", lambda: datetime.fromtimestamp(self.now, UTC))
         monkeypatch.setattr(time, "time", lambda: self.now)
         monkeypatch.setenv("FEWSHOT_OUTCOMES", str(self.folder))
@@ -90,7 +90,7 @@ class Night:
         return path
 
     def summarize(self, sizes: str = "100 500", status: int = 0, **settings: object) -> dict[str, Any]:
-        self.use_settings(**self.settings(SIZES=sizes, **settings))
+        self.given(**self.settings(SIZES=sizes, **settings))
         assert summarize.main(["--status", str(status), "--started", str(int(NOW))]) == 0
         return json.loads((self.objs / "tiny/summary.json").read_text(encoding="utf-8"))
 
@@ -104,8 +104,8 @@ class Night:
 
 
 @pytest.fixture
-def night(folder: Path, monkeypatch: pytest.MonkeyPatch, use_settings: Callable[..., Settings]) -> Night:
-    return Night(folder, monkeypatch, use_settings)
+def night(folder: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[..., Settings]) -> Night:
+    return Night(folder, monkeypatch, given)
 
 
 def of_run(size: int) -> dict[str, Any]:
@@ -409,7 +409,7 @@ def test_many_sizes_take_a_line_each_and_four_more(night: Night) -> None:
 
 
 def script(night: Night, **how: Any) -> subprocess.CompletedProcess[bytes]:
-    night.use_settings(**night.settings(SIZES="100"))
+    night.given(**night.settings(SIZES="100"))
     command = [sys.executable, PY / "summarize.py", "--status", "1", "--started", str(int(time.time()))]
     return subprocess.run(command, **({"capture_output": True, "timeout": 60} | how))
 

@@ -150,10 +150,10 @@ def _differences(sweep: Sweep) -> Iterator[str]:
             f"{sweep.name}: the runs were evaluated on different data, so their numbers do not compare ({told}); "
             "bin/eval.sh evaluates again what is of other data"
         )
-    for key in ("model", "template", "backend"):
+    for key in ("base_model", "template", "backend"):
         values = sorted({str(one.record[key]) for one in sweep.evaluations if key in one.record})
         if len(values) > 1:
-            yield f"{sweep.name}: the runs were evaluated with different {key}s: {', '.join(values)}"
+            yield f"{sweep.name}: the runs were evaluated with different {key.replace('_', ' ')}s: {', '.join(values)}"
 
 
 def _training_doubts(sweep: Sweep) -> Iterator[str]:

@@ -13,7 +13,7 @@ from .record import METRICS, Evaluation
 from .sweep import Sweep
 
 Row = dict[str, Any]
-MADE_WITH = ("model", "adapter", "template", "server", "backend", "identity", "git_revision")
+MADE_WITH = ("model", "base_model", "adapter", "template", "server", "backend", "identity", "git_revision")
 
 
 def row_of(one: Evaluation) -> Row:
