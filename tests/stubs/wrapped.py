@@ -1,8 +1,9 @@
-"""Run a script of py/, but stop it before a file takes its place, as tests/stubs/python was asked to (HOLD_WRITE).
+"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), or stopped before a file takes
+its place (HOLD_WRITE).
 
-    python wrapped.py py/infer_eval.py --run ...
+    python wrapped.py py/train.py RUN ...
 
-The script is then where a power cut hurts most: everything is computed, the new file lies beside the old one.
+The latter is where a power cut hurts most: everything is computed, the new file lies beside the old one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ replace = os.replace
 
 def held(source: Any, target: Any, **options: Any) -> None:
     """Replace, but once, for the file that the test named, tell the test first and wait for it."""
-    if str(target).endswith(os.environ["HOLD_WRITE"]):
+    if str(target).endswith(os.environ.get("HOLD_WRITE") or "/"):
         try:
             (latch.FOLDER / "held").mkdir()
         except FileExistsError:
@@ -33,4 +34,10 @@ def held(source: Any, target: Any, **options: Any) -> None:
 os.replace = held
 sys.argv = sys.argv[1:]
 sys.path[0] = str(Path(sys.argv[0]).parent)
+if kind := os.environ.get("GPU"):
+    from fewshot_sft.planning import gpus
+
+    count = 0 if kind == "none" else int(os.environ.get("GPU_COUNT", "1"))
+    found = {"count": count, "gpus": [], "bf16": kind == "bf16"}
+    gpus.examine = lambda: found
 runpy.run_path(sys.argv[0], run_name="__main__")
