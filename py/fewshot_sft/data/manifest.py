@@ -44,7 +44,7 @@ def split_record(name: str, examples: Sequence[Example], labels: Sequence[str], 
 
 
 def never_seen(folder: Path, dataset: str) -> list[str] | None:
-    """Return the labels without an example in a training subset (``llm_train_100``); None when no manifest tells."""
+    """Return the labels without an example in a training subset; None when no manifest tells."""
     split = (read(folder / FILE) or {}).get("splits", {}).get(dataset)
     return [label for label, count in split.get("per_class", {}).items() if not count] if split else None
 
