@@ -103,5 +103,5 @@ teardown() { end_leftovers; }
   not_said 500
   script sweep.sh --dry-run
   status_is 0
-  said 'training 42: done' 'evaluation 42: done'
+  said 'training of size 42: done' 'evaluation of size 42: done'
 }
