@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ...runs import Run
-from ...training import log
+from ...training import trainer_log
 from ..record import Evaluation
 from .style import new_figure, panel_grid, size_styles, size_text, wrap
 
@@ -23,9 +23,9 @@ def read_losses(one: Evaluation) -> Points:
     Raises:
         UserError: a line of the log is no JSON.
     """
-    if one.adapter is None or not (one.adapter / log.TRAINER_LOG).is_file():
+    if one.adapter is None or not (one.adapter / trainer_log.TRAINER_LOG).is_file():
         return []
-    return [(step, loss) for step, loss in log.losses(one.adapter) if math.isfinite(loss)]
+    return [(step, loss) for step, loss in trainer_log.losses(one.adapter) if math.isfinite(loss)]
 
 
 def draw(losses: Mapping[str, Mapping[Run, Points]]) -> Figure:
