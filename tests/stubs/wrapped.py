@@ -1,8 +1,9 @@
-"""Run a script of py/, but stop it before a file takes its place, as tests/stubs/python was asked to (HOLD_WRITE).
+"""Run a script of py/ as tests/stubs/python was asked to: with little patience (IMPATIENT, RETRIES), or stopped before a
+file takes its place (HOLD_WRITE).
 
-    python wrapped.py py/infer_eval.py --run ...
+    python wrapped.py py/eval.py RUN ...
 
-The script is then where a power cut hurts most: everything is computed, the new file lies beside the old one.
+Stopped there the script is where a power cut hurts most: everything is computed, the new file lies beside the old one.
 """
 
 from __future__ import annotations
@@ -20,17 +21,25 @@ replace = os.replace
 
 def held(source: Any, target: Any, **options: Any) -> None:
     """Replace, but once, for the file that the test named, tell the test first and wait for it."""
-    if str(target).endswith(os.environ["HOLD_WRITE"]):
+    if (wanted := os.environ.get("HOLD_WRITE")) and str(target).endswith(wanted):
         try:
             (latch.FOLDER / "held").mkdir()
         except FileExistsError:
             pass
         else:
-            latch.wait(f"writing {os.environ['HOLD_WRITE']}")
+            latch.wait(f"writing {wanted}")
     replace(source, target, **options)
 
 
 os.replace = held
 sys.argv = sys.argv[1:]
 sys.path[0] = str(Path(sys.argv[0]).parent)
+if sys.argv[0] == "py/eval.py":
+    from fewshot_sft.evaluation import asking
+    from fewshot_sft.serving import probe
+
+    if os.environ.get("IMPATIENT"):
+        asking.RETRY, probe.FIRST_TIMEOUT, probe.INTERVAL = asking.Retry(0), 1.0, 0.1
+    if retries := os.environ.get("RETRIES"):
+        asking.RETRY = asking.Retry(int(retries), 0.05)
 runpy.run_path(sys.argv[0], run_name="__main__")
