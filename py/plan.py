@@ -1,10 +1,10 @@
 """Choose how to compute the sweep on this hardware: settings that are ``auto`` are decided, the others kept.
 
-    python py/plan.py [--examine]
+    python py/plan.py [--known]
 
-What it decides goes into the file of the settings, its reasons to logs/<sweep>.plan.json. The GPUs are those of
-logs/hardware.json, which the preflight of this sweep has written, or with --examine those that PyTorch sees now; a dry
-run (--dry-run) examines them as well, prints a line ``NAME=VALUE  # reason`` for each value, and writes no record.
+What it decides goes into the file of the settings, its reasons to logs/<sweep>.plan.json. The GPUs are those that
+PyTorch sees now, or with --known those of logs/hardware.json, which the preflight of this sweep has written. A dry run
+(--dry-run) prints a line ``NAME=VALUE  # reason`` for each value and writes no record.
 Exit status: 0, also where the plan does not fit (the preflight reports it), 2 something for the user to mend.
 """
 
@@ -24,7 +24,7 @@ from fewshot_sft.settings import Settings
 def main(argv: list[str]) -> int:
     """Look at the hardware, make the plan, write it into the settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examine", action="store_true", help="examine the GPUs instead of reading logs/hardware.json")
+    parser.add_argument("--known", action="store_true", help="the GPUs are in logs/hardware.json")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write no record")
     args = parser.parse_args(argv)
     settings = Settings.read()
@@ -35,8 +35,8 @@ def main(argv: list[str]) -> int:
         settings.but(**gpus.resolve(settings, None), **values, **planning.details(0, False)).write()
         return 0
     path = settings.logs_dir / "hardware.json"
-    hardware = gpus.examine() if args.examine or args.dry_run else read_json(path)
-    if args.examine and not args.dry_run:
+    hardware = read_json(path) if args.known else gpus.examine()
+    if not (args.known or args.dry_run):
         write_json(path, hardware)
     found = gpus.resolve(settings, hardware)
     if warning := gpus.warning(settings, found["PRECISION"]):

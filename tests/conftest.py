@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fewshot_sft.settings import Settings
+
 # In the background of a script (`bin/test.sh &`) SIGINT is ignored, and whatever a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,3 +47,17 @@ def read_items() -> Callable[[Path], list[dict[str, str]]]:
         return json.loads(path.read_text(encoding="utf-8"))
 
     return read
+
+
+@pytest.fixture
+def given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Return ``given(SIZES="4 8", ...)``, which writes the settings file of a sweep ``x`` in ``folder``."""
+
+    def write(**values: str) -> Settings:
+        folders = {f"{name.upper()}_DIR": str(folder / name) for name in ("data", "saves", "logs", "objs")}
+        found = Settings({"SWEEP_NAME": "x", "MODEL_NAME": "base", "TEMPLATE": "glm4"} | folders | values)
+        found.write(folder / "settings.json")
+        monkeypatch.setenv("FEWSHOT_SETTINGS", str(folder / "settings.json"))
+        return found
+
+    return write

@@ -40,7 +40,7 @@ no_key_in() {
 @test "the original's server flags with vLLM; SERVER_ARGS come last" {
   with_adapters
   plan api-4 die
-  GPU=0 script eval.sh --sizes 4 --device gpu --backend vllm --server llamafactory --gpu-memory 0.7 --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
+  GPU=bf16 script eval.sh --sizes 4 --device gpu --backend vllm --server llamafactory --gpu-memory 0.7 --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
   equal "$(
     api 4 "$PORT" | sed 's/DEVICES= /DEVICES=0 /; s/huggingface$/vllm --vllm_enforce_eager --vllm_maxlen 512 --vllm_gpu_util 0.8/'
   )" "$(<"$STUB/calls")"
@@ -60,7 +60,7 @@ no_key_in() {
   nothing_left
   [[ $(calls) == *', api 0' ]] # when the first of the two was done
   local size
-  for size in 0 4 16; do evaluated $size; done
+  for size in zero-shot 4 16; do evaluated $size; done
   equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do
     # shellcheck disable=SC2086 # the words of a path
     value "$OBJS/demo-zero-shot.json" $key

@@ -58,8 +58,8 @@ fault 'SIGKILL of the data builder' data killed_held build_data.py
 fault 'SIGKILL of the trainer' 'base model, training' killed trainer.py 1
 fault 'SIGKILL of the server' 'server start' killed server.py 1
 fault 'SIGKILL of the server' evaluation killed server.py 0
-fault 'SIGKILL of the readiness probe' 'server start' killed probe_server.py 1
-fault 'SIGKILL of the evaluator' evaluation killed infer_eval.py 0
+fault 'SIGKILL of the program that trains' training killed py/train.py 1
+fault 'SIGKILL of the evaluator' 'server start, evaluation' killed py/eval.py 0
 fault 'SIGKILL of the drawing of the results' results killed_held see_results.py
 
 # killed_saving PHASE FILE TIMES TEXT: the sweep, or VICTIM alone, is killed when the trainer has written FILE; the rerun

@@ -50,12 +50,12 @@ one_signalled() {
 
 # one_ends PHASE PROCESS: the sweep ends as if it had not been killed.
 fault 'with one server for all: SIGKILL of the server' evaluation one_ends server.py
-fault 'with one server for all: SIGKILL of one evaluator' evaluation one_ends infer_eval.py
+fault 'with one server for all: SIGKILL of one evaluator' evaluation one_ends 'py/eval.py demo-llm_train_4 --at'
 one_ends() {
   enter_one "$1"
   kill_the "$2"
   finished
-  said 'starting a new server (1 of 2) for size(s) '
+  said 'starting a new server (1 of 2) for '
   as_undisturbed
   once
 }
@@ -67,7 +67,7 @@ one_hangs() {
   setting REQUEST_TIMEOUT=5
   plan serve-all hang=5 ok
   script sweep.sh
-  said 'no answer within 5 s' 'starting a new server (1 of 2) for size(s) '
+  said 'no answer within 5 s' 'starting a new server (1 of 2) for '
   as_undisturbed
   once
 }

@@ -17,7 +17,7 @@ disturbed() {
     plan api-4 "$2=0-" "$2=0-1"
     script sweep.sh
     status_is 1
-    said 'not ready after ' 'evaluation failed for size(s) 4'
+    said 'not ready after ' 'evaluation failed: size 4'
     undamaged
     [[ ! -e $OBJS/demo-llm_train_4.json ]] || fail 'it looks finished'
     setting READY_TIMEOUT=60
@@ -125,7 +125,7 @@ two_clones() {
     output=$(<"$WORK/$each/output")
     status_is 0
     not_said 'starting a new server'
-    OBJS=$WORK/$each/objs evaluated 0
+    OBJS=$WORK/$each/objs evaluated zero-shot
     OBJS=$WORK/$each/objs evaluated 4
   done
   nothing_left

@@ -30,16 +30,15 @@ planned() {
   local size expected=''
   for size in 'data llm_train_4.json' 'data llm_train_8.json' 'data llm_valid.json' 'data llm_test.json' \
     'data dataset_info.json' 'data manifest.json'; do expected+="$size: to do, not there"$'\n'; done
-  for size in 'training 4' 'training 8' 'evaluation 0' 'evaluation 4' 'evaluation 8'; do
-    expected+="$size: to do (data)"$'\n'
-  done
+  for size in 'training of size 4' 'training of size 8' 'evaluation of zero-shot' 'evaluation of size 4' \
+    'evaluation of size 8'; do expected+="$size: to do (data)"$'\n'; done
   equal "${expected}results: to do, they are drawn every time" "$steps"
   [[ ! -e $WORK/data && ! -e $WORK/saves && ! -e $LOGS && ! -e $OBJS ]]
 
   local train api evaluator
   train=$(grep '^    llamafactory-cli train ' "$WORK/output" | sed 's/^ *llamafactory-cli //')
   api=$(grep '^    env .* llamafactory-cli api ' "$WORK/output" | sed 's/.* llamafactory-cli //')
-  evaluator=$(grep -c '^    python py/infer_eval.py .* --base-url ' "$WORK/output")
+  evaluator=$(grep -c '^    python py/eval.py ' "$WORK/output")
   script sweep.sh --sizes 4 8 --with-base
   status_is 0
   equal "$train" "$(sed -n 's/^CUDA_VISIBLE_DEVICES= train /train /p' "$STUB/calls")"
@@ -53,8 +52,8 @@ planned() {
   status_is 0
   local results='results: to do, they are drawn every time'
   local data="data: done ($WORK/data)"
-  local training="training 4: done ($ADAPTERS/demo-llm_train_4)"
-  local evaluation="evaluation 4: done ($OBJS/demo-llm_train_4.json)"
+  local training="training of size 4: done ($ADAPTERS/demo-llm_train_4)"
+  local evaluation="evaluation of size 4: done ($OBJS/demo-llm_train_4.json)"
 
   planned --sizes 4
   equal "$data
@@ -64,14 +63,14 @@ $results" "$steps"
 
   planned --sizes 4 --epochs 4
   equal "$data
-training 4: to do, settings changed (num_train_epochs: 3.0 -> 4)
-evaluation 4: to do (training)
+training of size 4: to do, settings changed (num_train_epochs: 3.0 -> 4)
+evaluation of size 4: to do (training)
 $results" "$steps"
 
   planned --sizes 4 --max-tokens 8
   equal "$data
 $training
-evaluation 4: to do, max_tokens changed
+evaluation of size 4: to do, max_tokens changed
 $results" "$steps"
 
   planned --sizes 4 16
@@ -79,17 +78,17 @@ $results" "$steps"
 data dataset_info.json: to do, sizes changed
 data manifest.json: to do, sizes changed
 $training
-training 16: to do (data)
+training of size 16: to do (data)
 $evaluation
-evaluation 16: to do (training)
+evaluation of size 16: to do (training)
 $results" "$steps"
 
   planned --sizes 4 --force
-  said 'training 4: to do, --force' 'evaluation 4: to do (training)'
+  said 'training of size 4: to do, --force' 'evaluation of size 4: to do (training)'
 
   echo 'a further document about something: word,Plants' >>"$WORK/rows.csv"
   planned --sizes 4
-  said 'data llm_train_4.json: to do, source changed' 'training 4: to do (data)' 'evaluation 4: to do (training)'
+  said 'data llm_train_4.json: to do, source changed' 'training of size 4: to do (data)' 'evaluation of size 4: to do (training)'
 }
 
 @test "interrupted: the plan says where it goes on, and touches no torn checkpoint" {
@@ -99,7 +98,7 @@ $results" "$steps"
   signal TERM
   ended 143
   planned --sizes 4
-  said 'training 4: to do, resume at step 2' 'evaluation 4: to do (training)'
+  said 'training of size 4: to do, resume at step 2' 'evaluation of size 4: to do (training)'
   [[ -d $ADAPTERS/demo-llm_train_4/checkpoint-4 ]]
 
   plan api-4 held=6
@@ -108,7 +107,7 @@ $results" "$steps"
   signal INT
   ended 130
   planned --sizes 4
-  said "training 4: done ($ADAPTERS/demo-llm_train_4)" 'evaluation 4: to do, 5 of 12 items have an answer'
+  said "training of size 4: done ($ADAPTERS/demo-llm_train_4)" 'evaluation of size 4: to do, 5 of 12 items have an answer'
 }
 
 @test "the profile tiny: what waits for the base model says so" {
@@ -119,8 +118,8 @@ $results" "$steps"
   planned
   equal "data: done ($WORK/data)
 base model: to do
-training 9: to do (base model)
-evaluation 9: to do (base model)
+training of size 9: to do (base model)
+evaluation of size 9: to do (base model)
 results: to do, they are drawn every time" "$steps"
 }
 

@@ -22,9 +22,9 @@ refused() {
 
 @test "without settings it is the profile tiny, with the original's defaults where tiny has no other" {
   SETTINGS_FILE=$PROJECT/settings.sh
-  settings '$PROFILE $SWEEP_NAME $MODEL $DEVICE $DATASET|$EPOCHS $CUTOFF_LEN $SAVE_STEPS|$SAMPLING $SEED $SPLIT'
+  settings '$PROFILE $SWEEP_NAME $MODEL $DEVICE $DATASET|$EPOCHS $CUTOFF_LEN $SAVE_STEPS|$SAMPLING ${SEEDS[*]} $SPLIT_SEED $SPLIT'
   status_is 0
-  equal 'tiny tiny saves/tiny/base cpu synthetic-patents|3.0 1024 100|nested 42 test' "$output"
+  equal 'tiny tiny saves/tiny/base cpu synthetic-patents|3.0 1024 100|nested 42 42 test' "$output"
 }
 
 @test "flag > environment > settings file > profile > default" {
@@ -52,15 +52,15 @@ refused() {
   export SIZES='30 60,90'
   settings '${#SIZES[@]}: ${SIZES[*]}'
   equal '3: 30 60 90' "$output"
-  settings '${#SIZES[@]}: ${SIZES[*]} $SEED' --sizes 7 8 9 --seed 1
-  equal '3: 7 8 9 1' "$output"
+  settings '${#SIZES[@]}: ${SIZES[*]}, ${#SEEDS[@]}: ${SEEDS[*]}' --sizes 7 8 9 --seeds 0 1
+  equal '3: 7 8 9, 2: 0 1' "$output"
   settings '${#SIZES[@]}: ${SIZES[*]}' --sizes='10 20'
   equal '2: 10 20' "$output"
 }
 
 @test "SIZES: what cannot be a size is refused" {
   local from='the environment variable SIZES'
-  SIZES=0 refused "size 0 in SIZES (from $from) has nothing to train; --with-base evaluates the base model as size 0"
+  SIZES=0 refused "size 0 in SIZES (from $from) has nothing to train; --with-base evaluates the base model"
   SIZES='4 -8' refused "size '-8' in SIZES (from $from) is not a whole number above 0"
   SIZES='4 8.5' refused "size '8.5' in SIZES (from $from) is not a whole number above 0"
   SIZES='4 many' refused "size 'many' in SIZES (from $from) is not a whole number above 0"
@@ -75,7 +75,7 @@ refused() {
 @test "a value of the wrong kind is refused, with where it is from" {
   EPOCHS=three refused "EPOCHS (from the environment variable EPOCHS) is 'three'; it must be a number above 0, at most 10000, such as 3.0"
   refused "BATCH_SIZE (from --batch-size) is '0'; it must be a whole number from 1 to 999999999" --batch-size 0
-  refused "SEED (from --seed) is '-1'; it must be a whole number from 0 to 999999999" --seed=-1
+  refused "SPLIT_SEED (from --split-seed) is '-1'; it must be a whole number from 0 to 999999999" --split-seed=-1
   refused "TEST_COUNT (from --test-count) is '0'; it must be a whole number from 1 to 999999999, or empty" --test-count 0
   refused "API_PORT (from --api-port) is '70000'; it must be a port, 1 to 65535" --api-port 70000
   refused "SPLIT (from --split) is 'train'; it must be one of test,valid" --split train
@@ -116,7 +116,7 @@ refused() {
 }
 
 @test "0 is fine where it means something" {
-  settings '$SEED $SERVER_RESTARTS $STOP_TIMEOUT $WARMUP_STEPS' --seed 0 --server-restarts 0 --stop-timeout 0 --warmup-steps 0
+  settings '$SPLIT_SEED $SERVER_RESTARTS $STOP_TIMEOUT $WARMUP_STEPS' --split-seed 0 --server-restarts 0 --stop-timeout 0 --warmup-steps 0
   equal '0 0 0 0' "$output"
 }
 
@@ -148,10 +148,6 @@ refused() {
   refused "unknown argument 'abc'; see bin/train.sh --help" --sizes 4 abc
   refused "--epochs needs a value; see --help" --epochs
   refused "--train-file needs a value; see --help" --train-file --sizes 4
-  local worker
-  for worker in --worker --worker=abc --worker=08 --worker=; do
-    refused "$worker: a worker is of one size, --worker=100" "$worker"
-  done
   local name
   for name in base_model build_data eval results sweep; do
     script "$name.sh" --nonsense
@@ -322,10 +318,10 @@ END
   equal demo "$output"
 }
 
-@test "names: of the sweep from profile, model and data; of a run from the sweep and the size" {
+@test "names of the sweep and its data: from profile, model and data" {
   SETTINGS_FILE=$PROJECT/settings.sh
-  settings '$SWEEP_NAME $(run_name 100) $(adapter_folder 100) $DATA_DIR' --profile glm4-9b-chat
-  equal "glm4-9b-chat glm4-9b-chat-llm_train_100 saves/GLM-4-9B-Chat/lora/glm4-9b-chat-llm_train_100 data/glm4-9b-chat" "$output"
+  settings '$SWEEP_NAME $DATA_DIR' --profile glm4-9b-chat
+  equal "glm4-9b-chat data/glm4-9b-chat" "$output"
   DEFAULT_PROFILE=glm4-9b-chat settings '$PROFILE' # what the compose service `sweep` sets
   equal glm4-9b-chat "$output"
   DEFAULT_PROFILE=glm4-9b-chat settings '$PROFILE' --profile tiny
@@ -399,20 +395,30 @@ END
   equal 'ZhipuAI/glm-4-9b-chat-hf 1' "$output"
 }
 
-@test "handed on as flags, the settings are the same in another folder with another settings file" {
+@test "handed on in their file, the settings are the same for bash and Python, and no other file is read" {
   local all='for name in $(printf "%s\n" "${!SETTING_TYPE[@]}" | sort); do declare -p $name; done'
-  local first="$all"'; settings_as_flags; printf "%q " "${FLAGS[@]}" >flags'
   cd "$WORK"
-  run in_library "load_settings \"\$@\"; $first" --model 'a model' --sizes 4 8 --train-args '--a 1 --b 2' --force \
-    --labels-file l.txt
+  run in_library "load_settings \"\$@\"; ON_FINISH=; $all; write_settings file" --model 'a model' --sizes 4 8 --force \
+    --train-args $'--a "1\n2" --b \'c\\n\td"e\'' --labels-file l.txt
   status_is 0
   local before=$output
   echo 'SIZES=(' >"$SETTINGS_FILE" # it is not read
   cd /
-  run in_library "eval \"load_settings \$(<'$WORK/flags')\"; $all"
+  run in_library "ON_FINISH=; read_settings '$WORK/file'; $all"
   status_is 0
   equal "$before" "$output"
-  said 'declare -a SIZES=([0]="4" [1]="8")' "declare -- LABELS_FILE=\"$WORK/l.txt\"" 'declare -- TRAIN_ARGS="--a 1 --b 2"'
+  said 'declare -a SIZES=([0]="4" [1]="8")' "declare -- LABELS_FILE=\"$WORK/l.txt\""
+  FEWSHOT_SETTINGS=$WORK/file PYTHONPATH=$PROJECT/py run "$STUB_PYTHON" -c '
+from fewshot_sft.settings import Settings
+settings = Settings.read()
+print(settings.sizes, settings.force, settings.labels_file, settings.micro_batch, repr(settings.train_args))
+settings.write()'
+  equal "(4, 8) True $WORK/l.txt None '--a \'1\\n2\' --b \'c\\\\n\\td\"e\''" "$output"
+  run in_library "ON_FINISH=; read_settings '$WORK/file'; $all" # as Python has written it
+  equal "$before" "$output"
+  echo '{"SIZES": "4"}' >"$WORK/file"
+  export FEWSHOT_SETTINGS=$WORK/file
+  refused "$WORK/file: holds no settings; start the sweep again with bin/sweep.sh"
 }
 
 @test "--help of every script: its header, the settings, exit status 0, and no environment is made" {

@@ -28,9 +28,9 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   equal 'train 4, train 8, api 8' "$(calls)"
   equal 3 "$(grep -c -- '--template glm4' "$STUB/calls")"
   equal 2 "$(grep -c -- '--num_train_epochs 2' "$STUB/calls")"
-  said "sweep demo: sizes 4 8, model $WORK/a model, on the CPU" 'data: done in ' \
-    'training failed for size(s) 4' 'training: ended with status 1 after ' \
-    'error: size 4: not evaluated, its training failed: ' 'evaluation failed for size(s) 4' \
+  said "sweep demo: sizes 4 8, seeds 42, model $WORK/a model, on the CPU" 'data: done in ' \
+    'training failed: size 4' 'training: ended with status 1 after ' \
+    'error: size 4: not evaluated, its training failed: ' 'evaluation failed: size 4' \
     'absent: N = 4: training failed: ' 'results: done in ' "results: $OBJS/demo/learning_curve.png"
   equal 8 "$(column size)"
   [[ -s $OBJS/demo/learning_curve.png && -s $OBJS/demo/learning_curve.svg ]]
@@ -127,7 +127,7 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   plan train-4 exit
   script sweep.sh --sizes 4
   status_is 1
-  said 'training failed for size(s) 4' "error: $OBJS: no evaluation record of 'demo', split test; "
+  said 'training failed: size 4' "error: $OBJS: no evaluation record of 'demo', split test; "
   equal 'train 4' "$(calls)"
 }
 
@@ -138,7 +138,7 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   script sweep.sh
   status_is 1
   equal 'train base, train 9' "$(calls)"
-  said "base model: " " parameters, pretrained, loss " "sweep tiny: sizes 9, model $WORK/saves/tiny/base, on the CPU"
+  said "base model: " " parameters, pretrained, loss " "sweep tiny: sizes 9, seeds 42, model $WORK/saves/tiny/base, on the CPU"
   [[ $(tail -n 1 "$STUB/calls") == *" --model_name_or_path $(printf %q "$WORK/saves/tiny/base") "* ]]
   script sweep.sh
   equal 'train base, train 9, train 9' "$(calls)"

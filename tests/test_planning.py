@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,10 +15,11 @@ import pytest
 import plan as program
 from fewshot_sft import planning
 from fewshot_sft.errors import UserError
-from fewshot_sft.planning import choice, facts
+from fewshot_sft.planning import choice, facts, gpus
 from fewshot_sft.planning.facts import Facts, Gpu, Wishes
 from fewshot_sft.planning.memory import shape_of
 from fewshot_sft.preflight import machine
+from fewshot_sft.settings import Settings
 
 GIB = 2**30
 KEYS = "model_type hidden_size num_hidden_layers intermediate_size num_attention_heads num_key_value_heads vocab_size"
@@ -288,8 +289,8 @@ def test_cuda_graphs_by_the_size_of_the_model(card, model, other, eager):
 
 
 def test_servers_at_once_share_the_gpu():
-    for share, jobs, gpus in (("0.7", 1, 1), ("0.45", 2, 1), ("0.7", 2, 2), ("0.45", 3, 2)):
-        assert plan(server="llamafactory", eval_jobs=jobs, gpus=gpus).settings["GPU_MEMORY"] == share
+    for share, jobs, count in (("0.7", 1, 1), ("0.45", 2, 1), ("0.7", 2, 2), ("0.45", 3, 2)):
+        assert plan(server="llamafactory", eval_jobs=jobs, gpus=count).settings["GPU_MEMORY"] == share
     made = plan(24, "9.4B", server="llamafactory")  # 0.7 does not hold the model
     assert (made.settings["GPU_MEMORY"], made.problems) == ("0.9", [])
     made = plan(length=296, wishes=Wishes(gpu_memory=0.5))
@@ -308,20 +309,22 @@ def test_an_unknown_model_or_gpu():
 # The facts, and the program
 
 
+GPU = {"name": "NVIDIA H200", "memory_gib": 139.8, "memory_bytes": 150_121_545_728, "multiprocessors": 132}
+GPU |= {"compute_capability": "9.0", "free_bytes": 149_500_000_000}
+
+
 @pytest.fixture
-def settings(folder: Path, monkeypatch) -> list[str]:
-    """The flags that bin/sweep.sh passes, for a model of GLM-4's shape on an H200."""
+def settings(folder: Path, monkeypatch, given) -> Settings:
+    """A sweep with a model of GLM-4's shape."""
     for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(folder / name))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for name in ("model", "data", "logs"):
         (folder / name).mkdir()
     (folder / "model/config.json").write_text(json.dumps(CONFIGS["9.4B"]))
-    gpu = {"name": "NVIDIA H200", "memory_gib": 139.8, "memory_bytes": 150_121_545_728, "multiprocessors": 132}
-    gpu |= {"compute_capability": "9.0", "free_bytes": 149_500_000_000}
-    (folder / "logs/hardware.json").write_text(json.dumps({"gpus": [gpu], "bf16": True}))
-    flags = ["--sizes=100 500", f"--model={folder / 'model'}", "--template=glm4", "--sweep-name=x", "--server=vllm"]
-    flags += ["--learning-rate=1e-4", "--train-args=", "--server-args=", "--micro-batch=auto", "--eager=auto"]
-    return [*flags, f"--data-dir={folder / 'data'}", f"--logs-dir={folder / 'logs'}"]
+    return given(
+        SIZES="100 500", MODEL=str(folder / "model"), SERVER="vllm", TRAINER="llamafactory-cli", SHARED_PREFIX="0"
+    )
 
 
 def counted(folder: Path, longest: int, rows: int = 500) -> None:
@@ -332,46 +335,93 @@ def counted(folder: Path, longest: int, rows: int = 500) -> None:
     (folder / "logs/x.preflight.json").write_text(json.dumps({"checks": [check]}))
 
 
-def collected(settings: list[str]) -> tuple[Facts, Wishes]:
-    parser = argparse.ArgumentParser()
-    facts.add_flags(parser)
-    return facts.collect(parser.parse_known_args(settings)[0])
+def collected(settings: Settings, bf16: bool = True, **values: str) -> tuple[Facts, Wishes]:
+    return facts.collect(settings.but(**values), {"count": 1, "gpus": [GPU], "bf16": bf16})
 
 
-def test_lines_for_bash_and_the_record(folder, settings, capsys):
+def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(folder, settings, given, capsys):
     counted(folder, 290)
-    out = folder / "logs/x.plan.json"
-    assert program.main([*settings, f"--out={out}", "--train-jobs=2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    record = json.loads(out.read_text())
+    (folder / "logs/hardware.json").write_text(json.dumps({"count": 1, "gpus": [GPU], "bf16": True}))
+    settings = given(**settings.record() | {"TRAIN_JOBS": "2"})
+    assert program.main(["--known"]) == 0
+    assert capsys.readouterr().out == ""
+    record = json.loads((folder / "logs/x.plan.json").read_text())
     assert (record["kind"], record["facts"]["length"], record["reasons"]["TRAIN_JOBS"]) == ("plan", 296, "as set")
     values = {"MICRO_BATCH": "8", "CHECKPOINTING": "0", "QUANTIZATION": "none", "TRAIN_JOBS": "2", "OVERLAP": "1"}
     assert record["settings"] == values | {"GPU_MEMORY": "0.17", "EAGER": "1"}
-    assert dict(line.split("  # ")[0].split("=") for line in lines) == record["settings"] | record["details"]
     assert sum(record["memory"]["trainer_parts"].values()) == record["memory"]["trainer_bytes"]
+    found = {"PRECISION": "bf16", "GPUS": "0"} | record["settings"] | record["details"]
+    assert Settings.read().record() == settings.record() | found
+    settings.write()
+    (folder / "logs/x.plan.json").unlink()
+    assert program.main(["--known", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert dict(line.split("  # ")[0].split("=") for line in lines) == record["settings"] | record["details"]
+    assert not (folder / "logs/x.plan.json").exists()
+
+
+def test_on_a_cpu_nothing_is_looked_at(folder, settings, given):
+    given(**settings.record() | {"DEVICE": "cpu", "BACKEND": "huggingface", "BATCH_SIZE": "3", "TRAIN_JOBS": "2"})
+    assert program.main([]) == 0
+    found = Settings.read()
+    values = found["MICRO_BATCH"], found["TRAIN_JOBS"], found["OVERLAP"], found["PRECISION"], found["GPUS"]
+    assert values == ("3", "2", "0", "fp32", "")
+    assert list((folder / "logs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "count", "bf16", "visible", "expected"),
+    [
+        ({}, 2, True, "", {"PRECISION": "bf16", "GPUS": "0 1"}),
+        ({}, 2, False, "3,GPU-ab", {"PRECISION": "fp16", "GPUS": "3 GPU-ab"}),
+        ({"PRECISION": "fp32"}, 1, False, "", {"PRECISION": "fp32", "GPUS": "0"}),
+        ({"PRECISION": "bf16"}, 1, False, "", "PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto"),
+        (
+            {},
+            1,
+            True,
+            "0,1",
+            "CUDA_VISIBLE_DEVICES=0,1 names 2 GPU(s), and PyTorch sees 1 of them; compare with nvidia-smi -L",
+        ),
+        ({"DEVICE": "cpu"}, 0, True, "", "BACKEND=vllm needs a GPU; with DEVICE=cpu use BACKEND=huggingface"),
+        (
+            {"DEVICE": "cpu", "BACKEND": "huggingface", "PRECISION": "fp16"},
+            0,
+            True,
+            "",
+            "PRECISION=fp16 needs a GPU; with DEVICE=cpu use fp32 or bf16",
+        ),
+    ],
+)
+def test_gpus_and_precision(settings, monkeypatch, values, count, bf16, visible, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    hardware = {"count": count, "gpus": [GPU] * count, "bf16": bf16}
+    if isinstance(expected, dict):
+        assert gpus.resolve(settings.but(**values), hardware) == expected
+    else:
+        with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+            gpus.resolve(settings.but(**values), hardware)
 
 
 @pytest.mark.parametrize(
     ("kind", "flags", "bf16", "merges", "graphs"),
     [
         ("glm", {}, True, True, True),
-        ("glm", {"shared-prefix": "0"}, True, False, True),
+        ("glm", {"SHARED_PREFIX": "0"}, True, False, True),
         ("mistral", {}, True, False, True),
-        ("glm", {"train-args": "--neftune_noise_alpha 5"}, True, False, True),
-        ("glm", {"train-args": "--lora_dropout 0.05"}, True, False, True),
-        ("glm", {"train-args": "--flash_attn disabled"}, True, False, True),
-        ("glm", {"train-args": "--step_graphs False"}, True, True, False),
-        ("glm", {"train-args": "--fp16 True"}, True, True, False),
-        ("glm", {"precision": "fp16"}, True, True, False),
+        ("glm", {"TRAIN_ARGS": "--neftune_noise_alpha 5"}, True, False, True),
+        ("glm", {"TRAIN_ARGS": "--lora_dropout 0.05"}, True, False, True),
+        ("glm", {"TRAIN_ARGS": "--flash_attn disabled"}, True, False, True),
+        ("glm", {"TRAIN_ARGS": "--step_graphs False"}, True, True, False),
+        ("glm", {"TRAIN_ARGS": "--fp16 True"}, True, True, False),
+        ("glm", {"PRECISION": "fp16"}, True, True, False),
         ("glm", {}, False, True, False),
     ],
 )
 def test_settings_that_keep_a_step_from_being_a_graph(folder, settings, kind, flags, bf16, merges, graphs):
     counted(folder, 290)
-    (folder / "logs/hardware.json").write_text(json.dumps({"bf16": bf16, "gpus": [], "count": 1}))
     (folder / "model/config.json").write_text(json.dumps(CONFIGS["9.4B"] | {"model_type": kind}))
-    given = {"trainer": "fast", "shared-prefix": "1"} | flags
-    found, _ = collected([*settings, *(f"--{name}={value}" for name, value in given.items())])
+    found, _ = collected(settings, bf16, **{"TRAINER": "fast", "SHARED_PREFIX": "1"} | flags)
     assert (found.common, found.graphs) == (108 if merges else 0, graphs)
 
 
@@ -386,23 +436,23 @@ def test_lengths_are_those_of_the_data(folder, settings):
     os.utime(folder / "logs/x.preflight.json", (1, 1))
     assert collected(settings)[0].length_basis == "CUTOFF_LEN; the data's tokens cannot be counted"
     counted(folder, 290)
-    assert collected([*settings, "--train-args=--packing True"])[0].length == 1024
+    assert collected(settings, TRAIN_ARGS="--packing True")[0].length == 1024
 
 
 def test_flags_of_trainer_and_server_are_the_users_choice(settings):
-    more = ["--train-args=--quantization_bit 4 --disable_gradient_checkpointing=True --lora_rank 16 --cutoff_len 512"]
-    more += ["--server-args=--gpu-memory-utilization 0.4 --enforce-eager"]
-    found, wishes = collected([*settings, *more])
+    trainer = "--quantization_bit 4 --disable_gradient_checkpointing=True --lora_rank 16 --cutoff_len 512"
+    server = "--gpu-memory-utilization 0.4 --enforce-eager"
+    found, wishes = collected(settings, TRAIN_ARGS=trainer, SERVER_ARGS=server)
     assert (wishes.quantization, wishes.checkpointing, wishes.gpu_memory, wishes.eager) == ("4", False, 0.4, True)
     assert (found.rank, found.length) == (16, 512)
     assert "QUANTIZATION=4  # TRAIN_ARGS has --quantization_bit 4" in planning.make(found, wishes).lines()
     for flags, micro in (("--per_device_train_batch_size 4 ", 4), ("", 2)):
-        found, wishes = collected([*settings, f"--train-args={flags}--gradient_accumulation_steps 1"])
+        found, wishes = collected(settings, TRAIN_ARGS=f"{flags}--gradient_accumulation_steps 1")
         assert (wishes.micro_batch, found.global_batch) == (micro, micro)
 
 
 def test_a_model_of_the_hub_is_found_in_the_cache(folder, settings, monkeypatch):
-    settings = [*settings, "--model=owner/name"]
+    settings = settings.but(MODEL="owner/name")
     assert collected(settings)[0].unknown == "the size of owner/name is unknown until its config.json has been fetched"
     repository = folder / "HF_HUB_CACHE/models--owner--name"
     (repository / "snapshots/abc").mkdir(parents=True)
@@ -416,23 +466,13 @@ def test_a_model_of_the_hub_is_found_in_the_cache(folder, settings, monkeypatch)
     assert collected(settings)[0].shape == shape_of(CONFIGS["7B"])
 
 
-def test_it_starts_without_heavy_packages(settings):
-    code = "import sys; sys.path.insert(0, 'py'); import plan; plan.main(sys.argv[1:]); "
+def test_it_starts_without_heavy_packages(folder, settings):
+    (folder / "logs/hardware.json").write_text(json.dumps({"count": 1, "gpus": [GPU], "bf16": True}))
+    code = "import sys; sys.path.insert(0, 'py'); import plan; plan.main(['--known']); "
     code += "print({'torch', 'transformers', 'tokenizers', 'huggingface_hub', 'numpy'} & sys.modules.keys())"
     root = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-c", code, *settings], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
-
-
-@pytest.mark.parametrize(("count", "bf16", "status"), [(2, True, 0), (1, False, 3), (0, False, 4)])
-def test_a_known_record_of_the_gpus_is_read_without_pytorch(tmp_path, count, bf16, status):
-    path = tmp_path / "hardware.json"
-    path.write_text(json.dumps({"count": count, "gpus": [], "bf16": bf16}))
-    command = [sys.executable, "-X", "importtime", "py/hardware.py", "--known", path]
-    root = Path(__file__).resolve().parents[1]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (status, f"{count}\n")
-    assert "| torch" not in ended.stderr.replace("|   ", "| ")
 
 
 def test_the_preflight_reports_what_the_plan_needs():

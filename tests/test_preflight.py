@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 import preflight
 from fewshot_sft.planning import facts as plan_facts
+from fewshot_sft.planning import gpus
 from fewshot_sft.preflight import adapters, amount, data_set, labels, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
@@ -85,12 +86,17 @@ def _no_hub_of_ours(monkeypatch, folder):
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
 
 
-def flags(folder: Path, base: object, *more: str) -> list[str]:
-    """The sweep's settings, as bin/sweep.sh passes them."""
-    dirs = [f"--{name}-dir={folder / name}" for name in ("data", "saves", "logs", "objs")]
-    named = ["--sweep-name=x", "--sizes=4 8", f"--model={base}", "--model-name=base", "--template=glm4"]
-    rest = ["--device=cpu", "--backend=huggingface", "--learning-rate=1e-4", "--train-args=--packing True"]
-    return [*named, *dirs, *rest, f"--out={folder / 'logs/x.preflight.json'}", *more]
+@pytest.fixture
+def checked(given) -> Callable[..., int]:
+    """Run the preflight of a sweep with this model and these settings; ``after`` the data."""
+
+    def run(base: object, *, after: bool = False, **values: str) -> int:
+        plain = {"SIZES": "4 8", "DEVICE": "cpu", "BACKEND": "huggingface", "SERVER": "llamafactory"}
+        plain |= {"DATASET": "synthetic-patents", "TRAIN_ARGS": "--packing True", "PREPROCESSING_WORKERS": "1"}
+        given(MODEL=str(base), **plain | values)
+        return preflight.main(["--after-data"] * after)
+
+    return run
 
 
 def record(folder: Path) -> dict:
@@ -100,8 +106,8 @@ def record(folder: Path) -> dict:
 # The whole
 
 
-def test_all_is_well_nothing_is_said_and_the_record_tells_what_was_found(folder, base, capsys):
-    assert preflight.main(flags(folder, base)) == 0
+def test_all_is_well_nothing_is_said_and_the_record_tells_what_was_found(folder, base, capsys, checked):
+    assert checked(base) == 0
     assert capsys.readouterr() == ("", "")
     found = record(folder)
     assert (found["kind"], found["name"], found["problems"], found["warnings"]) == ("preflight", "x", 0, 0)
@@ -109,16 +115,18 @@ def test_all_is_well_nothing_is_said_and_the_record_tells_what_was_found(folder,
     assert [each["check"] for each in found["checks"]] == checks
     (disk,) = (each for each in found["checks"] if each["check"] == "disk")
     assert disk["basis"] == "the shapes in its safetensors files"
-    assert sorted(path.name for path in folder.iterdir()) == ["base", "logs"]
+    assert sorted(path.name for path in folder.iterdir()) == ["base", "logs", "settings.json"]
 
 
-def test_every_problem_is_said_at_once_each_with_what_mends_it(folder, base, capsys):
+def test_every_problem_is_said_at_once_each_with_what_mends_it(folder, base, capsys, checked, monkeypatch):
     (base / "config.json").unlink()
     (folder / "saves").write_text("a file")
-    more = ["--template=glm44", "--problem=profile x needs a CUDA GPU and none is visible; check nvidia-smi"]
-    assert preflight.main(flags(folder, base, *more)) == 2
+    monkeypatch.setattr(gpus, "examine", lambda: {"count": 0, "gpus": [], "bf16": False})
+    assert checked(base, DEVICE="gpu", PROFILE="x", TEMPLATE="glm44") == 2
     assert capsys.readouterr().err.splitlines() == [
-        "error: device: profile x needs a CUDA GPU and none is visible; check nvidia-smi",
+        "error: device: profile x needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi (in a container: "
+        "the NVIDIA Container Toolkit and the compose service's GPU reservation), or run the profile for a CPU: "
+        "PROFILE=tiny bin/sweep.sh",
         f"error: folders: {folder / 'saves'} is a file, a folder was expected; choose another SAVES_DIR",
         f"error: {templates.check('glm44', templates.registered(templates.source())).text}",
         f"error: model: {base}: incomplete, it lacks config.json; {AGAIN}",
@@ -126,12 +134,12 @@ def test_every_problem_is_said_at_once_each_with_what_mends_it(folder, base, cap
     ]
 
 
-def test_after_the_data_the_lengths_are_added_to_the_record(folder, base, capsys):
-    preflight.main(flags(folder, base))
+def test_after_the_data_the_lengths_are_added_to_the_record(folder, base, capsys, checked):
+    checked(base)
     (folder / "data").mkdir()
     rows = [{"instruction": "a b", "input": "c " * count, "output": "d"} for count in (1, 400)]
     (folder / "data/llm_train_8.json").write_text(json.dumps(rows))
-    assert preflight.main(flags(folder, base, "--after-data", "--cutoff-len=100")) == 0
+    assert checked(base, after=True, CUTOFF_LEN="100") == 0
     message = f"1 of 2 examples of {folder / 'data/llm_train_8.json'} will be cut at 100 tokens, "
     assert capsys.readouterr().err.startswith(f"warning: lengths: {message}the longest has 4")
     found = record(folder)
@@ -172,8 +180,8 @@ def test_the_estimate_of_a_training_is_near_what_one_leaves():
     assert 3 * one < several < 4 * one
 
 
-def test_what_is_trained_already_needs_no_disk(folder, base):
-    args = preflight.parse(flags(folder, base))
+def test_what_is_trained_already_needs_no_disk(folder, given):
+    args = given(SIZES="4 8")
     size = Size(lora=1000.0, tokenizer=10)
     assert preflight.writes(args, size, False)[0].what == "2 adapters with checkpoints"
     done = folder / "saves/base/lora/x-llm_train_4"
@@ -230,14 +238,13 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
     ],
 )
 def test_gpu_memory(folder, parameters, words, vllm, result, text):
-    hardware = folder / "hardware.json"
-    hardware.write_text('{"gpus": [{"name": "x", "memory_gib": 40.0}], "bf16": true}')
+    hardware = {"gpus": [{"name": "x", "memory_gib": 40.0}], "bf16": True}
     found = machine.gpu_memory(Size(parameters=parameters), "bf16", words, vllm, hardware)
     assert (found.result, found.text) == (result, f"GPU memory: {text}")
 
 
 def test_gpu_memory_is_not_judged_where_it_is_not_known(folder):
-    assert machine.gpu_memory(Size(parameters=10**12), "bf16", [], True, folder / "none.json") is None
+    assert machine.gpu_memory(Size(parameters=10**12), "bf16", [], True, {}) is None
 
 
 def test_port(monkeypatch):
@@ -313,8 +320,8 @@ def test_texts_that_the_server_would_refuse(folder, base, most, text):
     assert lengths.check_asked(rows, 3, None, GLM4, 8, most, "").message.startswith("not counted before the training: ")
 
 
-def test_a_length_of_the_server_that_is_no_number_is_not_compared(folder, base, capsys):
-    args = preflight.parse([*flags(folder, base), "--server=vllm", "--server-args=--max-model-len=8k"])
+def test_a_length_of_the_server_that_is_no_number_is_not_compared(base, given):
+    args = given(SERVER="vllm", SERVER_ARGS="--max-model-len=8k")
     found = preflight.asked_lengths(args, base / "tokenizer.json", GLM4)
     assert found.text == "texts asked: not counted before the training: SERVER_ARGS has --max-model-len 8k"
 
@@ -387,29 +394,29 @@ def test_weights_of_the_old_format_are_judged_by_their_size(base):
     assert (found.result, size.parameters, size.lora) == ("ok", 8000, pytest.approx(8000 * 0.003 / 8))
 
 
-def test_a_model_that_is_neither_folder_nor_name(folder, capsys):
-    assert preflight.main(flags(folder, "./nowhere")) == 2
+def test_a_model_that_is_neither_folder_nor_name(folder, capsys, checked):
+    assert checked("./nowhere") == 2
     said = "error: model: ./nowhere: no such folder, nor a name on a hub, which is OWNER/NAME; set MODEL to either\n"
     assert capsys.readouterr().err.startswith(said)
 
 
-def test_the_tiny_base_model_that_is_to_be_made(folder, capsys):
-    assert preflight.main(flags(folder, folder / "saves/tiny/base")) == 0
+def test_the_tiny_base_model_that_is_to_be_made(folder, capsys, checked):
+    assert checked(folder / "saves/tiny/base", MODEL_SCRIPT="bin/base_model.sh") == 0
     assert {"check": "model", "result": "ok", "message": f"{folder}/saves/tiny/base is to be made"} in record(folder)[
         "checks"
     ]
 
 
-def test_a_tiny_base_model_that_is_not_whole_is_made_again(folder, base, capsys):
+def test_a_tiny_base_model_that_is_not_whole_is_made_again(folder, base, capsys, checked):
     (folder / "saves/tiny").mkdir(parents=True)
     (base / "config.json").unlink()
     moved = base.rename(folder / "saves/tiny/base")
-    assert preflight.main(flags(folder, moved)) == 2
+    assert checked(moved, MODEL_SCRIPT="bin/base_model.sh") == 2
     said = f"{moved}: incomplete, it lacks config.json; make it again: bin/base_model.sh --force"
     assert capsys.readouterr().err.startswith(f"error: model: {said}\n")
 
 
-def test_a_name_on_the_hub_that_can_be_fetched_and_how_large_it_is(folder, hub, monkeypatch):
+def test_a_name_on_the_hub_that_can_be_fetched_and_how_large_it_is(folder, hub, monkeypatch, checked):
     address, answers = hub
     answers["/api/models/own/er"] = (
         200,
@@ -420,7 +427,7 @@ def test_a_name_on_the_hub_that_can_be_fetched_and_how_large_it_is(folder, hub, 
         },
     )
     monkeypatch.setenv("HF_ENDPOINT", address)
-    assert preflight.main(flags(folder, "own/er")) == 0
+    assert checked("own/er") == 0
     found = {each["check"]: each for each in record(folder)["checks"]}
     assert found["model"]["message"] == f"own/er can be fetched from {address}"
     assert "the download of the model 4 MB" in found["disk"]["message"]
@@ -747,14 +754,14 @@ def test_a_template_that_is_not_served_as_it_is_trained(name, train, server, wit
     assert found == ([f"template: {text}"] if text else [])
 
 
-def test_a_warm_up_that_is_as_long_as_the_training(folder, base, capsys):
-    assert preflight.main(flags(folder, base, "--warmup-steps=3")) == 0
+def test_a_warm_up_that_is_as_long_as_the_training(folder, base, capsys, checked):
+    assert checked(base, WARMUP_STEPS="3") == 0
     assert capsys.readouterr().err == (
         "warning: steps: the warm-up of 3 steps does not end before the training does (N = 4, 8; 3 steps for N = 4), "
         "so LEARNING_RATE is never reached; WARMUP_STEPS=0.1 is a share of all steps\n"
     )
-    for more in ("--warmup-steps=2", "--warmup-steps=0.9", "--epochs=4.0"):
-        assert preflight.main(flags(folder, base, "--warmup-steps=3", more)) == 0
+    for more in ({"WARMUP_STEPS": "2"}, {"WARMUP_STEPS": "0.9"}, {"WARMUP_STEPS": "3", "EPOCHS": "4.0"}):
+        assert checked(base, **more) == 0
         assert capsys.readouterr().err == ""
 
 
@@ -782,17 +789,17 @@ def test_modules_that_the_model_lacks(target, modules, result, text):
     assert (found.result, found.text) == (result, f"LORA_TARGET: {text}")
 
 
-def test_the_model_s_own_modules_are_compared(folder, base, capsys):
-    for more in ("--lora-target=q_prj", "--train-args=--lora_target=q_prj"):
-        assert preflight.main(flags(folder, base, more)) == 2
+def test_the_model_s_own_modules_are_compared(folder, base, capsys, checked):
+    for more in ({"LORA_TARGET": "q_prj"}, {"TRAIN_ARGS": "--lora_target=q_prj"}):
+        assert checked(base, **more) == 2
         assert capsys.readouterr().err.startswith(
             "error: LORA_TARGET: the model has no module 'q_prj'; it has q_proj; "
         )
-    assert preflight.main(flags(folder, base, "--template=llama3")) == 2
+    assert checked(base, TEMPLATE="llama3") == 2
     assert "error: template: llama3 is of another model: <|eot_id|>, " in capsys.readouterr().err
 
 
-def test_an_adapter_or_a_gguf_is_no_model(folder, base, capsys):
+def test_an_adapter_or_a_gguf_is_no_model(folder, base, capsys, checked):
     (base / "model.safetensors").rename(folder / "model.gguf")
     (base / "adapter_config.json").write_text('{"base_model_name_or_path": "zai-org/x"}')
     (base / "adapter_model.safetensors").write_text("")
@@ -809,7 +816,7 @@ def test_an_adapter_or_a_gguf_is_no_model(folder, base, capsys):
         (file, f"{file}: {gguf}"),
         (base / "config.json", f"{base / 'config.json'} is a file; set MODEL to its folder, {base}"),
     ):
-        assert preflight.main(flags(folder, path)) == 2
+        assert checked(path) == 2
         assert f"error: model: {said}\n" in capsys.readouterr().err
 
 
@@ -855,15 +862,15 @@ def test_a_look_at_a_folder_leaves_no_trace(folder):
     assert (folder.stat().st_mtime_ns, list(folder.iterdir())) == (before, [])
 
 
-def test_a_cache_that_cannot_be_made(folder, base, capsys, monkeypatch):
+def test_a_cache_that_cannot_be_made(folder, base, capsys, monkeypatch, checked):
     monkeypatch.setenv("HF_HOME", "/proc/nohome")
     monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
-    assert preflight.main(flags(folder, base)) == 2
+    assert checked(base) == 2
     said = "error: folders: /proc cannot be written; check its owner (ls -ld) or choose another HF_HOME\n"
     assert capsys.readouterr().err.startswith(said)
 
 
-def test_the_data_set_is_looked_for_on_its_hub(folder, base, hub, capsys, monkeypatch):
+def test_the_data_set_is_looked_for_on_its_hub(folder, base, hub, capsys, monkeypatch, checked):
     endpoint, answers = hub
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "datasets"))
@@ -879,10 +886,10 @@ def test_the_data_set_is_looked_for_on_its_hub(folder, base, hub, capsys, monkey
             "check DATASET; for one that is private or gated set HF_TOKEN",
         ),
     ):
-        assert preflight.main(flags(folder, base, f"--dataset={name}")) == status
+        assert checked(base, DATASET=name) == status
         assert capsys.readouterr().err.partition("\n")[0] == said
     (folder / "datasets/o___none").mkdir(parents=True)
-    assert preflight.main(flags(folder, base, "--dataset=o/none")) == 0
+    assert checked(base, DATASET="o/none") == 0
     answers["/api/datasets/o/gated"] = (200, {"id": "o/gated", "gated": "auto"})
     found = data_set.check_hugging_face("o/gated", endpoint, {})
     assert found.mend == f"accept them on {endpoint}/datasets/o/gated, then set HF_TOKEN to a token of yours"

@@ -18,6 +18,8 @@ source "$_lib/device.bash"
 source "$_lib/outcomes.bash"
 # shellcheck source=runs.bash
 source "$_lib/runs.bash"
+# shellcheck source=sweep.bash
+source "$_lib/sweep.bash"
 # shellcheck source=dry_run.bash
 source "$_lib/dry_run.bash"
 unset _lib

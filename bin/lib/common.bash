@@ -8,7 +8,8 @@ ROOT=$(cd -- "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 # shellcheck disable=SC2034 # for settings.bash: relative paths in flags are the caller's
 CALLER_DIR=$PWD
 
-DRY_RUN=0       # begin_script: say what would be done, and change nothing on the disk
+DRY_RUN=0 # begin_script: say what would be done, and change nothing on the disk
+# shellcheck disable=SC2034 # for process.bash
 OWN_SETTINGS='' # begin_script: the settings file of a script that is started alone
 
 # Whatever the caller's mask is: what a sweep writes is not for every user of the machine to change.

@@ -16,6 +16,7 @@ list_runs() {
   RUNS=()
   while IFS=$'\t' read -r run title size seed dataset adapter; do
     RUNS+=("$run")
+    # shellcheck disable=SC2034 # for the scripts
     TITLE_OF[$run]=$title SIZE_OF[$run]=$size SEED_OF[$run]=$seed DATASET_OF[$run]=$dataset ADAPTER_OF[$run]=$adapter
   done <<<"$lines"
 }

@@ -354,9 +354,9 @@ _absolute() {
 # ranges. Sets the array NAME.
 _set_numbers() {
   local -n numbers=$1
-  local number seen=' ' words=() hint what=${1,,} least=0
+  local number seen=' ' words=() hint what=${1,,} above='' example='0 1 2'
   what=${what%s}
-  [[ $1 != SIZES ]] || least=1
+  [[ $1 != SIZES ]] || above=' above 0' example='100 500'
   narrow "$2"
   read -r -a words <<<"${NARROWED//[][()\"\'$'\n\t']/ }"
   for number in "${words[@]}"; do
@@ -369,12 +369,12 @@ _set_numbers() {
     # {100..500..100}: bash has left it as it is, in a text.
     if [[ $number =~ ^\{[0-9]{1,6}(\.\.[0-9]{1,6}){1,2}\}$ ]]; then eval "numbers+=($number)"; else numbers+=("$number"); fi
   done
-  ((${#numbers[@]} > 0)) || die "$1 (from $3) is empty; give at least one, for example $1=(${SETTING_DEFAULT[$1]})"
+  ((${#numbers[@]} > 0)) || die "$1 (from $3) is empty; give at least one, for example $1=($example)"
   for number in "${numbers[@]}"; do
-    [[ $number != 0 || $least == 0 ]] || die "size 0 in SIZES (from $3) has nothing to train; --with-base evaluates the base model"
+    [[ $number != 0 || -z $above ]] || die "size 0 in SIZES (from $3) has nothing to train; --with-base evaluates the base model"
     hint=''
     [[ ! $number =~ ^[0-9]+(-|~|\.\.+|:)[0-9]+$ ]] || hint='; a range is written {100..500..100}'
-    [[ $number =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$what '$number' in $1 (from $3) is not a whole number from $least on$hint"
+    [[ $number =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$what '$number' in $1 (from $3) is not a whole number$above$hint"
     [[ $seen != *" $number "* ]] || die "$what $number is in $1 (from $3) twice"
     seen+="$number "
   done
@@ -386,6 +386,7 @@ _derive() {
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   SAVES_DIR=$(short "$SAVES_DIR")
+  # shellcheck disable=SC2034 # for the scripts
   [[ $MODEL == "$2" ]] || MODEL_SCRIPT=''
   MODEL=${MODEL/#@saves/"$SAVES_DIR"} # in quotes, for bash 5.2 puts what was found for an &
   stem=${MODEL%/}
@@ -508,7 +509,8 @@ read_settings() {
   while IFS= read -r line; do
     [[ $line =~ ^\ +\"([A-Z_]+)\":\ \"(.*)\",?$ ]] || continue
     name=${BASH_REMATCH[1]}
-    printf -v value '%b' "${BASH_REMATCH[2]}"
+    value=${BASH_REMATCH[2]//\\\"/\"}
+    printf -v value '%b' "$value"
     case $name in
     SIZES | SEEDS | GPUS) read -r -a "${name?}" <<<"$value" ;;
     *) printf -v "$name" '%s' "$value" ;;

@@ -132,11 +132,11 @@ calls() {
     s/.* train --.* base_corpus .*/train base/p' "$STUB/calls" | paste -sd, | sed 's/,/, /g'
 }
 
-# evaluated SIZE [SPLIT]: every item has been answered once, by the server of this size, and the record counts that.
+# evaluated SIZE|zero-shot [SPLIT]: every item has been answered once, by the server of this size, and the record counts that.
 evaluated() {
   local run=llm_train_$1
-  [[ $1 != 0 ]] || run=zero-shot
-  "$STUB_PYTHON" "$PROJECT/tests/helpers/evaluated.py" "$1" "$WORK/data/llm_${2-test}.json" "$OBJS/demo-$run${2:+.$2}"
+  [[ $1 != zero-shot ]] || run=zero-shot
+  "$STUB_PYTHON" "$PROJECT/tests/helpers/evaluated.py" "${1/zero-shot/0}" "$WORK/data/llm_${2-test}.json" "$OBJS/demo-$run${2:+.$2}"
 }
 
 # fail MESSAGE...

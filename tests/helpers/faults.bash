@@ -133,7 +133,7 @@ deaf() {
   case $1 in
   training) begin 'train 4' ;;
   'server start')
-    HOLD=probe_server.py begin py/probe_server.py
+    start sweep.sh
     patiently listens "$PORT"
     ;;
   esac
@@ -144,8 +144,8 @@ write_held() {
   local file
   case $1 in
   data) file=manifest.json WRITER=py/build_data.py ;;
-  training) file=demo-llm_train_4/training.json WRITER=py/training_record.py ;;
-  evaluation) file=demo-llm_train_4.json WRITER=py/infer_eval.py ;;
+  training) file=demo-llm_train_4/training.json WRITER=py/train.py ;;
+  evaluation) file=demo-llm_train_4.json WRITER=py/eval.py ;;
   results) file=demo/results.json WRITER=py/see_results.py ;;
   esac
   before "$1"

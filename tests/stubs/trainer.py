@@ -6,7 +6,7 @@ tests/test_stubs.py holds it to what the real one does. The behaviour, its first
     exit         end with status 1                   nan      a loss is not a number
     crash        ValueError, status 1                zero     the losses are exactly 0
     memory       CUDA out of memory, status 1        wait     tell the test, wait for it, then train
-    disk         no space left, status 1             stubborn the same, deaf to TERM
+    disk         no space left, status 1             stubborn the same, deaf to TERM, which it tells the test
     killed       end by SIGKILL                      midway   leave two checkpoints, one of them torn, and wait
     breaks       log a loss that is not a number, and go on for as long as it may
     child        train, and leave a child behind that is deaf to TERM
@@ -55,7 +55,7 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
     if behaviour == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "stubborn":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"train {size} was told to end"))
     if behaviour == "midway":
         log(folder, [(step, 3 / step) for step in (1, 2, 3, 4)], 4)
         checkpoint(folder, 2, 4, rows)

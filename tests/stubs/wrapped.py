@@ -1,9 +1,9 @@
-"""Run a script of py/ as tests/stubs/python was asked to: with little patience (IMPATIENT, RETRIES), or stopped before a
-file takes its place (HOLD_WRITE).
+"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), with little patience (IMPATIENT,
+RETRIES), or stopped before a file takes its place (HOLD_WRITE).
 
-    python wrapped.py py/eval.py RUN ...
+    python wrapped.py py/train.py RUN ...
 
-Stopped there the script is where a power cut hurts most: everything is computed, the new file lies beside the old one.
+The last is where a power cut hurts most: everything is computed, the new file lies beside the old one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ replace = os.replace
 
 def held(source: Any, target: Any, **options: Any) -> None:
     """Replace, but once, for the file that the test named, tell the test first and wait for it."""
-    if (wanted := os.environ.get("HOLD_WRITE")) and str(target).endswith(wanted):
+    if str(target).endswith(os.environ.get("HOLD_WRITE") or "/"):
         try:
             (latch.FOLDER / "held").mkdir()
         except FileExistsError:
@@ -34,6 +34,12 @@ def held(source: Any, target: Any, **options: Any) -> None:
 os.replace = held
 sys.argv = sys.argv[1:]
 sys.path[0] = str(Path(sys.argv[0]).parent)
+if kind := os.environ.get("GPU"):
+    from fewshot_sft.planning import gpus
+
+    count = 0 if kind == "none" else int(os.environ.get("GPU_COUNT", "1"))
+    found = {"count": count, "gpus": [], "bf16": kind == "bf16"}
+    gpus.examine = lambda: found
 if sys.argv[0] == "py/eval.py":
     from fewshot_sft.evaluation import asking
     from fewshot_sft.serving import probe

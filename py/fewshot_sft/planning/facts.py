@@ -112,18 +112,16 @@ FLAGS: dict[str, tuple[str, str, Callable[[str], object]]] = {
 }
 
 
-def collect(settings: Settings, hardware: Mapping[str, Any] | None = None) -> tuple[Facts, Wishes]:
+def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wishes]:
     """Return the facts and the wishes; nothing is written or fetched.
 
     Args:
         settings: of the sweep.
-        hardware: the record of the GPUs (planning/gpus.py); None reads it from the logs.
+        hardware: the record of the GPUs (planning/gpus.py).
 
     Raises:
         UserError: a flag in TRAIN_ARGS that should have a number has none.
     """
-    if hardware is None:
-        hardware = read_record(settings.logs_dir / "hardware.json")
     trainer, server = flags_of(settings.train_args), flags_of(settings.server_args)
     if wrong := not_a_number(trainer):
         raise UserError(f"TRAIN_ARGS has {wrong}; give it a number")

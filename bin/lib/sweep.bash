@@ -1,0 +1,115 @@
+# The parts of bin/sweep.sh: its steps, what comes before and after them.
+# shellcheck shell=bash
+
+# step NAME SCRIPT [FLAG...]: run one script of the sweep with the settings that were found at its start, so that neither
+# another current folder nor an edit of settings.sh in the middle of the night changes them. Returns its exit status.
+step() {
+  start_step "$@"
+  end_step "$1" "$GROUP"
+}
+
+start_step() {
+  begin_outcome "$1"
+  start_script "the step '$1'" "${@:2}"
+  now
+  BEGUN_AT[$GROUP]=$NOW
+}
+declare -A BEGUN_AT=()
+
+# end_step NAME GROUP: wait until it has ended, note it, and return its exit status.
+end_step() {
+  local status=0 seconds
+  wait_group "$2" || status=$?
+  end_outcome "$status" "$1"
+  now
+  seconds=$((NOW - BEGUN_AT[$2]))
+  if ((status == 0)); then
+    say "$1: done in $seconds s"
+  else
+    say "$1: ended with status $status after $seconds s"
+  fi
+  return "$status"
+}
+
+# preflight [--after-data]: what would go wrong later is said now, all of it at once.
+preflight() {
+  local status=0 how=("$@")
+  ((SKIP_PREFLIGHT == 0)) || return 0
+  ((DRY_RUN == 0)) || how+=(--dry-run)
+  begin_outcome preflight
+  run_child "the preflight" python py/preflight.py "${how[@]}" || status=$?
+  end_outcome "$status" preflight
+  ((status == 0)) || exit "$status"
+}
+
+# plan_for_hardware: what is `auto` is decided once, for training and evaluation alike.
+plan_for_hardware() {
+  # The preflight has looked at the GPUs.
+  if ((SKIP_PREFLIGHT)); then use_hardware; else use_hardware --known; fi
+}
+
+# lock_outputs: one sweep at a time for one folder of results. The lock ends with this process, however it ends.
+lock_outputs() {
+  exec 9>>"$OBJS_DIR/.sweep.lock"
+  flock -n 9 || die "another sweep writes to $OBJS_DIR: $(<"$OBJS_DIR/.sweep.lock"); wait for it, or give this one another OBJS_DIR, SAVES_DIR and LOGS_DIR"
+  printf 'process %s, started %s\n' "$$" "$(date -Is)" >"$OBJS_DIR/.sweep.lock"
+}
+
+# keep_settings: from here on the sweep and its parts go by logs/<sweep>.settings.json, which tells what was run.
+keep_settings() {
+  write_settings "$LOGS_DIR/$SWEEP_NAME.settings.json"
+  export FEWSHOT_SETTINGS=$LOGS_DIR/$SWEEP_NAME.settings.json
+  rm -f -- "$OWN_SETTINGS"
+  OWN_SETTINGS=''
+}
+
+# note_this_night: from here on this sweep has its own account of what becomes of each step.
+note_this_night() {
+  export FEWSHOT_OUTCOMES=$LOGS_DIR/$SWEEP_NAME.outcomes
+  BEGUN=$(date +%s)
+  rm -rf -- "$FEWSHOT_OUTCOMES"
+  # After KILL nothing would tell that an earlier night's are not of this one.
+  rm -f -- "$OBJS_DIR/$SWEEP_NAME"/summary.{json,txt}
+  mkdir -p -- "$FEWSHOT_OUTCOMES"
+  # shellcheck disable=SC2034 # for process.bash
+  AT_EXIT=in_the_morning
+}
+
+# in_the_morning STATUS: on every exit, what became of each run, and word to the user.
+in_the_morning() {
+  local summary=$OBJS_DIR/$SWEEP_NAME/summary.json log=$LOGS_DIR/$SWEEP_NAME.on_finish.log text
+  python py/summarize.py --status "$1" --started "$BEGUN" || summary=''
+  [[ -n $ON_FINISH ]] || return 0
+  # Word is sent also when no file can be written any more: that is the night to hear of.
+  text=$([[ -z $summary ]] || cat -- "${summary%.json}.txt") || summary=''
+  [[ -n $summary ]] || text="sweep $SWEEP_NAME: ended with status $1; its summary could not be written to $OBJS_DIR"
+  : 2>/dev/null >"$log" || log=/dev/null
+  # By way of a descriptor: the process list would show what may be secret in it. A minute, for the container's end
+  # waits for it.
+  env -u FEWSHOT_SETTINGS -u FEWSHOT_OUTCOMES -u FEWSHOT_OUTCOME -u API_KEY -u HF_TOKEN -u HUGGING_FACE_HUB_TOKEN -u MODELSCOPE_API_TOKEN \
+    FEWSHOT_STATUS="$1" FEWSHOT_SUMMARY="$summary" timeout --kill-after 5 60 bash /dev/fd/3 \
+    <<<"$text" >"$log" 2>&1 3<<<"$ON_FINISH" 9>&- ||
+    warn "ON_FINISH ended with status $? (log: $log)"
+}
+
+# dry_run: what main would do. The first step that cannot tell ends it.
+dry_run() {
+  local script status
+  FEWSHOT_PLANNED=$(mktemp -- "${TMPDIR:-/tmp}/few-shot-sft.XXXXXX")
+  export FEWSHOT_PLANNED
+  # shellcheck disable=SC2034 # for process.bash
+  AT_EXIT=forget_planned
+  preflight
+  use_hardware
+  for script in bin/build_data.sh ${MODEL_SCRIPT:+"$MODEL_SCRIPT"} bin/train.sh bin/eval.sh bin/results.sh; do
+    status=0
+    start_script "the dry run of $script" "$script" --dry-run
+    wait_group "$GROUP" || status=$?
+    # 3: there is something to do
+    ((status == 0 || status == 3)) || exit "$status"
+  done
+  # What is not there yet cannot be looked at.
+  grep -qE '\.json"$|^"base model"$' "$FEWSHOT_PLANNED" || preflight --after-data
+}
+
+forget_planned() { rm -f -- "$FEWSHOT_PLANNED"; }
