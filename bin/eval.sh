@@ -45,7 +45,7 @@ api_command() {
 # vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of
 # the model's own generation settings, and the template that was trained (py/chat_template.py).
 vllm_command() {
-  local rank many=${#RUNS[@]} dtype=auto
+  local rank many=$((${#RUNS[@]} - WITH_BASE)) dtype=auto
   # The ranks that vLLM has kernels for.
   for rank in 8 16 32 64 128 256 320 512; do ((rank < LORA_RANK)) || break; done
   ((rank >= LORA_RANK)) || die "LORA_RANK=$LORA_RANK: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface"

@@ -21,6 +21,7 @@ def hold(path: Path, what: str, patience: float) -> Iterator[None]:
     """
     deadline = time.monotonic() + patience
     said = False
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         while not _is_ours(stream.fileno()):
             if not said:

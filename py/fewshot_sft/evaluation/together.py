@@ -81,7 +81,17 @@ def _is_to_do(run: Run, failed: list[Run]) -> bool:
 
 
 def _served(settings: Settings, command: Sequence[str]) -> AbstractContextManager[Server]:
-    """Start the server, and wait until the base model answers, and its probe set with ADAPTER_CHECK."""
+    """Start the server, and wait until the base model answers, and its probe set with ADAPTER_CHECK.
+
+    Raises:
+        NoServer: its chat template cannot be made.
+    """
+    # A process of its own: it imports LLaMA-Factory.
+    with Child("the chat template", ["python", "py/chat_template.py"], patience=settings.stop_timeout) as template:
+        while template.wait(60) is None:
+            pass
+    if template.status():
+        raise NoServer("the chat template could not be made")
     base = runs.zero_shot(settings)
     log = Path(settings["LOGS_DIR"]) / f"{settings['SWEEP_NAME']}.server.log"
 
