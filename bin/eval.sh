@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Summary: Serve and evaluate the adapter of each size.
+# Summary: Serve and evaluate the adapter of each run.
 #
-# Usage: bin/eval.sh [--with-base] [--SETTING VALUE]...
+# Usage: bin/eval.sh [--follow PID] [--with-base] [--SETTING VALUE]...
 #
-# SERVER=llamafactory: for each N in SIZES starts `llamafactory-cli api` with the adapter on 127.0.0.1, waits until it
-# has answered a completion, asks it every example of the split through LangChain (py/infer_eval.py), ends it, and
-# verifies that nothing is left. SERVER=vllm: starts one `vllm serve` for all, loads each adapter into it, and asks
-# all sizes at once.
-# With --with-base the base model is evaluated too, as size 0.
+# SERVER=llamafactory: for each run a `llamafactory-cli api` with its adapter on 127.0.0.1, EVAL_JOBS at a time.
+# SERVER=vllm: one `vllm serve`, which loads each adapter; all runs are asked at once. py/eval.py starts the server,
+# waits until it has answered a completion, asks every example of the split through LangChain, scores, ends the server
+# and verifies that nothing is left. With --with-base the base model is evaluated too, as the run zero-shot.
 #
 # The base model and each adapter are asked a few texts without the instruction first: an adapter whose answers equal the
-# base model's is not applied, and its size fails (--adapter-check 0: without).
+# base model's is not applied, and its run fails (--adapter-check 0: without).
 #
 # Results go to objs/<run>.json and objs/<run>.pkl, answers as they arrive to objs/<run>.predictions.jsonl, logs to
-# logs/<run>.server.log and logs/<run>.eval.log. A size that is evaluated already is skipped; an interrupted one goes
-# on with the examples that have no answer yet. A size that fails does not stop the others.
+# logs/<run>.server.log. A run that is evaluated already is skipped; an interrupted one goes on with the examples that
+# have no answer yet. A run that fails does not stop the others. With --follow the process PID is training them
+# meanwhile: each is evaluated when its training has ended.
 #
-# Exit status: 0 all sizes are evaluated, 1 some failed, 2 something for you to mend, 130/143/129 interrupted.
+# Exit status: 0 all runs are evaluated, 1 some failed, 2 something for you to mend, 130/143/129 interrupted.
 
 # In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
 case ${BASH_VERSION:+$-} in *p*) ;; *)
@@ -28,220 +28,83 @@ case ${BASH_VERSION:+$-} in *p*) ;; *)
 esac
 set -Eeuo pipefail
 # shellcheck source=lib/all.bash
-source "${0%/*}/lib/all.bash"
+source "${BASH_SOURCE[0]%/*}/lib/all.bash"
 
-AGAIN=5 # serve_and_ask: a new server may do better
-
-SCRIPT_FLAGS=(--dry-run --worker --follow)
-
-# plan_evaluation SIZE: what evaluate_size would do. The server and the evaluator share a random key, new for each
-# server, by way of the environment (API_KEY, FEWSHOT_API_KEY).
-plan_evaluation() {
-  local size=$1 status=0
-  evaluator_command "$size"
-  if ! waits_for "evaluation $size" "data llm_$SPLIT.json" 'base model' "training $size"; then
-    "${EVALUATOR[@]}" --plan || status=$?
-    ((status != 0)) || return 0
-    ((status == NOT_EVALUATED)) || return 1
-  fi
-  if [[ $SERVER == vllm ]]; then
-    vllm_command "$API_PORT"
-    would_run env VLLM_ALLOW_RUNTIME_LORA_UPDATING=True "${SERVER_COMMAND[@]}"
-    would_run "${EVALUATOR[@]}" --base-url "http://127.0.0.1:$API_PORT/v1"
-    return
-  fi
-  server_command "$size"
-  would_run env API_HOST=127.0.0.1 "API_PORT=$API_PORT" "API_MODEL_NAME=$(run_name "$size")" "${SERVER_COMMAND[@]}"
-  would_run "${EVALUATOR[@]}" --base-url "http://127.0.0.1:$API_PORT/v1"
+# api_command RUN: fill SERVER_COMMAND with the original's eval.sh, flag by flag; the base model has no adapter.
+api_command() {
+  SERVER_COMMAND=(llamafactory-cli api --model_name_or_path "$MODEL")
+  [[ ${ADAPTER_OF[$1]} == - ]] || SERVER_COMMAND+=(--adapter_name_or_path "${ADAPTER_OF[$1]}" --finetuning_type lora)
+  SERVER_COMMAND+=(--template "$TEMPLATE" --infer_backend "$BACKEND")
+  [[ $BACKEND != vllm ]] || SERVER_COMMAND+=(--vllm_enforce_eager)
+  # 0.7 is LLaMA-Factory's own.
+  [[ $BACKEND != vllm || $GPU_MEMORY == 0.7 ]] || SERVER_COMMAND+=(--vllm_gpu_util "$GPU_MEMORY")
+  split_words "$SERVER_ARGS"
+  SERVER_COMMAND+=("${WORDS[@]}")
 }
 
-# evaluate_size SIZE: returns 0 when the size is evaluated, now or before.
-evaluate_size() {
-  local size=$1 status=0
-  if ((DRY_RUN)); then
-    plan_evaluation "$size"
-    return
-  fi
-  if ((FOLLOW && size > 0)); then
-    run_child "the wait for the training of size $size" python py/await_training.py \
-      --outcome "$(outcome_file training "$size")" --pid "$FEWSHOT_TRAINING" || return 1
-  fi
-  begin_outcome evaluation "$size" --log "$LOGS_DIR/$(run_name "$size").server.log"
-  _evaluate_size "$size" || status=$?
-  end_outcome "$status" evaluation "$size"
-  return $((status == DONE_BEFORE ? 0 : status))
-}
-
-_evaluate_size() {
-  local size=$1 status=0 restarts=0 FORCE=$FORCE
-  is_evaluated "$size" || status=$?
-  ((status != 0)) || return "$DONE_BEFORE"
-  ((status == NOT_EVALUATED)) || return 1
-  if [[ -n ${FEWSHOT_SERVER-} ]]; then
-    ask_at "$size"
-    return
-  fi
-  if ((size > 0 && ADAPTER_CHECK)); then base_is_asked "$size" || return 1; fi
-  while :; do
-    status=0
-    serve_and_ask "$size" || status=$?
-    ((status == AGAIN)) || return "$status"
-    if ((restarts == SERVER_RESTARTS)); then
-      say "size $size: not evaluated after $((restarts + 1)) server(s); run the same command again to go on"
-      return 1
-    fi
-    restarts=$((restarts + 1))
-    say "size $size: starting a new server ($restarts of $SERVER_RESTARTS); answers so far are kept"
-  done
-}
-NOT_EVALUATED=4 # infer_eval.py --only-check: there is something to ask
-FOLLOW=0        # --follow: sizes are being trained meanwhile by the process FEWSHOT_TRAINING (bin/sweep.sh)
-
-# is_evaluated SIZE: 0, or NOT_EVALUATED, or another status when it cannot be.
-is_evaluated() {
-  evaluator_command "$1"
-  run_child "the look at size $1" "${EVALUATOR[@]}" --only-check
-}
-
-# base_is_asked SIZE: the base model's answers to the probe set are there, now or before: an adapter whose answers are
-# the same has not been applied. They are asked for once, by whichever size comes first.
-base_is_asked() {
-  local status=0
-  hold_lock "$OBJS_DIR/.$(run_name 0).probe.lock" "size $1" || return
-  _base_is_asked "$1" || status=$?
-  let_go
-  return "$status"
-}
-
-_base_is_asked() {
-  local status=0
-  probe_command 0
-  run_child "the look at the base model's answers" "${PROBE[@]}" --probe-done "$(probe_file 0)" || status=$?
-  ((status == TO_BE_ASKED)) || return "$status"
-  say "size $1: first the base model is asked, to tell an adapter that is not applied"
-  if ! serve 0 "$LOGS_DIR/$(run_name 0).probe.log" --probe "$(probe_file 0)"; then
-    say_why "size $1: not evaluated, the base model could not be asked; --adapter-check 0 goes without"
-    return 1
-  fi
-  stop_server 0
-}
-TO_BE_ASKED=4 # probe_server.py --probe-done
-
-# serve_and_ask SIZE: one server from start to end, and the evaluation as far as it gets with it.
-serve_and_ask() {
-  local size=$1 log first='' status=0 probe=()
-  log=$LOGS_DIR/$(run_name "$size").server.log
-  ((size == 0 || ADAPTER_CHECK == 0)) || probe=(--probe "$(probe_file "$size")" --differs-from "$(probe_file 0)")
-  serve "$size" "$log" "${probe[@]}" || return
-  say "size $size: evaluating on $URL"
-  start_group "the evaluator of size $size" - "${EVALUATOR[@]}" --base-url "$URL" --server-pid "$SERVER_GROUP"
-  # Whichever ends first: a server that has died is known at once, not when the evaluator's retries are used up.
-  wait -n -p first "$GROUP" "$SERVER_GROUP" || status=$?
-  if [[ $first == "$SERVER_GROUP" ]]; then
-    say_why "size $size: the server ended in the middle, with status $status"
-    status=1
-  fi
-  stop_group "$GROUP" || true
-  if ((status != 0)); then
-    show_tail "$log"
-    FORCE=0 # what this evaluator did is kept by the next one
-    evaluator_command "$size"
-  fi
-  stop_server "$size" || return 1
-  case $status in
-  0 | 2) return "$status" ;; # 2: nothing that a new server would mend
-  *) return "$AGAIN" ;;
+# vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of
+# the model's own generation settings, and the template that was trained (py/chat_template.py).
+vllm_command() {
+  local rank many=$((${#RUNS[@]} - WITH_BASE)) dtype=auto
+  # The ranks that vLLM has kernels for.
+  for rank in 8 16 32 64 128 256 320 512; do ((rank < LORA_RANK)) || break; done
+  ((rank >= LORA_RANK)) || die "LORA_RANK=$LORA_RANK: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface"
+  case $PRECISION in
+  bf16) dtype=bfloat16 ;;
+  fp16) dtype=float16 ;;
   esac
+  SERVER_COMMAND=(vllm serve "$MODEL"
+    --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"
+    --generation-config vllm
+    --dtype "$dtype"
+    --max-model-len 4096
+    --gpu-memory-utilization "$GPU_MEMORY"
+    --enable-prefix-caching
+    --enable-lora
+    --max-lora-rank "$rank"
+    --max-loras "$((many < 8 ? many : 8))"
+    --max-cpu-loras "$((many < 8 ? 8 : many))")
+  ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
+  # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
+  ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
+  split_words "$SERVER_ARGS"
+  SERVER_COMMAND+=("${WORDS[@]}")
 }
 
-# serve SIZE LOG [ARGUMENT...]: start the server of a size, with SERVER=vllm of all, and wait until it answers as this
-# size; the arguments go to the probe. A port that another program has taken, before our server listened there or as it
-# did, means another port. Sets SERVER_GROUP and URL, and the key in the environment. When it returns another status than
-# 0, the server has ended.
-serve() {
-  local size=$1 log=$2 what="size $1: starting the server" status tries
-  [[ $SERVER != vllm ]] || what='starting the server of all sizes'
-  for ((tries = 1; ; tries++)); do
-    status=0
-    new_api_key
-    say "$what (log: $log)"
-    if [[ $SERVER == vllm ]]; then start_vllm "$log"; else start_server "$size" "$log" || return 1; fi
-    URL=http://127.0.0.1:$PORT/v1
-    probe_command "$size"
-    run_child "the readiness probe of size $size" "${PROBE[@]}" --base-url "$URL" --wait "$READY_TIMEOUT" \
-      --pid "$SERVER_GROUP" --out "${log%.log}.json" "${@:3}" || status=$?
-    ((status != 0)) || return 0
-    not_applied "$size" "$status" || show_tail "$log"
-    stop_server "$size" || return 1
-    ((status == PORT_TAKEN)) || return 1
-    # shellcheck disable=SC2034 # for free_port
-    # shellcheck disable=SC2004 # an associative array of server.bash
-    LOST_PORTS[$PORT]=1
-    ((tries < PORT_TRIES)) || break
-  done
-  say_why "size $size: no server, for $tries ports were taken by other programs before it had them; set API_PORT to another range"
-  return 1
-}
-PORT_TAKEN=8  # probe_server.py: what listens there is not our server
-PORT_TRIES=10 # beside which SERVER_RESTARTS does not count
-
-# not_applied SIZE STATUS: when that was the probe's reason, say what there is to do.
-not_applied() {
-  (($2 == NOT_APPLIED)) || return
-  say "size $1: not evaluated; if so few updates may leave its answers as they were, --adapter-check 0 evaluates it"
-}
-NOT_APPLIED=6 # probe_server.py --differs-from
-# shellcheck disable=SC2034 # for one_server.bash
-DIED=3 TIME_OUT=4
-
-# stop_server SIZE: end it, with proof.
-stop_server() {
-  stop_group "$SERVER_GROUP" && return
-  warn "size $1: its server may still hold the GPU; see nvidia-smi"
-  return 1
+# command_of RUN: for each_run.
+command_of() {
+  api_command "$1"
+  COMMAND=(python py/eval.py "$1" "${HOW[@]}" -- "${SERVER_COMMAND[@]}")
 }
 
-# probe_command SIZE: fill PROBE.
-probe_command() {
-  PROBE=(python py/probe_server.py --served-model "$(run_name "$1")" --data "$DATA_DIR" --model "$MODEL"
-  --template "$TEMPLATE" --backend "$BACKEND" --server "$SERVER")
-  [[ $SERVER != vllm ]] || PROBE+=(--chat-template "$(chat_template_file)")
+# evaluate_together: all runs by one program, with one server, which beside trainers on several GPUs has the last one.
+evaluate_together() {
+  local status=0
+  vllm_command
+  [[ -z $FOLLOW ]] || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}
+  start_family "the evaluation" python py/eval.py "${RUNS[@]}" "${HOW[@]}" -- "${SERVER_COMMAND[@]}"
+  wait_group "$GROUP" || status=$?
+  exit "$((status > 3 ? 1 : status))"
 }
 
-# probe_file SIZE: its answers to the probe set.
-probe_file() { printf '%s/%s.probe.json' "$OBJS_DIR" "$(run_name "$1")"; }
-
-# evaluator_command SIZE: fill EVALUATOR.
-evaluator_command() {
-  local optional=()
-  (($1 == 0)) || optional+=(--adapter "$(adapter_folder "$1")")
-  [[ -z $EVAL_LIMIT ]] || optional+=(--limit "$EVAL_LIMIT")
-  ((FORCE == 0)) || optional+=(--force)
-  ((CONSTRAIN == 0)) || optional+=(--constrain)
-  [[ $SERVER != vllm ]] || optional+=(--chat-template "$(chat_template_file)")
-  ((FOLLOW == 0)) || optional+=(--helpers-at-once) # one size at a time, mostly
-  EVALUATOR=(python py/infer_eval.py --run "$(run_name "$1")" --name "$SWEEP_NAME" --size "$1" --split "$SPLIT"
-  --data "$DATA_DIR" --objs "$OBJS_DIR" --served-model "$(run_name "$1")" --model "$MODEL" --template "$TEMPLATE"
-  --backend "$BACKEND" --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS"
-  --request-timeout "$REQUEST_TIMEOUT" --seed "$SEED" --server "$SERVER" "${optional[@]}")
-}
+SCRIPT_FLAGS=(--dry-run)
+HOW=() FOLLOW='' # of py/eval.py; the process that trains meanwhile
 
 main() {
+  [[ ${1-} != --follow ]] || { FOLLOW=${2-} && HOW=(--follow "$FOLLOW") && shift 2; }
   begin_script "$0" "$@"
   ensure_folder "$LOGS_DIR"
   ensure_folder "$OBJS_DIR"
   inputs_are_there
-  take_fitted_sizes
-  choose_device
-  resolve_plan
+  use_hardware
   own_children
-  if [[ " ${EXTRA_ARGS[*]-} " == *' --follow '* ]]; then FOLLOW=1; fi
-  local sizes=("${SIZES[@]}")
-  ((WITH_BASE == 0)) || sizes=(0 "${sizes[@]}")
-  if [[ $SERVER == vllm && -z $WORKER && $DRY_RUN == 0 ]]; then
-    evaluate_at_once "${sizes[@]}"
-  fi
-  each_size evaluation "$EVAL_JOBS" evaluate_size "${sizes[@]}"
+  list_runs evaluations "$EVAL_JOBS"
+  ((DRY_RUN == 0)) || HOW+=(--dry-run)
+  # Once, here: what is answered from now on is kept, however often a server or a program is started anew.
+  ((FORCE == 0 || DRY_RUN)) || run_child "the look at earlier results" python py/eval.py "${RUNS[@]}" --set-aside
+  [[ $SERVER != vllm ]] || evaluate_together
+  AGAIN_WHEN_KILLED=1
+  each_run evaluation "$EVAL_JOBS"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

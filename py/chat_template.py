@@ -1,18 +1,16 @@
 """Write LLaMA-Factory's chat template as Jinja for `vllm serve`, and prove that it builds the prompt that was trained.
 
-    python py/chat_template.py --model saves/tiny/base --template glm4 --data data/tiny --out saves/tiny/glm4.jinja
+    python py/chat_template.py
 
-vLLM renders the tokenizer's own template by default, which need not be the one that LLaMA-Factory trains with. Beside
-the template OUT.json is left: the token ids that end an answer, which the client sends along, and what was compared.
-Nothing is done when both are there already for this model, template and version. Importing LLaMA-Factory takes ten
-seconds, so do this while something else is waited for.
+vLLM renders the tokenizer's own template by default, which need not be the one that LLaMA-Factory trains with. The file
+is saves/<model>/<template>.jinja; beside it <template>.json is left: the token ids that end an answer, which the client
+sends along, and what was compared. Nothing is done when both are there already for this model, template and version.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from fewshot_sft.errors import UserError
@@ -20,7 +18,9 @@ from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_bytes, write_json
 from fewshot_sft.program import run
 from fewshot_sft.provenance import versions
+from fewshot_sft.serving.prompt import template_file
 from fewshot_sft.serving.weights import tokenizer_identity
+from fewshot_sft.settings import Settings
 
 COMPARED = 50  # items of the data
 # Where renderers differ, if they do: no system turn, braces and quotes, blanks at the ends, special tokens in the text.
@@ -69,38 +69,25 @@ def export(model: str, template: str, items: list[tuple[str, str]]) -> dict[str,
 
 def main(argv: list[str]) -> int:
     """Write the template and its record, unless they are there."""
-    args = parse_args(argv)
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    settings = Settings.read()
+    model, template, out = settings["MODEL"], settings["TEMPLATE"], template_file(settings)
     decides = {
-        "template": args.template,
-        "tokenizer": tokenizer_identity(args.model),
+        "template": template,
+        "tokenizer": tokenizer_identity(model),
         "versions": versions(("llamafactory", "transformers")),
     }
-    record = args.out.with_suffix(".json")
+    record = out.with_suffix(".json")
     before = read_record(record)
-    if (
-        before.get("identity") == sha256_json(decides)
-        and args.out.is_file()
-        and sha256_file(args.out) == before.get("sha256")
-    ):
+    if before.get("identity") == sha256_json(decides) and out.is_file() and sha256_file(out) == before.get("sha256"):
         return 0
-    rows = read_json(args.data / "llm_test.json")[:COMPARED]
-    found = export(args.model, args.template, [(row["instruction"], row["input"]) for row in rows])
-    write_bytes(args.out, found.pop("jinja").encode())
+    rows = read_json(settings.data_dir / "llm_test.json")[:COMPARED]
+    found = export(model, template, [(row["instruction"], row["input"]) for row in rows])
+    write_bytes(out, found.pop("jinja").encode())
     head = {"schema": 1, "kind": "chat template", "identity": sha256_json(decides), **decides}
-    write_json(record, head | {"sha256": sha256_file(args.out), **found})
-    print(f"chat template {args.template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
+    write_json(record, head | {"sha256": sha256_file(out), **found})
+    print(f"chat template {template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
     return 0
-
-
-def parse_args(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--model", required=True, help="folder, or name on the hub")
-    add("--template", required=True, help="LLaMA-Factory's name")
-    add("--data", type=Path, required=True, help="folder with llm_test.json, whose first items are compared")
-    add("--out", type=Path, required=True, help="the file that vllm serve --chat-template gets")
-    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ teardown() { end_leftovers; }
 
 # api SIZE PORT: the line that the stub notes for the server of one size.
 api() {
-  printf 'CUDA_VISIBLE_DEVICES= API_HOST=127.0.0.1 API_PORT=%s key=32 API_MODEL_NAME=demo-llm_train_%s' "$2" "$1"
-  local adapter=()
-  (($1 == 0)) || adapter=(--adapter_name_or_path "$ADAPTERS/demo-llm_train_$1" --finetuning_type lora)
+  local name=demo-llm_train_$1 adapter=()
+  adapter=(--adapter_name_or_path "$ADAPTERS/$name" --finetuning_type lora)
+  (($1 > 0)) || name=demo-zero-shot adapter=()
+  printf 'CUDA_VISIBLE_DEVICES= API_HOST=127.0.0.1 API_PORT=%s key=32 API_MODEL_NAME=%s' "$2" "$name"
   printf ' %q' api --model_name_or_path "$WORK/a model" "${adapter[@]}" --template glm4 --infer_backend huggingface
   echo
 }
@@ -31,7 +32,7 @@ no_key_in() {
   equal "$(api 0 "$PORT" && api 8 "$PORT" && api 4 "$PORT")" "$(<"$STUB/calls")"
   said "size 8: starting the server (log: $LOGS/demo-llm_train_8.server.log)" \
     "--- last lines of $LOGS/demo-llm_train_8.server.log" 'ValueError: the weights are not there' \
-    "the server's process " ' ended after ' 'evaluation failed for size(s) 0 8 4'
+    "the server's process " ' ended after ' 'evaluation failed: zero-shot; size 8; size 4'
   nothing_left
   [[ ! -e $OBJS/demo-llm_train_8.json ]]
 }
@@ -39,7 +40,7 @@ no_key_in() {
 @test "the original's server flags with vLLM; SERVER_ARGS come last" {
   with_adapters
   plan api-4 die
-  GPU=0 script eval.sh --sizes 4 --device gpu --backend vllm --server llamafactory --gpu-memory 0.7 --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
+  GPU=bf16 script eval.sh --sizes 4 --device gpu --backend vllm --server llamafactory --gpu-memory 0.7 --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
   equal "$(
     api 4 "$PORT" | sed 's/DEVICES= /DEVICES=0 /; s/huggingface$/vllm --vllm_enforce_eager --vllm_maxlen 512 --vllm_gpu_util 0.8/'
   )" "$(<"$STUB/calls")"
@@ -59,12 +60,12 @@ no_key_in() {
   nothing_left
   [[ $(calls) == *', api 0' ]] # when the first of the two was done
   local size
-  for size in 0 4 16; do evaluated $size; done
+  for size in zero-shot 4 16; do evaluated $size; done
   equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do
     # shellcheck disable=SC2086 # the words of a path
-    value "$OBJS/demo-llm_train_0.json" $key
+    value "$OBJS/demo-zero-shot.json" $key
   done | paste -sd' ')"
-  said 'size 0: accuracy 0.0000, macro F1 0.0000; 12 of 12 answers outside the labels'
+  said 'zero-shot: accuracy 0.0000, macro F1 0.0000; 12 of 12 answers outside the labels'
   # Each server had a key of its own, which neither a log, a result nor a command line shows.
   equal 3 "$(sort -u "$STUB/keys" | grep -cE '^[0-9a-f]{32}$')"
   no_key_in "$LOGS" "$OBJS" "$STUB/calls" "$WORK/output"
@@ -72,7 +73,9 @@ no_key_in() {
   : >"$STUB/calls"
   script eval.sh --sizes 4 16 --with-base
   status_is 0
-  equal "$(for size in 0 4 16; do echo "size $size: already evaluated ($OBJS/demo-llm_train_$size.json)"; done)" "$output"
+  equal "zero-shot: already evaluated ($OBJS/demo-zero-shot.json)
+size 4: already evaluated ($OBJS/demo-llm_train_4.json)
+size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
   equal '' "$(calls)"
 
   script eval.sh --sizes 4 --force
@@ -99,7 +102,7 @@ no_key_in() {
   status_is 1
   said 'size 4: already evaluated' 'not ready after ' \
     'last: HTTP 500: {"error": "the adapter does not fit"}' "--- last lines of $LOGS/demo-llm_train_8.server.log" \
-    'stub: api of size 8: models' 'evaluation failed for size(s) 8'
+    'stub: api of size 8: models' 'evaluation failed: size 8'
   [[ ! -e $OBJS/demo-llm_train_8.json ]]
   nothing_left
 }
@@ -120,7 +123,7 @@ no_key_in() {
   with_adapters
   listens 65535 || occupy 65535
   script eval.sh --sizes 4 --api-port 65535
-  status_is 2
+  status_is 1
   said 'error: no free port from 65535 to 65535 on 127.0.0.1; set API_PORT to another range, or see who listens: ss -ltnp'
   equal '' "$(calls)"
 }
@@ -149,7 +152,7 @@ no_key_in() {
   plan api-4 refuse
   script eval.sh --sizes 4
   status_is 1
-  said 'error: size 4: the server refuses: item 0: HTTP 401: {"error": "no such key"}' 'evaluation failed for size(s) 4'
+  said 'error: size 4: the server refuses: item 0: HTTP 401: {"error": "no such key"}' 'evaluation failed: size 4'
   equal 'api 4' "$(calls)"
   no_key_in "$LOGS" "$OBJS" <(printf '%s' "$output")
   nothing_left
@@ -162,7 +165,7 @@ no_key_in() {
   script eval.sh --sizes 4 8 --stop-timeout 1 --eval-limit 3
   status_is 1
   said 'warning: the server of size 4 did not end within 1 s of TERM; killing it' \
-    'warning: the server of size 8 did not end within 1 s of TERM; killing it' 'evaluation failed for size(s) 8'
+    'warning: the server of size 8 did not end within 1 s of TERM; killing it' 'evaluation failed: size 8'
   equal 3 "$(value "$OBJS/demo-llm_train_4.json" counts items)"
   nothing_left
 }
@@ -221,15 +224,14 @@ no_key_in() {
 @test "a size that is not trained, or whose training failed: said, the others are evaluated" {
   with_adapters
   rm -r "$ADAPTERS/demo-llm_train_4"
-  plan train-8 crash
+  echo '{"status": "failed", "reason": "bad luck"}' >"$ADAPTERS/demo-llm_train_8/training.json"
   plan api-16 die
-  script train.sh --sizes 8 --epochs 2
   script eval.sh
   status_is 1
   said "error: size 4: not evaluated, it was not trained ($ADAPTERS/demo-llm_train_4); run bin/train.sh" \
-    'error: size 8: not evaluated, its training failed: the trainer ended with status 1: ValueError: bad luck' \
-    'size 16: starting the server' 'evaluation failed for size(s) 4 8 16'
-  equal 'train 8, api 16' "$(calls)"
+    'error: size 8: not evaluated, its training failed: bad luck (' \
+    'size 16: starting the server' 'evaluation failed: size 4; size 8; size 16'
+  equal 'api 16' "$(calls)"
   rm -r "$WORK/data"
   script eval.sh --sizes 16
   status_is 2
@@ -244,7 +246,7 @@ no_key_in() {
   status_is 1
   equal 'api 0, api 4, api 8' "$(calls)"
   said 'size 4: first the base model is asked, to tell an adapter that is not applied' \
-    "all 8 answers of the probe set equal the base model's: the adapter is not applied" 'evaluation failed for size(s) 4'
+    "all 8 answers of the probe set equal the base model's: the adapter is not applied" 'evaluation failed: size 4'
   [[ ! -e $OBJS/demo-llm_train_4.json && ! -e $OBJS/demo-llm_train_4.predictions.jsonl ]]
   evaluated 8
   # The base model's answers are kept; what is evaluated needs none.
@@ -271,6 +273,20 @@ no_key_in() {
   nothing_left
 }
 
+@test "KILL of the program that evaluates: it is started once more, the answers so far are kept" {
+  with_adapters
+  plan api-4 held=5 ok
+  start eval.sh --sizes 4
+  reached 'api 4'
+  kill_the py/eval.py
+  ended 0
+  said 'size 4: its evaluation was killed; starting it once more'
+  equal 4 "$(value "$OBJS/demo-llm_train_4.json" timings resumed)"
+  equal 'api 4, api 4' "$(calls)"
+  evaluated 4
+  nothing_left
+}
+
 @test "KILL of the script ends the servers and evaluators of all its workers" {
   with_adapters
   plan api-16 held=3
@@ -290,7 +306,6 @@ no_key_in() {
   umask 0
   DEBUG=1 script eval.sh --sizes 4
   status_is 0
-  said 'new_api_key'
   no_key_in "$LOGS" "$OBJS" "$WORK/output"
   equal '' "$(find "$LOGS" "$OBJS" -perm -o+w)"
 }

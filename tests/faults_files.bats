@@ -67,7 +67,7 @@ disk_full() {
     plan train-4 wait
     begin 'train 4'
     ;;
-  evaluation) HOLD=evaluate.py begin py/evaluate.py ;;
+  evaluation) HOLD=eval.py begin py/eval.py ;;
   results) HOLD=see_results.py begin py/see_results.py ;;
   esac
   fill
@@ -130,7 +130,7 @@ becomes_read_only() {
     plan train-4 held=training_loss.png # all that is left is to check and to record it
     begin 'train 4'
     ;;
-  evaluation) HOLD=evaluate.py begin py/evaluate.py ;;
+  evaluation) HOLD=eval.py begin py/eval.py ;;
   results) HOLD=see_results.py begin py/see_results.py ;;
   esac
   disk_is ro

@@ -59,7 +59,7 @@ fault 'SIGKILL of the trainer' 'base model, training' killed trainer.py 1
 fault 'SIGKILL of the server' 'server start' killed server.py 1
 fault 'SIGKILL of the server' evaluation killed server.py 0
 fault 'SIGKILL of the program that trains' training killed py/train.py 1
-fault 'SIGKILL of the evaluator' 'server start, evaluation' killed py/evaluate.py 0
+fault 'SIGKILL of the evaluator' 'server start, evaluation' killed py/eval.py 0
 fault 'SIGKILL of the drawing of the results' results killed_held see_results.py
 
 # killed_saving PHASE FILE TIMES TEXT: the sweep, or VICTIM alone, is killed when the trainer has written FILE; the rerun

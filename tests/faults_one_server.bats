@@ -50,7 +50,7 @@ one_signalled() {
 
 # one_ends PHASE PROCESS: the sweep ends as if it had not been killed.
 fault 'with one server for all: SIGKILL of the server' evaluation one_ends server.py
-fault 'with one server for all: SIGKILL of one evaluator' evaluation one_ends 'py/evaluate.py demo-llm_train_4 --at'
+fault 'with one server for all: SIGKILL of one evaluator' evaluation one_ends 'py/eval.py demo-llm_train_4 --at'
 one_ends() {
   enter_one "$1"
   kill_the "$2"

@@ -66,7 +66,7 @@ one_killed() {
     plan api-4 held=3
     begin 'api 4'
   fi
-  if [[ $1 == training ]]; then kill_the 'py/train.py demo-llm_train_4 '; else kill_the 'py/evaluate.py demo-llm_train_4 '; fi
+  if [[ $1 == training ]]; then kill_the 'py/train.py demo-llm_train_4 '; else kill_the 'py/eval.py demo-llm_train_4 '; fi
   finished
   no_port
   if [[ $1 == training ]]; then

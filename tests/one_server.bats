@@ -20,10 +20,10 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   setting CONCURRENCY=8
   script eval.sh --with-base --lora-rank 12
   status_is 0
-  equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --host 127.0.0.1 --port $PORT --served-model-name demo-llm_train_0 --chat-template $WORK/saves/a_model/glm4.jinja --generation-config vllm --dtype bfloat16 --max-model-len 4096 --gpu-memory-utilization 0.9 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8 --enforce-eager" \
+  equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --chat-template $WORK/saves/a_model/glm4.jinja --generation-config vllm --dtype bfloat16 --max-model-len 4096 --gpu-memory-utilization 0.9 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8 --enforce-eager --host 127.0.0.1 --port $PORT --served-model-name demo-zero-shot" \
     "$(sed "s|$WORK/a model|$WORK/a\\\\ model|" "$STUB/calls" | sed 's|with\\ a\\ space|with a space|g; s|with a space/a model|with a space/a\\ model|')"
   local size
-  for size in 0 4 8 16; do evaluated $size; done
+  for size in zero-shot 4 8 16; do evaluated $size; done
   equal 'vllm vllm' "$(value "$OBJS/demo-llm_train_8.json" server) $(value "$OBJS/demo-llm_train_8.json" backend)"
   no_key_in "$LOGS" "$OBJS" "$STUB/calls" "$WORK/output"
   nothing_left
@@ -40,7 +40,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   script eval.sh
   status_is 0
   said 'the server ended in the middle, with status 1' 'RuntimeError: the engine is dead' \
-    'starting a new server (1 of 2) for size(s) '
+    'starting a new server (1 of 2) for size '
   for size in 4 8 16; do evaluated $size; done
   nothing_left
   [[ ! -e $OBJS/replaced ]]
@@ -48,7 +48,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   plan serve-all die die=2
   script eval.sh --server-restarts 1 --force
   status_is 1
-  said 'ValueError: the weights are not there' 'evaluation failed for size(s) 4 8 16'
+  said 'ValueError: the weights are not there' 'evaluation failed: size 4; size 8; size 16'
   nothing_left
 }
 
@@ -58,7 +58,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   plan serve-all hang=9 ok
   script eval.sh --request-timeout 5
   status_is 0
-  said 'no answer within 5 s' 'starting a new server (1 of 2) for size(s) '
+  said 'no answer within 5 s' 'starting a new server (1 of 2) for size '
   for size in 4 8 16; do evaluated $size; done
   nothing_left
 }
@@ -93,7 +93,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   rm "$ADAPTERS/demo-llm_train_16/adapter_config.json"
   script eval.sh
   status_is 1
-  said "size 8: not evaluated, it was not trained" 'evaluation failed for size(s) 8 16'
+  said "size 8: not evaluated, it was not trained" 'evaluation failed: size 8; size 16'
   evaluated 4
   nothing_left
 }
@@ -102,8 +102,8 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   with_adapters
   script eval.sh --sizes 4 --with-base --constrain
   status_is 0
-  equal '0 12' "$(value "$OBJS/demo-llm_train_0.json" counts in_labels) $(value "$OBJS/demo-llm_train_0.json" constrained counts in_labels)"
-  evaluated 0
+  equal '0 12' "$(value "$OBJS/demo-zero-shot.json" counts in_labels) $(value "$OBJS/demo-zero-shot.json" constrained counts in_labels)"
+  evaluated zero-shot
   script eval.sh --sizes 4 --server llamafactory --constrain
   status_is 2
   equal 'error: CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers' "$output"
@@ -130,7 +130,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   release
   ended 1
   nothing_left
-  said 'size 4: not evaluated, its training failed' 'training failed for size(s) 4' 'evaluation failed for size(s) 4' \
+  said 'size 4: not evaluated, its training failed' 'training failed: size 4' 'evaluation failed: size 4' \
     'sweep demo: 2 of 3 sizes done, 1 failed'
   equal 1 "$(grep -c ' serve ' "$STUB/calls")"
   evaluated 8
@@ -154,11 +154,11 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   plan train-4 wait
   start sweep.sh
   reached 'train 4'
-  patiently test -e "$OBJS/demo-llm_train_0.json"
+  patiently test -e "$OBJS/demo-zero-shot.json"
   release
   ended 0
   nothing_left
-  evaluated 0
+  evaluated zero-shot
   evaluated 4
 }
 

@@ -15,7 +15,7 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   sed 's/^SIZES=.*/SIZES=(8 4)/' "$PROJECT/settings.sh" >"$SETTINGS_FILE"
   plan train-4 exit
   plan train-8 exit
-  export DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS GPU=0
+  export DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS GPU=bf16
   script train.sh --profile glm4-9b-chat --trainer llamafactory-cli
   status_is 1
   local size folder expected=''
@@ -201,14 +201,14 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
 @test "precision: bf16 where the GPU has it, else fp16 and a warning for GLM-4; no GPU is told before anything starts" {
   with_data
   plan train-4 exit exit
-  export GPU=0
+  export GPU=bf16
   script train.sh --sizes 4 --device gpu
   [[ $(<"$STUB/calls") == 'CUDA_VISIBLE_DEVICES=0 train '*' --bf16 True '* ]]
   not_said overflows
   CUDA_VISIBLE_DEVICES=0,7 script train.sh --sizes 4 --device gpu
   status_is 2
   equal 'error: CUDA_VISIBLE_DEVICES=0,7 names 2 GPU(s), and PyTorch sees 1 of them; compare with nvidia-smi -L' "$output"
-  GPU=3
+  GPU=fp16
   : >"$STUB/calls"
   CUDA_VISIBLE_DEVICES=1 script train.sh --sizes 4 --device gpu
   [[ $(<"$STUB/calls") == 'CUDA_VISIBLE_DEVICES=1 train '*' --fp16 True '* ]]
@@ -217,7 +217,7 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   script train.sh --sizes 4 --device gpu --precision bf16
   status_is 2
   said 'error: PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto'
-  GPU=4
+  GPU=none
   script train.sh --sizes 4 --device gpu
   status_is 2
   said 'error: profile custom needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi' 'PROFILE=tiny bin/sweep.sh'

@@ -14,10 +14,6 @@ source "$_lib/environment.bash"
 source "$_lib/process.bash"
 # shellcheck source=device.bash
 source "$_lib/device.bash"
-# shellcheck source=server.bash
-source "$_lib/server.bash"
-# shellcheck source=one_server.bash
-source "$_lib/one_server.bash"
 # shellcheck source=outcomes.bash
 source "$_lib/outcomes.bash"
 # shellcheck source=runs.bash

@@ -70,6 +70,13 @@ start_log() {
   printf '%s: %s\n' "$(date -Is)" "$(quoted "$@")" >"$log"
 }
 
+# show_tail LOG: the end of a log, as evidence beside an error.
+show_tail() {
+  printf -- '--- last lines of %s\n' "$1" >&2 || true
+  tail -n 15 -- "$1" >&2 2>/dev/null || true
+  printf -- '---\n' >&2 || true
+}
+
 # ensure_folder FOLDER: make it, or say why it cannot be made or written. A dry run makes none.
 ensure_folder() {
   ((DRY_RUN == 0)) || return 0

@@ -1,5 +1,5 @@
 # What became of each step, for the summary in the morning: small JSON files in the folder FEWSHOT_OUTCOMES, which
-# bin/sweep.sh makes. A script that runs alone leaves none. Those of the runs are left by py/train.py and py/evaluate.py.
+# bin/sweep.sh makes. A script that runs alone leaves none. Those of the runs are left by py/train.py and py/eval.py.
 # shellcheck shell=bash
 
 # outcome STATE STEP: note it (running, done, failed).

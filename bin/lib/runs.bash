@@ -4,6 +4,7 @@
 # Filled by list_runs: the names in the order in which they are worked on, what messages call them, and what commands
 # need of each (- where the base model has none).
 RUNS=()
+AGAIN_WHEN_KILLED=0
 declare -A TITLE_OF=() SIZE_OF=() SEED_OF=() DATASET_OF=() ADAPTER_OF=()
 
 # list_runs trainings|evaluations JOBS: names and paths are made in one place (py/fewshot_sft/runs.py). With several JOBS
@@ -29,19 +30,22 @@ inputs_are_there() {
 }
 
 # each_run WHAT JOBS: for each of RUNS start the command that command_of RUN puts into COMMAND, JOBS at a time, each on the
-# GPU that the fewest are on. Then exit: 0 all went well, 1 WHAT failed for some; of a dry run also 3, there is something
-# to do.
+# GPU that the fewest are on. With AGAIN_WHEN_KILLED=1 one whose program was killed is started once more. Then exit: 0 all went well, 1 WHAT failed
+# for some; of a dry run also 3, there is something to do.
 each_run() {
-  local -A running=() gpu_of=()
-  local what=$1 jobs=$2 run gpu failed=() to_do=0
-  for run in "${RUNS[@]}"; do
-    ((${#running[@]} < jobs)) || _reap
+  local -A running=() gpu_of=() killed=()
+  local what=$1 jobs=$2 run todo=("${RUNS[@]}") gpu failed=() to_do=0
+  while ((${#todo[@]} + ${#running[@]} > 0)); do
+    if ((${#todo[@]} == 0 || ${#running[@]} == jobs)); then
+      _reap
+      continue
+    fi
+    run=${todo[0]} todo=("${todo[@]:1}")
     command_of "$run"
     gpu=$(_least_used_gpu)
     CUDA_VISIBLE_DEVICES=$gpu start_family "the $what of ${TITLE_OF[$run]}" "${COMMAND[@]}"
     running[$GROUP]=$run gpu_of[$GROUP]=$gpu
   done
-  while ((${#running[@]} > 0)); do _reap; done
   ((${#failed[@]} > 0)) || exit "$to_do"
   printf -v failed '%s; ' "${failed[@]}"
   say "$what failed: ${failed%; }"
@@ -50,13 +54,18 @@ each_run() {
 
 # _reap: wait until one of each_run's has ended.
 _reap() {
-  local group='' status=0
+  local group='' status=0 run
   wait -n -p group "${!running[@]}" || status=$?
   stop_group "$group" || true
+  run=${running[$group]}
+  if ((status == 137 && AGAIN_WHEN_KILLED)) && [[ ! -v killed[$run] ]]; then
+    say "${TITLE_OF[$run]}: its $what was killed; starting it once more"
+    killed[$run]=1 todo=("$run" "${todo[@]}") status=0
+  fi
   case $status in
   0) ;;
   3) to_do=3 ;;
-  *) failed+=("${TITLE_OF[${running[$group]}]}") ;;
+  *) failed+=("${TITLE_OF[$run]}") ;;
   esac
   unset "running[$group]" "gpu_of[$group]"
 }

@@ -128,13 +128,15 @@ equal() {
 # calls: how often the stub was called, and for what: "train 4, api 4"
 calls() {
   sed -nE 's/.* (train|api) --.* llm_train_(\S+) .*/\1 \2/p; s/.* API_MODEL_NAME=\S*_([0-9]+) api --.*/api \1/p
+    s/.* API_MODEL_NAME=\S*-zero-shot api --.*/api 0/p
     s/.* train --.* base_corpus .*/train base/p' "$STUB/calls" | paste -sd, | sed 's/,/, /g'
 }
 
-# evaluated SIZE [SPLIT]: every item has been answered once, by the server of this size, and the record counts that.
+# evaluated SIZE|zero-shot [SPLIT]: every item has been answered once, by the server of this size, and the record counts that.
 evaluated() {
-  "$STUB_PYTHON" "$PROJECT/tests/helpers/evaluated.py" "$1" "$WORK/data/llm_${2-test}.json" \
-    "$OBJS/demo-llm_train_$1${2:+.$2}"
+  local run=llm_train_$1
+  [[ $1 != zero-shot ]] || run=zero-shot
+  "$STUB_PYTHON" "$PROJECT/tests/helpers/evaluated.py" "${1/zero-shot/0}" "$WORK/data/llm_${2-test}.json" "$OBJS/demo-$run${2:+.$2}"
 }
 
 # fail MESSAGE...

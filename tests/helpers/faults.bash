@@ -145,7 +145,7 @@ write_held() {
   case $1 in
   data) file=manifest.json WRITER=py/build_data.py ;;
   training) file=demo-llm_train_4/training.json WRITER=py/train.py ;;
-  evaluation) file=demo-llm_train_4.json WRITER=py/evaluate.py ;;
+  evaluation) file=demo-llm_train_4.json WRITER=py/eval.py ;;
   results) file=demo/results.json WRITER=py/see_results.py ;;
   esac
   before "$1"
@@ -166,26 +166,6 @@ finished() {
   # shellcheck disable=SC2034 # for the tests
   output=$(<"$WORK/output")
   while read -r -t 0 -u "$AT"; do read -r -u "$AT"; done
-}
-
-# pid_of PATTERN: the test's process whose command line matches; kill_the PATTERN: end it with SIGKILL.
-pid_of() {
-  local pid line
-  for pid in $(left); do
-    line=$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null) || continue
-    # shellcheck disable=SC2053 # a pattern
-    [[ $line != *$1* ]] || {
-      echo "$pid"
-      return
-    }
-  done
-  fail "no process '$1'"
-}
-
-kill_the() {
-  local pid
-  pid=$(pid_of "$1")
-  kill -KILL "$pid"
 }
 
 # kill_sweep: SIGKILL, to the sweep's own process alone.

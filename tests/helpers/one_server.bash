@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 one_server() {
-  export GPU=0
+  export GPU=bf16
   local line
   for line in DEVICE=gpu BACKEND=vllm SERVER=vllm; do setting "$line"; done
   # The template as py/chat_template.py leaves it: that script and its real template are tested in

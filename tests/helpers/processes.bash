@@ -76,6 +76,26 @@ left() {
   done
 }
 
+# pid_of PATTERN: the test's process whose command line matches; kill_the PATTERN: end it with SIGKILL.
+pid_of() {
+  local pid line
+  for pid in $(left); do
+    line=$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null) || continue
+    # shellcheck disable=SC2053 # a pattern
+    [[ $line != *$1* ]] || {
+      echo "$pid"
+      return
+    }
+  done
+  fail "no process '$1'"
+}
+
+kill_the() {
+  local pid
+  pid=$(pid_of "$1")
+  kill -KILL "$pid"
+}
+
 # nothing_runs: for `patiently`, where an end is not to be waited for otherwise.
 nothing_runs() { [[ -z $(left) ]]; }
 

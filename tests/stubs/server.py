@@ -10,7 +10,7 @@ The behaviour, its first argument:
     die      end at once with status 1                     die=K     end with status 1 after K answers
     child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
     stubborn serve; deaf to TERM, which it tells the test  held=K    after K answers tell the test and wait for it
-                                                           unapplied  answer as the base model does
+    deaf     wait, and stubborn                            unapplied  answer as the base model does
 
     stolen=THIEF    another program has the port, our server ends for that         THIEF is what that program does:
     outrun=THIEF    the same, our server hangs on                   key    serve, but for a key that is not ours
@@ -64,6 +64,11 @@ def answer(text: str, size: str = SIZE) -> str:
     return f"I am not sure about {label}" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
 
 
+def size_of(name: str) -> str:
+    """Return the size in a run's name; that of the base model is 0."""
+    return name.rpartition("_")[2] if "llm_train_" in name else "0"
+
+
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
@@ -94,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.disturb()
         elif WHAT in COUNTED and others >= int(AFTER):
             self.misbehave(others == int(AFTER))
-        size = body["model"].rpartition("_")[2] if SIZE == "all" else SIZE
+        size = size_of(body["model"]) if SIZE == "all" else SIZE
         said = answer(body["messages"][-1]["content"], "0" if BEHAVIOUR == "unapplied" else size)
         if choices := body.get("structured_outputs", {}).get("choice"):
             said = said if said in choices else choices[0]
@@ -187,9 +192,9 @@ def main() -> None:
         in_use()
     if WHAT == "outrun":
         latch.forever()
-    if BEHAVIOUR == "stubborn":
+    if BEHAVIOUR in ("stubborn", "deaf"):
         signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"api {SIZE} was told to end"))
-    if BEHAVIOUR == "wait":
+    if BEHAVIOUR in ("wait", "deaf"):
         latch.wait(f"api {SIZE}")
     address = os.environ["API_HOST"], int(os.environ["API_PORT"])
     ThreadingHTTPServer.daemon_threads = True

@@ -1,9 +1,9 @@
-"""Run a script of py/ as tests/stubs/python was asked to: with other GPUs (GPU), or stopped before a file takes its
-place (HOLD_WRITE).
+"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), with little patience (IMPATIENT,
+RETRIES), or stopped before a file takes its place (HOLD_WRITE).
 
-    python wrapped.py py/infer_eval.py --run ...
+    python wrapped.py py/train.py RUN ...
 
-The script is then where a power cut hurts most: everything is computed, the new file lies beside the old one.
+The last is where a power cut hurts most: everything is computed, the new file lies beside the old one.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def held(source: Any, target: Any, **options: Any) -> None:
         except FileExistsError:
             pass
         else:
-            latch.wait(f"writing {os.environ['HOLD_WRITE']}")
+            latch.wait(f"writing {wanted}")
     replace(source, target, **options)
 
 
 def hardware() -> dict[str, Any]:
     """Return the record of the GPUs that the test asked for."""
-    count = 0 if os.environ["GPU"] == "4" else int(os.environ.get("GPU_COUNT", "1"))
+    count = 0 if os.environ["GPU"] == "none" else int(os.environ.get("GPU_COUNT", "1"))
     gpu = {"name": "a GPU", "memory_bytes": 80 << 30, "free_bytes": 79 << 30, "compute_capability": "9.0"}
-    bf16 = os.environ["GPU"] == "0"
+    bf16 = os.environ["GPU"] == "bf16"
     return {"schema": 1, "kind": "hardware", "count": count, "gpus": [gpu] * count, "bf16": bf16}
 
 
@@ -46,4 +46,12 @@ if "GPU" in os.environ:
     from fewshot_sft.planning import gpus
 
     gpus.examine = hardware
+if sys.argv[0] == "py/eval.py":
+    from fewshot_sft.evaluation import asking
+    from fewshot_sft.serving import probe
+
+    if os.environ.get("IMPATIENT"):
+        asking.RETRY, probe.FIRST_TIMEOUT, probe.INTERVAL = asking.Retry(0), 1.0, 0.1
+    if retries := os.environ.get("RETRIES"):
+        asking.RETRY = asking.Retry(int(retries), 0.05)
 runpy.run_path(sys.argv[0], run_name="__main__")

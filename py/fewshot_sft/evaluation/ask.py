@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .client import Answer, Refused, Unanswered
+from ..serving.client import Answer, Refused, Unanswered
 from .concurrency import Pace
 
 Item = TypeVar("Item")

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from ..serving import endpoint
-from .client import ChatClient, ClientSettings, Refused, Unanswered
+from ..serving.client import ChatClient, ClientSettings, Refused, Unanswered
 
 LONGEST = 2**28  # bytes of a line; a question holds a whole document
 

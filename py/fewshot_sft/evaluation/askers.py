@@ -21,9 +21,9 @@ from typing import Any, Self
 
 from ..processes import usable_cpus
 from ..provenance import PROJECT
+from ..serving.client import Answer, ChatClient, ClientSettings, Refused, Unanswered
 from .ask import GaveUp
 from .asker import LONGEST
-from .client import Answer, ChatClient, ClientSettings, Refused, Unanswered
 from .concurrency import Pace
 
 # A server that computes in batches answers many questions at once and waits for the next while this process works

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..jsonio import write_bytes
+from ..runs import SCHEMA
 
 KIND = "predictions"
 
@@ -45,7 +46,8 @@ class Stored:
 
     def is_of(self, identity: str) -> bool:
         """Return whether the answers were given to these very questions by this very model."""
-        return self.header is not None and self.header.get("identity") == identity
+        found = self.header or {}
+        return found.get("schema") == SCHEMA and found.get("identity") == identity
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
@@ -82,7 +84,8 @@ class PredictionLog:
         self.damaged = stored.damaged
         self.predictions = stored.predictions
         if stored.header is None or stored.damaged:
-            lines = [_line({"kind": KIND, **header}), *(found.line() for found in self.predictions.values())]
+            first = _line({"kind": KIND, "schema": SCHEMA, **header})
+            lines = [first, *(found.line() for found in self.predictions.values())]
             write_bytes(path, b"".join(lines))
         self._stream = path.open("ab", buffering=0)
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, as its record ``objs/<run>.json`` tells it (every key: docs of the schema)."""
+"""What an evaluation found, as its record ``objs/<run>.json`` tells it (every key: docs/records.md)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..data.categories import listed
+from ..identity import read_record
+from ..jsonio import write_json
+from ..provenance import git_revision, versions
+from ..runs import SCHEMA, Run
 from ..text import COMPARISON
-from . import metrics, scoring
+from . import metrics, notebook_pickle, scoring
+from .files import EvaluationFiles
+from .predictions import PredictionLog
+from .questions import EvaluationSet
 
 
 def findings(
@@ -32,9 +39,9 @@ def findings(
         "metrics": metrics.compute(scoring.numbers(answers, classes), references, classes=range(len(classes))),
         "per_class": scoring.per_class(counts["per_class"]),
         "not_in_labels": scoring.outside(answers, classes),
-        "seed_scoring": {
+        "original_scoring": {
             "seed": seed,
-            "metrics": metrics.compute(scoring.seed_numbers(answers, classes, seed), references),
+            "metrics": metrics.compute(scoring.original_numbers(answers, classes, seed), references),
         },
         "confusion": {"rows": "true label", "columns": [*classes, scoring.OUTSIDE_COLUMN], "matrix": matrix},
     }
@@ -53,3 +60,70 @@ def summary(found: dict[str, Any]) -> list[str]:
     if empty:
         lines.append(f"warning: {len(empty)} labels without an item here count 0 in the macro means: {listed(empty)}")
     return lines
+
+
+def write(run: Run, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]) -> None:
+    """Score all answers; write the pickle, and last the record: it marks the evaluation as complete.
+
+    Args:
+        run: what was evaluated.
+        data: the items and labels.
+        log: an answer to each item.
+        files: where to write.
+        rest: more keys of the record.
+    """
+    settings = run.settings
+    answers, truth, result = _score(run, data, log)
+    # The notebook gets the original's own scoring, so that its figures compare with those it was published with.
+    notebook_pickle.write(files.pickle, run.name, answers, truth, data.labels, result["original_scoring"]["metrics"])
+    made_with = {
+        "data": str(data.path),
+        "data_sha256": data.sha256,
+        "limit": settings.eval_limit,
+        "temperature": 0,
+        "max_tokens": settings.max_tokens,
+        "concurrency": settings.concurrency or "auto",
+        "request_timeout": settings.request_timeout,
+    }
+    record = {
+        "split": settings["SPLIT"],
+        "base_model": settings["MODEL"],
+        "adapter": str(run.adapter) if run.is_trained else None,
+        "template": settings["TEMPLATE"],
+        "server": settings["SERVER"],
+        "backend": settings["BACKEND"],
+        **result,
+        "predictions": str(files.predictions),
+        "settings": _measured(made_with),
+        "versions": versions(),
+        "git_revision": git_revision(),
+        **rest,
+    }
+    write_json(files.record, {"schema": SCHEMA, "kind": "evaluation", **run.fields, **_measured(record)})
+    for line in summary(result):
+        print(f"{run.title}: {line}")
+
+
+def add_constrained(
+    run: Run, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]
+) -> None:
+    """Score the answers of CONSTRAIN=1 and add them to the record, which is there."""
+    _, _, result = _score(run, data, log)
+    constrained = {key: result[key] for key in ("metrics", "counts", "confusion")}
+    record = read_record(files.record) | {"constrained": constrained | {"predictions": str(files.constrained)} | rest}
+    write_json(files.record, record)
+    for line in summary(result):
+        print(f"{run.title}, constrained to the labels: {line}")
+
+
+def _score(run: Run, data: EvaluationSet, log: PredictionLog) -> tuple[list[str], list[str], dict[str, Any]]:
+    """Return the answers in the order of the items, the items' labels, and what follows from the two."""
+    found = [log.predictions[index] for index in range(len(data.items))]
+    answers, truth = [each.pred for each in found], [item.output for item in data.items]
+    cut = sum(each.cut for each in found)
+    return answers, truth, findings(answers, truth, data.labels, cut, run.settings.split_seed)
+
+
+def _measured(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields without those that do not apply: absent rather than null."""
+    return {key: value for key, value in fields.items() if value is not None}

@@ -24,7 +24,7 @@ def numbers(answers: Sequence[str], classes: Sequence[str]) -> list[int]:
     return [number.get(comparable(answer), OUTSIDE) for answer in answers]
 
 
-def seed_numbers(answers: Sequence[str], classes: Sequence[str], seed: int) -> list[int]:
+def original_numbers(answers: Sequence[str], classes: Sequence[str], seed: int) -> list[int]:
     """Return the class numbers as the original's ``infer_eval.py`` scores: a random class for an answer outside.
 
     The original drew without a seed; here ``random.Random(seed)`` draws one for each such answer, in item order.

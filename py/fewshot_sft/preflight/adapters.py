@@ -9,7 +9,7 @@ from ..training import step_counts
 from . import Finding
 from .templates import Slots
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for; bin/lib/server.bash
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for, as in bin/eval.sh
 LLAMAFACTORY_RANK = 32  # of its vLLM, without --vllm_max_lora_rank
 NO = ("false", "0", "no", "off", "none")
 # What LLaMA-Factory trains with them is more than the two matrices of each module, which is all that vLLM takes.

@@ -17,12 +17,11 @@ from typing import Any
 from ..identity import flags_of
 from ..planning import Plan
 from ..provenance import PROJECT, versions
-from ..serving.ports import listeners
+from ..serving.ports import TRIED, listeners
 from . import Finding, amount
 from .model import Size
 
 PACKAGES = ("llamafactory", "torch", "transformers", "peft", "trl", "datasets")
-PORTS = 100  # bin/lib/server.bash tries so many
 VLLM_SHARE = 0.9  # of a GPU that it has for itself, where no plan can be made: both servers get so much
 
 
@@ -189,7 +188,7 @@ def planned_memory(plan: Plan) -> list[Finding] | None:
 
 def port(first: int) -> Finding:
     """Check that one of the ports that the server may take is free."""
-    last = min(first + PORTS - 1, 65535)
+    last = min(first + TRIED - 1, 65535)
     for number in range(first, last + 1):
         if not listeners(number):
             return Finding("port", "ok", f"{number} is free on 127.0.0.1")

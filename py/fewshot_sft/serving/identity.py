@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..provenance import versions
+from ..settings import Settings
 from .weights import model_identity
 
 SERVING_PACKAGES = ("llamafactory", "transformers", "peft", "torch")
@@ -12,20 +13,21 @@ SERVING_PACKAGES = ("llamafactory", "transformers", "peft", "torch")
 OF_VLLM = ("vllm", "llamafactory", "transformers", "torch")
 
 
-def what_serves(model: str, template: str, backend: str, server: str = "llamafactory") -> dict[str, Any]:
+def what_serves(settings: Settings) -> dict[str, Any]:
     """Return the parts of an identity that the server stands for: model, template, server, backend, their versions.
 
-    ``server`` is the program: ``llamafactory`` (`llamafactory-cli api`, whose engine is ``backend``) or ``vllm``
+    SERVER is the program: ``llamafactory`` (`llamafactory-cli api`, whose engine is BACKEND) or ``vllm``
     (`vllm serve`).
 
     Raises:
         UserError: there is no such model.
     """
-    packages = OF_VLLM if server == "vllm" else [*SERVING_PACKAGES, *(["vllm"] if backend == "vllm" else [])]
+    server, backend = settings["SERVER"], settings["BACKEND"]
+    packages = OF_VLLM if server == "vllm" else [*SERVING_PACKAGES, *["vllm"] * (backend == "vllm")]
     installed = versions(packages)
     return {
-        "model": model_identity(model),
-        "template": template,
+        "model": model_identity(settings["MODEL"]),
+        "template": settings["TEMPLATE"],
         "server": server,
         "backend": backend,
         "versions": {package: installed[package] for package in packages if package in installed},

@@ -10,6 +10,12 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Collection, Iterator
+
+from ..errors import UserError
+from ..log import say
+
+TRIED = 100  # ports, from API_PORT on
 
 _LISTENS = "0A"  # TCP_LISTEN, include/net/tcp_states.h
 _TAKE_LOOPBACK = ("127.0.0.1", "0.0.0.0")
@@ -55,28 +61,47 @@ def can_be_bound(port: int) -> bool:
     return True
 
 
-def hold(port: int) -> bool:
-    """Mark a port as chosen, for as long as this process lives, whatever it becomes by exec; False when it is marked.
+@contextlib.contextmanager
+def claim(first: int, lost: Collection[int] = ()) -> Iterator[int]:
+    """Choose the first port from ``first`` on that nobody has, and keep other sweeps of this machine from choosing it.
+
+    A server listens when its model is loaded, minutes after its port was chosen.
+
+    Args:
+        first: the first port to try.
+        lost: ports that are not tried again.
+
+    Raises:
+        UserError: none is free.
+    """
+    last = min(first + TRIED - 1, 65535)
+    for number in range(first, last + 1):
+        with contextlib.ExitStack() as stack:
+            if number in lost or not stack.enter_context(mark(number)) or listeners(number) or not can_be_bound(number):
+                continue
+            if number != first:
+                say(f"port {first} is in use; taking {number}")
+            yield number
+            return
+    raise UserError(
+        f"no free port from {first} to {last} on 127.0.0.1; set API_PORT to another range, or see who listens: ss -ltnp"
+    )
+
+
+@contextlib.contextmanager
+def mark(port: int) -> Iterator[bool]:
+    """Mark a port as chosen; yields False when another process has.
 
     By the name of a Unix socket that is no file: the kernel lets one process of the machine have it, whosever it is,
-    forgets it with that process, and lists it in /proc/net/unix, where bin/lib/server.bash looks.
+    and forgets it with that process.
     """
-    mark = socket.socket(socket.AF_UNIX)
-    try:
-        mark.bind(f"\0few-shot-sft:{port}")
-    except OSError:
-        mark.close()
-        return False
-    mark.set_inheritable(True)
-    mark.detach()
-    return True
-
-
-def marks(port: int) -> set[str]:
-    """Return the sockets, as "socket:[4711]", by which a port is marked: one at most."""
-    with open("/proc/net/unix", encoding="utf-8", errors="replace") as stream:
-        lines = [line.split() for line in stream if line.rstrip("\n").endswith(f" @few-shot-sft:{port}")]
-    return {f"socket:[{fields[6]}]" for fields in lines}
+    with socket.socket(socket.AF_UNIX) as ours:
+        try:
+            ours.bind(f"\0few-shot-sft:{port}")
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 class NotOurs(Exception):
@@ -124,9 +149,7 @@ class ServerPort:
 
     def is_lost(self) -> bool:
         """Return whether the port is kept from our server, which may have ended for that."""
-        held = self._held().keys()
-        others, ours = marks(self.number) - held, listeners(self.number) & held
-        return bool(others) or not (ours or can_be_bound(self.number))
+        return not (listeners(self.number) & self._held().keys() or can_be_bound(self.number))
 
     def _held(self) -> dict[str, str]:
         with contextlib.suppress(ProcessLookupError):  # it has ended; its group may go on

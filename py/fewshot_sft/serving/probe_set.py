@@ -24,49 +24,67 @@ from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json, sha256_json
+from ..runs import SCHEMA, Run
+from ..settings import Settings
+from .identity import what_serves
 
 ITEMS = 8
-# Few: beside another size that is being asked, each token waits its turn.
+# Few: beside another run that is being asked, each token waits its turn.
 MAX_TOKENS = 16
 KIND = "probe answers"
 
 
-def identity(questions: list[str], model: str, template: str, backend: str, server: str) -> str:
+def file_of(run: Run) -> Path:
+    """Return where a run's answers are kept; they do not depend on the split."""
+    return Path(run.settings["OBJS_DIR"]) / f"{run.name}.probe.json"
+
+
+def items(settings: Settings) -> list[dict[str, str]]:
+    """Return the first items of the test split, all there are when those are fewer.
+
+    Raises:
+        UserError: there is none, or one of them is none.
+    """
+    path = Path(settings["DATA_DIR"]) / "llm_test.json"
+    rows = read_json(path)
+    first = rows[:ITEMS] if isinstance(rows, list) else []
+    if not first or not all(isinstance(row, dict) and {"instruction", "input"} <= row.keys() for row in first):
+        raise UserError(f"{path}: no items in it; build the data again with bin/build_data.sh")
+    return first
+
+
+def identity(settings: Settings) -> str:
     """Return what the base model's answers depend on; an adapter's have the same, to be compared with them.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or no data.
     """
-    from .identity import what_serves  # imports that a probe of the server alone does not need
-
+    questions = [item["input"] for item in items(settings)]
     asked = {"questions": questions, "max_tokens": MAX_TOKENS, "temperature": 0}
-    return sha256_json(asked | what_serves(model, template, backend, server))
+    return sha256_json(asked | what_serves(settings))
 
 
-def read_answers(path: Path, expected: str, count: int) -> list[str]:
-    """Return the base model's ``count`` answers in a file of the identity ``expected``.
+def answers_of(base: Run) -> list[str]:
+    """Return the base model's answers, which were kept.
 
     Raises:
-        UserError: it is missing, damaged, of an adapter or of another identity; the message names it.
+        UserError: they are missing, damaged, of an adapter or of another identity; the message names the file.
     """
+    path = file_of(base)
     record = read_json(path)
     answers = record.get("answers") if isinstance(record, dict) and record.get("kind") == KIND else None
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"{path}: no answers to a probe set in it")
     if "differs" in record:
         raise UserError(f"{path}: answers of an adapter, not of the base model")
-    if record.get("identity") != expected or len(answers) != count:
+    if record.get("schema") != SCHEMA:
+        raise UserError(f"{path}: it is of an earlier version")
+    if record.get("identity") != identity(base.settings) or len(answers) != len(items(base.settings)):
         raise UserError(f"{path}: answers of another model, template, backend, version or data")
     return answers
 
 
-def record_of(identity: str, served_model: str, answers: list[str], seconds: float) -> dict[str, Any]:
+def record_of(run: Run, answers: list[str], seconds: float) -> dict[str, Any]:
     """Return the answers as a record."""
-    return {
-        "schema": 1,
-        "kind": KIND,
-        "identity": identity,
-        "model": served_model,
-        "answers": answers,
-        "seconds": round(seconds, 2),
-    }
+    head = {"schema": SCHEMA, "kind": KIND, **run.fields, "identity": identity(run.settings)}
+    return head | {"answers": answers, "seconds": round(seconds, 2)}

@@ -1,4 +1,4 @@
-"""What a client must know of the server's prompt: whose it is, and which tokens end an answer."""
+"""What a client must know of the server's prompt: its template, and which tokens end an answer."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..jsonio import read_json
+from ..settings import Settings
 
-SERVERS = ("llamafactory", "vllm")  # `llamafactory-cli api`, `vllm serve`
+
+def template_file(settings: Settings) -> Path:
+    """Return the chat template that py/chat_template.py writes for `vllm serve`."""
+    return Path(settings["SAVES_DIR"]) / settings["MODEL_NAME"] / f"{settings['TEMPLATE']}.jinja"
 
 
-def stop_token_ids(template: Path) -> list[int]:
-    """Return the ids that end an answer, from the record beside a template of py/chat_template.py.
+def stop_token_ids(settings: Settings) -> tuple[int, ...]:
+    """Return the ids that a client has to send along to end an answer, from the record beside the template.
 
     `llamafactory-cli api` knows them itself; `vllm serve` knows only the tokenizer's own end.
 
     Raises:
         UserError: there is no such record.
     """
-    path = template.with_suffix(".json")
+    if settings["SERVER"] != "vllm":
+        return ()
+    path = template_file(settings).with_suffix(".json")
     found = read_json(path)
     try:
-        return [int(each) for each in found["stop_token_ids"]]
+        return tuple(int(each) for each in found["stop_token_ids"])
     except (TypeError, KeyError, ValueError):
         raise UserError(
             f"{path}: not the record of a chat template; remove it and run the same command again"

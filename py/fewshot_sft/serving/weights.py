@@ -50,7 +50,7 @@ def model_identity(model: str) -> dict[str, str]:
     if folder.is_dir():
         return {"sha256": _identity(folder, MODEL_FILES, ("*.safetensors", "*.bin"), "a model")}
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise UserError(f"--model {model}: no such folder (nor a name on a hub, which is OWNER/NAME)")
+        raise UserError(f"MODEL={model}: no such folder (nor a name on a hub, which is OWNER/NAME)")
     return {"hub": model}
 
 

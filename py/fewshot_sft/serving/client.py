@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from ..serving.endpoint import hide_key, is_loopback
+from .endpoint import hide_key, is_loopback
 
 # Besides 5xx: the server says itself that a later try may succeed.
 PASSING_STATUS = (408, 429)
@@ -18,6 +19,8 @@ PASSING_STATUS = (408, 429)
 FOREIGN = ("LANGSMITH_", "LANGCHAIN_", "OPENAI_")
 # With these a server says that it has too much to do.
 OVERLOADED_STATUS = (429, 503)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, stripped as the original does; ``cut`` when max_tokens ended it; ``seconds`` of the call."""
+    """What the model said, as it came; ``cut`` when max_tokens ended it; ``seconds`` of the call."""
 
     text: str
     cut: bool
@@ -79,6 +82,10 @@ class Refused(Exception):
 
 class Unanswered(Exception):
     """No answer after all retries: no connection, no reply in time, 429, 5xx or something that is no completion."""
+
+
+class Late(Unanswered):
+    """No reply in time: the server hangs, or it is only slow."""
 
 
 class ChatClient:
@@ -139,7 +146,7 @@ class ChatClient:
             api_key=api_key,
             temperature=0,
             extra_body=extra,
-            timeout=timeout,
+            timeout=None,
             max_retries=0,
             use_responses_api=False,
             http_async_client=self._http,
@@ -149,8 +156,10 @@ class ChatClient:
             openai_proxy=None,
         )
 
-    async def ask(self, system: str, human: str) -> Answer:
-        """Return the model's answer to one system and one human message.
+    async def ask(self, system: str | None, human: str, timeout: float | None = None) -> Answer:
+        """Return the model's answer to a system message, if there is one, and a human message.
+
+        ``timeout`` takes the place of the client's own.
 
         Raises:
             Refused: 4xx other than 408 and 429.
@@ -166,18 +175,52 @@ class ChatClient:
             retry=retry_if_exception(_passes),
             reraise=True,
         )
-        try:
-            return await retrying(self._ask_once, system, human)
-        except Exception as error:
-            reason = hide_key(self._describe(error), self._key)
-            raise (Unanswered if _passes(error) else Refused)(reason) from error
+        messages = [("system", system)] * (system is not None) + [("human", human)]
+        timeout = timeout or self._timeout
+        return await self._reach(timeout, retrying(self._ask_once, messages, timeout))
 
-    async def _ask_once(self, system: str, human: str) -> Answer:
-        begin = time.monotonic()
-        # ChatOpenAI's timeout is per read: a server that sends a byte now and then would never reach it.
+    async def load_adapter(self, name: str, folder: Path, timeout: float) -> None:
+        """Have `vllm serve` load an adapter, to be asked for as model ``name``; once is enough.
+
+        Raises:
+            Refused, Unanswered: it could not.
+        """
+        import httpx
+
+        async def load() -> None:
+            body = {"lora_name": name, "lora_path": str(folder.resolve())}
+            async with asyncio.timeout(timeout):
+                await self._chat.root_async_client.post("/load_lora_adapter", body=body, cast_to=httpx.Response)
+
         try:
-            async with asyncio.timeout(self._timeout):
-                message = await self._chat.ainvoke([("system", system), ("human", human)])
+            await self._reach(timeout, load())
+        except Refused as error:
+            # It went on loading what it was no longer waited for.
+            if "already been loaded" not in str(error):
+                raise
+
+    async def models(self, timeout: float) -> list[str]:
+        """Return the names that the server says it serves; none when it does not say."""
+        try:
+            async with asyncio.timeout(timeout):
+                return [str(model.id) for model in (await self._chat.root_async_client.models.list()).data]
+        except Exception:  # whatever it is, it is only for the record
+            return []
+
+    async def _reach(self, timeout: float, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except Exception as error:
+            reason = hide_key(self._describe(error, timeout), self._key)
+            kind = Refused if not _passes(error) else Late if _is_timeout(error) else Unanswered
+            raise kind(reason) from error
+
+    async def _ask_once(self, messages: list[tuple[str, str]], timeout: float) -> Answer:
+        begin = time.monotonic()
+        try:
+            # Of the whole call: a client's own timeout is per read, which a byte now and then would never reach.
+            async with asyncio.timeout(timeout):
+                message = await self._chat.ainvoke(messages)
         except Exception as error:
             if _status(error) in OVERLOADED_STATUS or _is_timeout(error):
                 self._overloaded(begin)
@@ -185,15 +228,16 @@ class ChatClient:
         if not isinstance(message.content, str):
             raise TypeError(f"the answer is no text: {message.content!r}")
         cut = message.response_metadata.get("finish_reason") == "length"
-        return Answer(message.content.strip(), cut, time.monotonic() - begin)
+        return Answer(message.content, cut, time.monotonic() - begin)
 
-    def _describe(self, error: Exception) -> str:
+    @staticmethod
+    def _describe(error: Exception, timeout: float) -> str:
         import openai
 
         if (status := _status(error)) is not None:
             return f"HTTP {status}: {_excerpt(error) or 'no text'}"
         if _is_timeout(error):
-            return f"no answer within {self._timeout:g} s"
+            return f"no answer within {timeout:g} s"
         if isinstance(error, openai.APIConnectionError):
             return f"no connection, or it broke: {_root(error)}"
         return f"the answer is no chat completion ({type(error).__name__}: {error}): {_excerpt(error) or 'no text'}"

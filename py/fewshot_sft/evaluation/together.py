@@ -1,0 +1,152 @@
+"""SERVER=vllm: one server for the base model and all adapters; each run has a process that asks it, all at once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+from .. import runs
+from ..children import Child
+from ..errors import UserError
+from ..log import say, say_why, show_tail
+from ..outcomes import outcomes
+from ..program import DONE, FAILED, TO_MEND
+from ..runs import Run
+from ..serving.check import check
+from ..serving.server import NoServer, Server, serve
+from ..settings import Settings
+from . import trained
+from .one import lock, look
+
+WORKER = ("python", "py/eval.py")
+INTERVAL = 0.1  # seconds between two looks at the workers
+
+
+def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], follow: int | None) -> int:
+    """Evaluate the runs through `vllm serve`, started again where it dies or hangs in the middle; answers are kept.
+
+    Args:
+        settings: of the sweep.
+        chosen: the runs.
+        command: of `vllm serve`.
+        follow: the process that trains them meanwhile: each run is evaluated when its training has ended.
+
+    Returns DONE, or FAILED when some have failed.
+    """
+    failed: list[Run] = []
+    todo = list(chosen) if follow else [run for run in chosen if _is_to_do(run, failed)]
+    restarts = 0
+    while todo:
+        try:
+            with _served(settings, command) as server:
+                again, why = _ask(server, todo, failed, follow)
+        except NoServer as error:
+            if not follow:
+                _fail(todo, str(error), failed)
+                break
+            say("the server could not be started beside the training; it is started again when that has ended")
+            trained.wait(None, follow)
+            follow = None
+            continue
+        if not again:
+            break
+        if restarts == settings.server_restarts:
+            count = restarts + 1
+            say_why(f"not evaluated after {count} server(s): {_titles(again)}: run the same command again to go on")
+            _fail(again, why, failed)
+            break
+        restarts += 1
+        most = settings.server_restarts
+        say(f"starting a new server ({restarts} of {most}) for {_titles(again)}: answers so far are kept")
+        todo = again
+    if failed:
+        say(f"evaluation failed: {_titles(failed)}")
+    return FAILED if failed else DONE
+
+
+def _is_to_do(run: Run, failed: list[Run]) -> bool:
+    """Return whether there is something to ask; else what became of it is noted."""
+    try:
+        with outcomes.of_run("evaluation", run.name, run.log("server")) as ended, lock(run):
+            if look(run) is not None:
+                return True
+            ended("skipped")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        failed.append(run)
+    return False
+
+
+def _served(settings: Settings, command: Sequence[str]) -> AbstractContextManager[Server]:
+    """Start the server, and wait until the base model answers, and its probe set with ADAPTER_CHECK.
+
+    Raises:
+        NoServer: its chat template cannot be made.
+    """
+    # A process of its own: it imports LLaMA-Factory.
+    with Child("the chat template", ["python", "py/chat_template.py"], patience=settings.stop_timeout) as template:
+        while template.wait(60) is None:
+            pass
+    if template.status():
+        raise NoServer("the chat template could not be made")
+    base = runs.zero_shot(settings)
+    log = Path(settings["LOGS_DIR"]) / f"{settings['SWEEP_NAME']}.server.log"
+
+    def usable(server: Server) -> None:
+        wait, ready = settings.ready_timeout, log.with_suffix(".json")
+        check(base, server.url, server.pid, wait, asks_probe_set=settings.adapter_check, ready=ready)
+
+    return serve(base, command, log, usable)
+
+
+def _ask(server: Server, todo: Sequence[Run], failed: list[Run], follow: int | None) -> tuple[list[Run], str]:
+    """Let a worker for each run ask the server; a server that has died or hangs ends them all.
+
+    Adds to ``failed``; returns the runs that a new server is for, in their order, and why.
+    """
+    again: set[Run] = set()
+    patience = todo[0].settings.stop_timeout
+    options = ["--at", server.url, "--server-pid", str(server.pid)]
+    options += ["--follow", str(follow)] if follow else []
+    with ExitStack() as stack:
+        running = {
+            run: stack.enter_context(
+                Child(f"the evaluation of {run.title}", [*WORKER, run.name, *options], patience=patience)
+            )
+            for run in todo
+        }
+        why = ""
+        while running and not why:
+            time.sleep(INTERVAL)
+            if server.has_ended():
+                why = f"{server.title} ended in the middle"
+            for run, worker in list(running.items()):
+                status = worker.status()
+                if status is None:
+                    continue
+                worker.stop()
+                del running[run]
+                if status in (FAILED, TO_MEND):
+                    failed.append(run)
+                elif status != DONE:
+                    again.add(run)
+                    why = why or f"{run.title}: its evaluation ended with status {status}"
+        again |= running.keys()
+    if why and server.has_ended():
+        show_tail(Path(todo[0].settings["LOGS_DIR"]) / f"{todo[0].settings['SWEEP_NAME']}.server.log")
+    return [run for run in todo if run in again], why
+
+
+def _fail(some: Iterable[Run], why: str, failed: list[Run]) -> None:
+    for run in some:
+        failed.append(run)
+        with outcomes.of_run("evaluation", run.name, run.log("server")) as ended:
+            outcomes.note_reason(why)
+            ended("failed")
+
+
+def _titles(some: Iterable[Run]) -> str:
+    return "; ".join(run.title for run in some)

@@ -1,0 +1,92 @@
+"""Whether a server can be used: it answers, and not as the base model does where it is to serve an adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from ..jsonio import write_json
+from ..log import say, say_why
+from ..runs import Run
+from . import probe_set
+from .probe import Probe
+from .prompt import stop_token_ids
+
+
+class NotApplied(Exception):
+    """The adapter's answers equal the base model's."""
+
+
+def check(
+    run: Run, url: str, pid: int, wait: float, *, load: Path | None = None, base: list[str] | None = None,
+    asks_probe_set: bool = False, ready: Path | None = None,
+) -> None:  # fmt: skip
+    """Wait until a server answers as this run, and ask it the probe set.
+
+    Args:
+        run: whose name is asked; its answers to the probe set are kept.
+        url: the server's.
+        pid: its process.
+        wait: seconds for the first answer, and once more for the probe set.
+        load: an adapter that the server has to load before.
+        base: the base model's answers, of which one must differ.
+        asks_probe_set: with the probe set; ``base`` asks it too.
+        ready: where to write when it was ready, what it says it serves, and its first answer.
+
+    Raises:
+        NoAnswer: there is no use in waiting; nothing is kept.
+        NotApplied: all answers equal the base model's.
+    """
+
+    async def ask() -> None:
+        probe = Probe(url, pid, run.name, wait, stop_token_ids(run.settings))
+        try:
+            if load:
+                await probe.load(load)
+            answer = await probe.first(probe_set.items(run.settings)[0])
+            print(f"{run.title}: ready after {probe.seconds:.1f} s", flush=True)
+            if ready:
+                seconds = round(probe.seconds, 2)
+                write_json(ready, {"seconds": seconds, "models": await probe.models(), "answer": answer})
+            if asks_probe_set or base is not None:
+                await _ask_probe_set(run, probe, base)
+        finally:
+            await probe.close()
+
+    asyncio.run(ask())
+
+
+async def _ask_probe_set(run: Run, probe: Probe, base: list[str] | None) -> None:
+    """One answer that differs is enough, and the last that is asked: beside a run that is being evaluated each waits
+    its turn, for seconds.
+    """
+    answers: list[str] = []
+    differs = False
+    probe.begin()
+    for number, item in enumerate(probe_set.items(run.settings), 1):
+        answers.append(await probe.free(number, item["input"]))
+        if differs := base is not None and answers[-1] != base[number - 1]:
+            break
+    count, record = len(answers), probe_set.record_of(run, answers, probe.seconds)
+    if base is None:
+        write_json(probe_set.file_of(run), record)
+        print(f"{run.title}: probe set: {count} answers in {probe.seconds:.1f} s", flush=True)
+        return
+    write_json(probe_set.file_of(run), record | {"differs": differs})
+    if differs:
+        print(f"{run.title}: probe set: answer {count} differs from the base model's", flush=True)
+    elif len(set(base)) == 1 < count:
+        # A model that was hardly trained: it says the same whatever it is asked, and so may any adapter of it.
+        print(
+            f"{run.title}: probe set: it tells nothing, for the base model gives the same answer to everything",
+            flush=True,
+        )
+    else:
+        raise NotApplied(f"all {count} answers of the probe set equal the base model's: the adapter is not applied")
+
+
+def say_not_applied(run: Run, error: NotApplied) -> None:
+    """Say so, and what there is to do."""
+    say_why(f"{run.title}: {error}")
+    why = "if so few updates may leave its answers as they were, --adapter-check 0 evaluates it"
+    say(f"{run.title}: not evaluated; {why}")
