@@ -1,5 +1,5 @@
-"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), with little patience (IMPATIENT,
-RETRIES), or stopped before a file takes its place (HOLD_WRITE).
+"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), with little patience
+(IMPATIENT, RETRIES), or stopped before a file takes its place (HOLD_WRITE).
 
     python wrapped.py py/train.py RUN ...
 
@@ -21,7 +21,8 @@ replace = os.replace
 
 def held(source: Any, target: Any, **options: Any) -> None:
     """Replace, but once, for the file that the test named, tell the test first and wait for it."""
-    if str(target).endswith(os.environ.get("HOLD_WRITE", "\0")):
+    wanted = os.environ.get("HOLD_WRITE")
+    if wanted and str(target).endswith(wanted):
         try:
             (latch.FOLDER / "held").mkdir()
         except FileExistsError:
@@ -42,7 +43,7 @@ def hardware() -> dict[str, Any]:
 os.replace = held
 sys.argv = sys.argv[1:]
 sys.path[0] = str(Path(sys.argv[0]).parent)
-if "GPU" in os.environ:
+if os.environ.get("GPU"):
     from fewshot_sft.planning import gpus
 
     gpus.examine = hardware
