@@ -148,7 +148,7 @@ def our(folder: Path, sizes: list[int], epochs: float, items: int) -> dict[str, 
     steps = {name: [round(t) for t in seconds_of(each, begun)] for name, each in outcomes.items() if "finished" in each}
     evaluations = [load(folder / f"objs/bench-llm_train_{size}.json")["timings"] for size in sizes]
     trainings = [training(folder, size) for size in sizes]
-    spans = [steps[f"evaluation-{size}"] for size in sizes]
+    spans = [steps[f"evaluation-bench-llm_train_{size}"] for size in sizes]
     found = {
         "total_seconds": summary["seconds"],
         "steps": steps,

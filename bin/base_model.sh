@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Summary: Pretrain the base model of the tiny profile, once.
 #
-# Usage: bin/base_model.sh [--force]
+# Usage: bin/base_model.sh [--dry-run] [--force]
 #
-# Makes a small GLM with random weights and pretrains it on unlabelled synthetic abstracts with
-# `llamafactory-cli train`: it learns to name a text's key terms and to continue it. It is kept under saves/tiny/base and made again only when what decides it
-# has changed. Other profiles take their base model from a folder or a hub.
+# Makes a small GLM with random weights and pretrains it on unlabelled synthetic abstracts with `llamafactory-cli train`:
+# it learns to name a text's key terms and to continue it. It is kept under saves/tiny/base and made again only when what
+# decides it has changed. Other profiles take their base model from a folder or a hub.
 #
-# Exit status: 0 it is there, 1 the pretraining failed, 2 something for you to mend.
+# Exit status: 0 it is there, 1 the pretraining failed, 2 something for you to mend; with --dry-run also 3, it is to do.
 
 # In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
 case ${BASH_VERSION:+$-} in *p*) ;; *)
@@ -25,61 +25,37 @@ SCRIPT_FLAGS=(--dry-run)
 
 main() {
   begin_script "$0" "$@"
-  local base=$SAVES_DIR/tiny/base log=$LOGS_DIR/tiny.base.log status=0 begun
+  local base=$SAVES_DIR/tiny dry=()
+  ((DRY_RUN == 0)) || dry=(--dry-run)
   ensure_folder "$LOGS_DIR"
   ensure_folder "$SAVES_DIR"
-  DEVICE=cpu choose_device
   own_children
+  # With so small a model two threads are slower than one.
+  export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
   # The numbers are chosen by trial on the validation split.
-  local command=(llamafactory-cli train
-    --stage sft
-    --do_train True
-    --finetuning_type full
-    --train_from_scratch True
-    --model_name_or_path "$SAVES_DIR/tiny/init"
-    --dataset_dir "$SAVES_DIR/tiny/init"
-    --dataset base_corpus
-    --template glm4
-    --cutoff_len 512
-    --learning_rate 3e-3
-    --num_train_epochs 1
-    --per_device_train_batch_size 8
-    --gradient_accumulation_steps 1
-    --lr_scheduler_type cosine
-    --warmup_steps 0.05
-    --logging_steps 25
-    --save_strategy no
-    --report_to none
-    --disable_gradient_checkpointing True
-    --output_dir "$SAVES_DIR/tiny/base.part"
-    --seed 42)
-  local force=()
-  ((FORCE == 0)) || force=(--force)
-  local do=plan
-  if ((DRY_RUN == 0)); then
-    do=prepare
-    mkdir -p -- "$SAVES_DIR/tiny"
-    hold_lock "$SAVES_DIR/tiny/.base.lock" "base model" || exit 1
-  fi
-  now
-  begun=$NOW
-  run_child "the look at the base model" python py/build_base.py "$do" --base "$base" --texts "$BASE_TEXTS" \
-    "${force[@]}" -- "${command[@]}" || status=$?
-  ((status != DONE_BEFORE)) || return 0
-  ((status == 0)) || exit "$status"
-  if ((DRY_RUN)); then
-    would_run "${command[@]}"
-    return
-  fi
-  start_log "$log" "${command[@]}"
-  say "base model: pretraining (log: $log)"
-  start_group "the pretraining" "$log" "${command[@]}"
-  wait_group "$GROUP" || {
-    show_tail "$log"
-    exit 1
-  }
-  now
-  run_child "the check of the base model" python py/build_base.py finish --base "$base" --seconds $((NOW - begun)) --log "$log"
+  start_family 'the base model' python py/build_base.py "${dry[@]}" -- llamafactory-cli train \
+    --stage sft \
+    --do_train True \
+    --finetuning_type full \
+    --train_from_scratch True \
+    --model_name_or_path "$base/init" \
+    --dataset_dir "$base/init" \
+    --dataset base_corpus \
+    --template glm4 \
+    --cutoff_len 512 \
+    --learning_rate 3e-3 \
+    --num_train_epochs 1 \
+    --per_device_train_batch_size 8 \
+    --gradient_accumulation_steps 1 \
+    --lr_scheduler_type cosine \
+    --warmup_steps 0.05 \
+    --logging_steps 25 \
+    --save_strategy no \
+    --report_to none \
+    --disable_gradient_checkpointing True \
+    --output_dir "$base/base.part" \
+    --seed 42
+  wait_group "$GROUP"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

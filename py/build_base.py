@@ -1,12 +1,12 @@
-"""Prepare the base model of the ``tiny`` profile: tokenizer, the model's shape and an unlabelled pretraining corpus.
+"""Make the base model of the ``tiny`` profile: tokenizer, shape and an unlabelled corpus, then its pretraining.
 
-    python py/build_base.py prepare --base saves/tiny/base -- llamafactory-cli train --finetuning_type full ...
-    python py/build_base.py finish --base saves/tiny/base --log logs/tiny.base.log
+    python py/build_base.py -- llamafactory-cli train --finetuning_type full ...
 
-Between the two, ``bin/base_model.sh`` pretrains it with ``llamafactory-cli train``: one small GLM that has read
-synthetic abstracts, has never seen which section one belongs to, and is fine-tuned with LoRA like any other model.
-``prepare`` exits with 3 when the model is there already, and does nothing when a pretraining that was interrupted has
-left what it begins with; ``plan``, with the same arguments, only says what it would do.
+bin/base_model.sh starts it. The result is one small GLM that has read synthetic abstracts, has never seen which section
+one belongs to, and is fine-tuned with LoRA like any other model. It is made once; what an interrupted pretraining began
+with is used again.
+
+Exit status: 0 it is there; 1 the pretraining has failed; 2 something for you to mend; with --dry-run 3, it is to do.
 """
 
 from __future__ import annotations
@@ -15,20 +15,27 @@ import argparse
 import os
 import random
 import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+from fewshot_sft import dry_run, locks
+from fewshot_sft.children import Child
 from fewshot_sft.data.dataset_info import COLUMNS
 from fewshot_sft.data.prompts import render_instruction
 from fewshot_sft.data.tiny_corpus import LABELS, unlabelled
-from fewshot_sft.errors import UserError
 from fewshot_sft.identity import changes, read_record, settings_of, split_command
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_json
+from fewshot_sft.log import say, show_tail, start_log
+from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.preflight.model import size_of
-from fewshot_sft.program import run
+from fewshot_sft.program import DONE, FAILED, TO_DO, end_on_signals, run
 from fewshot_sft.provenance import git_revision, now, versions
 from fewshot_sft.replaced import set_aside
-from fewshot_sft.training.log import broken_loss, losses
+from fewshot_sft.settings import Settings
+from fewshot_sft.training.checks import failure_of_process
+from fewshot_sft.training.trainer_log import broken_loss, losses
 
 # The names of GLM-4's own special tokens, so that LLaMA-Factory's `glm4` template works unchanged.
 SPECIAL_TOKENS = (
@@ -48,10 +55,13 @@ ENDS = {
     "pad_token_id": 0,
     "eos_token_id": [SPECIAL_TOKENS.index(token) for token in ("<|endoftext|>", "<|user|>", "<|observation|>")],
 }
+VOCABULARY, HIDDEN, LAYERS = 1600, 128, 2  # entries of the tokenizer, width and depth of the model
+SEED = 42
+FOLDER, BASE = "tiny", "base"  # in SAVES_DIR
+INIT, PART = "init", "base.part"  # beside it: what the pretraining begins with, what it writes
 DATASET = "base_corpus"
 RECORD = "base_model.json"
 GENERATION = "generation_config.json"
-EXIT_DONE = 3
 PATHS = {"output_dir", "dataset_dir", "model_name_or_path"}
 # What the documents ask for, by trial on the validation split. Predicting whole abstracts (`--stage pt`) spends nine
 # tenths of the loss on filler words: with as many tokens it had not learned to tell the topics apart.
@@ -90,6 +100,8 @@ def make_tokenizer(rows: list[dict[str, str]], vocabulary: int, folder: Path) ->
 
     The two files are as ``transformers`` reads them, which takes 4 s to import.
     """
+    # One thread: merges must not depend on scheduling. The pretraining, which inherits this, tokenizes text by text.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -139,72 +151,64 @@ def describe_model(vocabulary: int, hidden: int, layers: int, folder: Path) -> N
     write_json(folder / GENERATION, {"do_sample": False, "use_cache": True} | ENDS)
 
 
-def decides(rows: list[dict[str, str]], settings: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
-    """Return all that the base model depends on: the texts, the model's size, the trainer's settings."""
+def decides(rows: list[dict[str, str]], flags: dict[str, str]) -> dict[str, Any]:
+    """Return all that the base model depends on: the texts, the model's size, the trainer's flags."""
     return {
         "corpus": sha256_json(rows),
         "settings": {
-            "vocabulary": args.vocabulary,
-            "hidden": args.hidden,
-            "layers": args.layers,
-            "seed": args.seed,
-            **{key: value for key, value in settings.items() if key not in PATHS},
+            "vocabulary": VOCABULARY,
+            "hidden": HIDDEN,
+            "layers": LAYERS,
+            "seed": SEED,
+            **{key: value for key, value in flags.items() if key not in PATHS},
         },
         "versions": versions(("llamafactory", "torch", "transformers", "tokenizers")),
     }
 
 
-def why_anew(args: argparse.Namespace, record: dict[str, Any], parts: dict[str, Any]) -> str | None:
-    """Return None when the model of this identity is there, else why it is made ("" when there is none yet)."""
-    if not args.force and record.get("status") == "done" and record.get("identity") == sha256_json(parts):
+def why_anew(base: Path, parts: dict[str, Any], force: bool) -> str | None:
+    """Return None when the model that these parts decide is there, else why it is made ("" when there is none yet)."""
+    record = read_record(base / RECORD)
+    if not force and record.get("status") == "done" and record.get("identity") == sha256_json(parts):
         return None
-    if not args.base.exists():
+    if not base.exists():
         return ""
-    return "--force" if args.force else changes(record.get("decides"), parts)
+    return "--force" if force else changes(record.get("decides"), parts)
 
 
-def plan(args: argparse.Namespace, command: list[str]) -> int:
-    """Print the model's line of the plan; return 3 when there is nothing to make. Changes nothing."""
-    parts = decides(corpus(args.texts, args.seed), settings_of(command), args)
-    why = why_anew(args, read_record(args.base / RECORD), parts)
+def prepare(folder: Path, rows: list[dict[str, str]], parts: dict[str, Any], force: bool) -> bool:
+    """Write what the pretraining begins with, unless an interrupted one has left it; return False when it is done.
+
+    Args:
+        folder: of the finished model, ``base``, and of ``init``, what its pretraining begins with.
+        rows: the corpus.
+        parts: what decides the model.
+        force: make it again; what is there is moved aside.
+    """
+    base, init, identity = folder / BASE, folder / INIT, sha256_json(parts)
+    why = why_anew(base, parts, force)
     if why is None:
-        print(f"base model: done ({args.base})")
-        return EXIT_DONE
-    print("base model: to do" + f", {why}" * bool(why))
-    return 0
-
-
-def prepare(args: argparse.Namespace, command: list[str]) -> int:
-    """Write what the pretraining begins with unless the pretrained model of the same identity is there."""
-    rows = corpus(args.texts, args.seed)
-    parts = decides(rows, settings_of(command), args)
-    identity = sha256_json(parts)
-    record = read_record(args.base / RECORD)
-    why = why_anew(args, record, parts)
-    if why is None:
-        print(f"base model: already there ({args.base})")
-        shutil.rmtree(args.init, ignore_errors=True)  # where `finish` did not come to it
-        return EXIT_DONE
+        print(f"base model: already there ({base})")
+        shutil.rmtree(init, ignore_errors=True)  # where the last one was killed before
+        return False
     if why:
-        set_aside([args.base], record.get("identity"), why)
-    shutil.rmtree(args.part, ignore_errors=True)
-    prepared = read_record(args.init / RECORD)
-    if not args.force and prepared.get("identity") == identity and prepared.get("files") == hashes(args.init):
+        set_aside([base], read_record(base / RECORD).get("identity"), why)
+    shutil.rmtree(folder / PART, ignore_errors=True)
+    prepared = read_record(init / RECORD)
+    if not force and prepared.get("identity") == identity and prepared.get("files") == hashes(init):
         print("base model: prepared before, to be pretrained")
-        return 0
-    # One thread: the tokenizer trainer's merges must not depend on scheduling.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    shutil.rmtree(args.init, ignore_errors=True)
-    args.init.mkdir(parents=True)
-    make_tokenizer(rows, args.vocabulary, args.init)
-    describe_model(args.vocabulary, args.hidden, args.layers, args.init)
-    write_json(args.init / f"{DATASET}.json", rows)
+        return True
+    shutil.rmtree(init, ignore_errors=True)
+    init.mkdir(parents=True)
+    make_tokenizer(rows, VOCABULARY, init)
+    describe_model(VOCABULARY, HIDDEN, LAYERS, init)
+    write_json(init / f"{DATASET}.json", rows)
     entry = {"file_name": f"{DATASET}.json", "columns": COLUMNS}
-    write_json(args.init / "dataset_info.json", {DATASET: entry})
+    write_json(init / "dataset_info.json", {DATASET: entry})
     note = {"schema": 1, "kind": "base model", "identity": identity, "decides": parts}
-    write_json(args.init / RECORD, note | {"files": hashes(args.init)})
+    write_json(init / RECORD, note | {"files": hashes(init)})
     print(f"base model: to be pretrained on {len(rows):,} unlabelled synthetic documents")
-    return 0
+    return True
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -212,51 +216,74 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != RECORD}
 
 
-def finish(args: argparse.Namespace) -> int:
-    """Check the pretraining's loss, write the record and give the model its final name, in one step."""
-    logged = losses(args.part)
-    if (reason := broken_loss(logged, read_json(args.part / "all_results.json").get("train_loss"))) is not None:
-        raise UserError(f"base model: {reason} (log: {args.log})")
-    record = read_json(args.init / RECORD) | {
+def pretrain(settings: Settings, command: list[str], log: Path, lock: int) -> str | None:
+    """Run the trainer to its end; return why it has failed, or None."""
+    start_log(log, command)
+    say(f"base model: pretraining (log: {log})")
+    with Child("the pretraining", command, patience=settings.stop_timeout, log=log, keep=[lock]) as trainer:
+        status = trainer.wait()
+    if reason := failure_of_process(status or 0, log):
+        show_tail(log)
+        return reason
+    part = settings.saves_dir / FOLDER / PART
+    return broken_loss(losses(part), read_json(part / "all_results.json").get("train_loss"))
+
+
+def finish(folder: Path, seconds: int) -> dict[str, Any]:
+    """Write the record, give the model its final name, in one step, and return the record."""
+    init, part = folder / INIT, folder / PART
+    logged = losses(part)
+    record = read_json(init / RECORD) | {
         "status": "done",
-        "parameters": size_of(args.part, "all").parameters,
+        "parameters": size_of(part, "all").parameters,
         "loss": {"first": logged[0][1], "last": logged[-1][1]},
         "steps": logged[-1][0],
-        "seconds": args.seconds,
+        "seconds": seconds,
         "finished": now(),
         "versions": versions(),
         "git_revision": git_revision(),
     }
     record.pop("files", None)  # the initial model's
-    write_json(args.part / RECORD, record)
+    write_json(part / RECORD, record)
     # The trainer's own, of a model trained from scratch, answers without a KV cache.
-    shutil.copyfile(args.init / GENERATION, args.part / GENERATION)
-    os.replace(args.part, args.base)
-    shutil.rmtree(args.init)
-    loss = record["loss"]["last"]
-    print(f"base model: {record['parameters']:,} parameters, pretrained, loss {loss:.3f} ({args.base})")
-    return 0
+    shutil.copyfile(init / GENERATION, part / GENERATION)
+    os.replace(part, folder / BASE)
+    shutil.rmtree(init)
+    return record
 
 
 def main(argv: list[str]) -> int:
-    """Run ``plan``, ``prepare`` or ``finish``."""
+    """Make the base model."""
     argv, command = split_command(argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("plan", "prepare", "finish"))
-    parser.add_argument("--base", type=Path, required=True, help="folder of the pretrained model")
-    parser.add_argument("--texts", type=int, default=4000, help="pretraining documents")
-    parser.add_argument("--vocabulary", type=int, default=1600, help="entries of the tokenizer")
-    parser.add_argument("--hidden", type=int, default=128, help="width of the model")
-    parser.add_argument("--layers", type=int, default=2, help="depth of the model")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--force", action="store_true", help="make it again; what is there is moved aside")
-    parser.add_argument("--seconds", type=int, help="wall time of the trainer")
-    parser.add_argument("--log", type=Path, help="log of the trainer, for messages")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
     args = parser.parse_args(argv)
-    args.init, args.part = args.base.with_name("init"), args.base.with_name("base.part")
-    if args.step == "finish":
-        return finish(args)
-    return plan(args, command) if args.step == "plan" else prepare(args, command)
+    settings = Settings.read()
+    folder, log = settings.saves_dir / FOLDER, settings.logs_dir / f"{FOLDER}.base.log"
+    rows = corpus(settings.base_texts, SEED)
+    parts = decides(rows, settings_of(command))
+    if args.dry_run:
+        why = why_anew(folder / BASE, parts, settings.force)
+        if why is None:
+            print(f"base model: done ({folder / BASE})")
+            return DONE
+        print("base model: to do" + f", {why}" * bool(why))
+        dry_run.show(command)
+        dry_run.note("base model")
+        return TO_DO
+    end_on_signals()
+    with locks.hold(folder / ".base.lock", "base model", settings.stop_timeout + 30) as lock:
+        if not prepare(folder, rows, parts, settings.force):
+            return DONE
+        begun = time.monotonic()
+        if reason := pretrain(settings, command, log, lock):
+            note_reason(reason)
+            print(f"base model: pretraining failed: {reason} (log: {log})", file=sys.stderr)
+            return FAILED
+        record = finish(folder, round(time.monotonic() - begun))
+    loss = record["loss"]["last"]
+    print(f"base model: {record['parameters']:,} parameters, pretrained, loss {loss:.3f} ({folder / BASE})")
+    return DONE
 
 
 if __name__ == "__main__":

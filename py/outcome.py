@@ -1,13 +1,12 @@
 """Note how a step of the sweep stands, for the summary at its end.
 
     python py/outcome.py --step data --state running
-    python py/outcome.py --step data --state failed --reason 'it ended with status 1'
+    python py/outcome.py --step data --state failed
+    python py/outcome.py --note 'no free port'
 
-    FEWSHOT_OUTCOME=logs/tiny.outcomes/data.json python py/outcome.py --note 'no free port'
-
-``running`` begins the file anew; the other states finish it. While a step runs, a program that it calls with the
-environment variable FEWSHOT_OUTCOME naming the file notes there why it fails: --reason counts only when there is no
-such note. The folder is FEWSHOT_OUTCOMES. Only light imports here: bin/sweep.sh starts this twice for every step.
+``running`` begins the file anew, in the folder FEWSHOT_OUTCOMES; the other states finish it. While a step runs, what it
+calls notes in the file FEWSHOT_OUTCOME why it fails. Only light imports here: bin/sweep.sh starts this twice for every
+step.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ def main(argv: list[str]) -> int:
     add = parser.add_argument
     add("--step", choices=outcomes.STEPS)
     add("--state", choices=outcomes.STATES)
-    add("--reason", help="why it failed, when the step has noted none")
     add("--note", help="only note why the step under way fails")
     args = parser.parse_args(argv)
     if args.note is not None:
@@ -39,7 +37,7 @@ def main(argv: list[str]) -> int:
     if args.state == "running":
         outcomes.begin(path, args.step)
     else:
-        outcomes.finish(path, args.step, args.state, reason=args.reason)
+        outcomes.finish(path, args.step, args.state)
     return 0
 
 

@@ -1,10 +1,10 @@
 """Show a sweep's results: the table, results.csv, results.json and the pictures, from its evaluation records.
 
-    python py/see_results.py --name tiny
-    python py/see_results.py --name tiny --run glm4-9b-chat --out objs/comparison
+    FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py
+    FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py --run glm4-9b-chat --out objs/comparison
 
-Prints the table; writes results.csv, results.json and the pictures (PNG and SVG) to objs/<NAME>, or to --out. Only
-records are read: objs/<NAME>-llm_train_<N>.json, and in each adapter's folder training.json and trainer_log.jsonl.
+Prints the table; writes results.csv, results.json and the pictures (PNG and SVG) to objs/<sweep>, or to --out. Only
+records are read: objs/<run>.json, and in each adapter's folder training.json and trainer_log.jsonl.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.program import run
-from fewshot_sft.provenance import PROJECT
 from fewshot_sft.results.sweep import Sweep, read_sweep, warnings_of
 from fewshot_sft.results.table import row_of, to_csv, to_text
+from fewshot_sft.runs import SCHEMA, Run
+from fewshot_sft.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,25 +32,26 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Read the records, print the table, write the files; everything is read before anything is written."""
     args = parse_args(argv)
-    names = list(dict.fromkeys([args.name, *args.run]))
-    asked = {args.name: args.sizes}
-    sweeps = [read_sweep(args.objs, name, args.split, args.saves, asked.get(name, ())) for name in names]
-    out = args.out or args.objs / folder_name(names)
+    settings = Settings.read()
+    names = list(dict.fromkeys([settings.sweep_name, *args.run]))
+    sweeps = [read_sweep(settings, name) for name in names]
+    out = args.out or settings.objs_dir / folder_name(names)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, a folder was expected; move it away")
     warnings = warnings_of(sweeps)
-    rows = [row_of(one) for sweep in sweeps for one in sweep.runs]
+    rows = [row_of(one) for sweep in sweeps for one in sweep.evaluations]
 
     print(to_text(sweeps, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     sys.stdout.flush()
     write_bytes(out / "results.csv", to_csv(rows))
     pictures = [] if args.no_plots else list(draw_all(sweeps, out, warnings))
+    absent = [run.fields | {"reason": why} for sweep in sweeps for run, why in sweep.absent]
     summary = {
-        "schema": 1,
+        "schema": SCHEMA,
         "kind": "results",
-        "split": args.split,
+        "split": settings.split,
         "rows": rows,
-        "absent": [{"name": sweep.name, "size": size, "reason": why} for sweep in sweeps for size, why in sweep.absent],
+        "absent": [{key: value for key, value in each.items() if value is not None} for each in absent],
         "warnings": warnings,
         "pictures": [path.name for path in pictures],
     }
@@ -61,21 +63,12 @@ def main(argv: list[str]) -> int:
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
-    """Return the command line's settings."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--name", required=True, help="the sweep: records are <objs>/<NAME>-llm_train_<N>.json")
     parser.add_argument(
         "--run", nargs="+", action="extend", default=[], metavar="NAME", help="further sweeps, in the same pictures"
     )
-    parser.add_argument("--objs", type=Path, default=PROJECT / "objs", help="folder of the records (default: objs)")
-    parser.add_argument(
-        "--saves", type=Path, default=PROJECT / "saves", help="saves, or saves/<MODEL_NAME>/lora (default: saves)"
-    )
-    parser.add_argument(
-        "--sizes", nargs="+", type=int, default=[], metavar="N", help="sizes of NAME to miss when they have no record"
-    )
-    parser.add_argument("--split", choices=("test", "valid"), default="test", help="the records' split (default: test)")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: <objs>/<NAME>)")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: <OBJS_DIR>/<sweep>)")
     parser.add_argument("--no-plots", action="store_true", help="no pictures")
     return parser.parse_args(argv)
 
@@ -101,7 +94,7 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
 
     from fewshot_sft.results.plots import confusion, curve, losses, radar, style
 
-    texts = [text for sweep in sweeps for text in (sweep.name, *(la for one in sweep.runs for la in one.labels))]
+    texts = [text for sweep in sweeps for text in (sweep.name, *(la for one in sweep.evaluations for la in one.labels))]
     with style.drawing(texts) as complaint:
         if complaint:
             warnings.append(complaint)
@@ -109,10 +102,9 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
             (curve.draw, sweeps, out / "learning_curve"),
             (radar.draw, sweeps, out / "radar"),
         ]
-        for sweep in sweeps:
-            for one in sweep.runs:
-                stem = f"confusion_{one.size}" if len(sweeps) == 1 else f"confusion_{sweep.name}_{one.size}"
-                pictures.append((confusion.draw, one, out / stem))
+        pictures += [
+            (confusion.draw, one, out / f"confusion_{one.run.name}") for sweep in sweeps for one in sweep.evaluations
+        ]
         if logged := read_all_losses(sweeps, warnings):
             pictures.append((losses.draw, logged, out / "training_loss"))
         # Forked within `drawing`: the processes have its settings.
@@ -132,20 +124,20 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
                 raise UserError(why) from None
 
 
-def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[int, list[tuple[int, float]]]]:
-    """Return the (step, loss) points by sweep and size; a log that cannot be read is appended to ``warnings``."""
+def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[Run, list[tuple[int, float]]]]:
+    """Return the (step, loss) points by sweep and run; a log that cannot be read is appended to ``warnings``."""
     from fewshot_sft.results.plots.losses import read_losses
 
-    logged: dict[str, dict[int, list[tuple[int, float]]]] = {}
+    logged: dict[str, dict[Run, list[tuple[int, float]]]] = {}
     for sweep in sweeps:
-        for one in sweep.runs:
+        for one in sweep.evaluations:
             try:
                 points = read_losses(one)
             except UserError as error:
                 warnings.append(f"{error}; its loss is left out of the picture")
                 continue
             if points:
-                logged.setdefault(sweep.name, {})[one.size] = points
+                logged.setdefault(sweep.name, {})[one.run] = points
     return logged
 
 

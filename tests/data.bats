@@ -1,21 +1,11 @@
 #!/usr/bin/env bats
-# bin/build_data.sh: what py/build_data.py is told, and that a failure harms nothing that is there.
+# bin/build_data.sh: the settings reach py/build_data.py, and a failure harms nothing that is there.
 
 load helpers/common
 load helpers/processes
 
 setup() { make_work; }
 teardown() { end_leftovers; }
-
-# told ARGUMENT...: what python is started with.
-told() {
-  printf '%s\n' '#!/usr/bin/env bash' 'printf "%q " "$@" >"$STUB/python"' >"$WORK/python"
-  chmod +x "$WORK/python"
-  mv "$WORK/python" "$FEWSHOT_VENV/bin/python"
-  script build_data.sh "$@"
-  status_is 0
-  cat -- "$STUB/python"
-}
 
 @test "a CSV file in the caller's folder; the same settings give the same bytes" {
   cd "$WORK"
@@ -45,13 +35,15 @@ told() {
   said 'no column "text"; the columns are "text;label"'
 }
 
-@test "a data set on the hub, with its columns; the generator" {
-  sed -i /TRAIN_FILE/d "$SETTINGS_FILE"
-  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling nested --seed 42 --source hub --dataset me/reviews --dataset-config '' --text-column text --label-column stars --valid-count 5 --test-count 6 |" \
-    "$(told --dataset me/reviews --dataset-config= --label-column stars --valid-count 5 --test-count 6)|"
-  cd "$WORK"
-  equal "py/build_data.py --out $(printf %q "$WORK/data") --sizes 4 8 16 --sampling independent --seed 1 --source generator --labels-file $(printf %q "$WORK/labels") --instruction-file $(printf %q "$WORK/say") |" \
-    "$(told --dataset synthetic-patents --sampling independent --seed 1 --labels-file labels --instruction-file say)|"
+@test "a dry run: its status tells whether there is something to do" {
+  script build_data.sh --dry-run
+  status_is 3
+  said 'data llm_train_4.json: to do, not there' '    python py/build_data.py'
+  [[ ! -e $WORK/data ]]
+  script build_data.sh
+  script build_data.sh --dry-run
+  status_is 0
+  equal "data: done ($WORK/data)" "$output"
 }
 
 @test "what the user can mend: said, exit status 2, the data of before stay as they are" {
@@ -103,7 +95,7 @@ told() {
   script sweep.sh
   status_is 0
   said 'the default SIZES (100 500 1000 2000) do not fit 42 training rows; these are taken: SIZES="10 21 42"' \
-    '3 of 3 sizes done'
+    '3 of 3 runs done'
   equal 'train 10, train 21, train 42, api 10, api 21, api 42' "$(calls)"
   script train.sh
   said "size 42: already trained"
@@ -111,5 +103,5 @@ told() {
   not_said 500
   script sweep.sh --dry-run
   status_is 0
-  said 'training 42: done' 'evaluation 42: done'
+  said 'training of size 42: done' 'evaluation of size 42: done'
 }

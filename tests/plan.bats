@@ -25,6 +25,9 @@ planned() {
   steps=$(grep -v '^    ' "$WORK/output")
 }
 
+# words TEXT: those that a shell reads in it, however they are quoted.
+words() { "$STUB_PYTHON" -I -c 'import shlex, sys; print(*shlex.split(sys.argv[1]), sep="\n")' "$1"; }
+
 @test "before the first run: all is to do, and the commands are those that run" {
   planned --sizes 4 8 --with-base
   local size expected=''
@@ -40,8 +43,8 @@ planned() {
   api=$(grep '^    env .* llamafactory-cli api ' "$WORK/output" | sed 's/.* llamafactory-cli //')
   script sweep.sh --sizes 4 8 --with-base
   status_is 0
-  equal "$train" "$(sed -n 's/^CUDA_VISIBLE_DEVICES= train /train /p' "$STUB/calls")"
-  equal "$api" "$(sed -n 's/.* api --/api --/p' "$STUB/calls")"
+  equal "$(words "$train")" "$(words "$(sed -n 's/^CUDA_VISIBLE_DEVICES= train /train /p' "$STUB/calls")")"
+  equal "$(words "$api")" "$(words "$(sed -n 's/.* api --/api --/p' "$STUB/calls")")"
   equal '0 0' "$(value "$LOGS/demo.preflight.json" problems) $(value "$LOGS/demo.preflight.json" warnings)"
 }
 
@@ -132,7 +135,7 @@ results: to do, they are drawn every time" "$steps"
   rm -- "$WORK/a model/config.json"
   local dry
   for dry in '' --dry-run; do
-    GPU=4 script sweep.sh --device gpu --template glm44 ${dry:+"$dry"}
+    GPU=none script sweep.sh --device gpu --template glm44 ${dry:+"$dry"}
     status_is 2
     said 'error: device: profile custom needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi' \
       "error: template: LLaMA-Factory has no template 'glm44'; set TEMPLATE to the model's own; near it are glm4" \

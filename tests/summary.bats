@@ -14,8 +14,8 @@ teardown() { end_leftovers; }
 # in_summary KEY...: of summary.json.
 in_summary() { value "$OBJS/demo/summary.json" "$@"; }
 
-# states: of all sizes.
-states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"{s["size"]} {s["state"]}" for s in json.load(sys.stdin)), sep=", ")'; }
+# states: of all runs.
+states() { in_summary runs | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"{s["size"]} {s["state"]}" for s in json.load(sys.stdin)), sep=", ")'; }
 
 @test "done, failed, then skipped: the summary, its file, and ON_FINISH gets the text, without keys and tokens" {
   plan train-4 memory
@@ -23,7 +23,7 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
   script sweep.sh
   status_is 1
   equal '4 failed, 8 done' "$(states)"
-  said 'sweep demo: 1 of 2 sizes done, 1 failed (status 1, ' '  N = 4  FAILED  training: CUDA out of memory; with MICRO_BATCH=1' \
+  said 'sweep demo: 1 of 2 runs done, 1 failed (status 1, ' '  N = 4  FAILED  training: CUDA out of memory; with MICRO_BATCH=1' \
     "log: $LOGS/demo-llm_train_4.train.log" '  N = 8  done    accuracy 0.5' "results: $OBJS/demo/learning_curve.png"
   equal "$(<"$OBJS/demo/summary.txt")" "$(<"$WORK/told")"
   [[ $output == *"$(<"$OBJS/demo/summary.txt")" ]]
@@ -37,7 +37,7 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
   ON_FINISH='exit 3' script sweep.sh
   status_is 0
   equal '4 done, 8 done' "$(states)"
-  said 'sweep demo: 2 of 2 sizes done (status 0, ' \
+  said 'sweep demo: 2 of 2 runs done (status 0, ' \
     "warning: ON_FINISH ended with status 3 (log: $LOGS/demo.on_finish.log)"
 }
 
@@ -58,8 +58,8 @@ states() { in_summary sizes | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"
   signal TERM
   ended 143
   equal '4 interrupted, 8 not run' "$(states)"
-  equal 'TERM absent' "$(in_summary ended_by) $(in_summary sizes 1 metrics)"
-  said 'sweep demo: 0 of 2 sizes done, 1 interrupted, 1 not run (ended by TERM, ' 'N = 4  interrupted  training (' 'N = 8  not run'
+  equal 'TERM absent' "$(in_summary ended_by) $(in_summary runs 1 metrics)"
+  said 'sweep demo: 0 of 2 runs done, 1 interrupted, 1 not run (ended by TERM, ' 'N = 4  interrupted  training (' 'N = 8  not run'
 }
 
 @test "a step that all sizes need fails: the summary says which and why; one with nothing to tell writes none" {

@@ -6,18 +6,18 @@ import errno
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import build_data
-from fewshot_sft.data import manifest
+from fewshot_sft import dry_run, runs
+from fewshot_sft.data import manifest, tiny_corpus
 from fewshot_sft.errors import UserError
 from fewshot_sft.program import run
+from fewshot_sft.settings import Settings
 
-SCRIPT = Path(build_data.__file__)
 LABELS = ["Electricity", "Physics", "Textiles; Paper"]
 ROWS = [(f"text number {number}, “quoted” 中文", LABELS[min(number % 5, 2)]) for number in range(200)]
 TEST_ROWS = [(f"test text {number}", LABELS[number % 3]) for number in range(30)]
@@ -25,18 +25,21 @@ VALID_ROWS = [(f"valid text {number}", LABELS[number % 3]) for number in range(2
 
 
 @pytest.fixture
-def build(folder, write_csv, capsys):
-    """Return ``build(*flags, train=, valid=, test=)``, which runs the script in-process and returns its stdout.
+def build(folder, write_csv, given, capsys):
+    """Return ``build(train=, valid=, test=, dry=, SETTING=...)``, which runs the program and returns its stdout.
 
-    ``build.out`` is the output folder; ``build.err`` what the last run wrote on stderr.
+    ``build.out`` is the output folder; ``build.err`` what the last run wrote on stderr, ``build.status`` its status.
     """
 
-    def call(*flags, train=ROWS, valid=VALID_ROWS, test=TEST_ROWS, sizes=("10", "50")):
-        argv = ["--source", "files", "--out", str(call.out), "--sizes", *sizes]
-        for split, rows in (("train", train), ("valid", valid), ("test", test)):
-            if rows is not None:
-                argv += [f"--{split}-file", str(write_csv(f"{split}.csv", rows))]
-        assert build_data.main([*argv, *map(str, flags)]) == 0
+    def call(train=ROWS, valid=VALID_ROWS, test=TEST_ROWS, dry=False, **settings):
+        files = {
+            f"{split.upper()}_FILE": write_csv(f"{split}.csv", rows)
+            for split, rows in (("train", train), ("valid", valid), ("test", test))
+            if rows is not None
+        }
+        values = {"DATA_DIR": call.out, "SIZES": "10 50"} | files | settings
+        given(**{name: str(value) for name, value in values.items()})
+        call.status = build_data.main(["--dry-run"] * dry)
         printed = capsys.readouterr()
         call.err = printed.err
         return printed.out
@@ -45,9 +48,9 @@ def build(folder, write_csv, capsys):
     return call
 
 
-def failure(build, *flags, **options) -> str:
+def failure(build, **settings) -> str:
     with pytest.raises(UserError) as error:
-        build(*flags, **options)
+        build(**settings)
     return str(error.value)
 
 
@@ -60,10 +63,10 @@ def snapshot(out: Path) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
 
 
-def test_files_have_the_seeds_shape_byte_by_byte(build):
+def test_files_have_the_originals_shape_byte_by_byte(build):
     train = [("a loom", "Textiles; Paper"), ("a fuse", "Electricity")]
 
-    build(train=train, valid=[("a bolt", "Electricity")], test=[("a lamp", "Electricity")], sizes=["1"])
+    build(train=train, valid=[("a bolt", "Electricity")], test=[("a lamp", "Electricity")], SIZES="1")
 
     assert (build.out / "llm_test.json").read_text(encoding="utf-8") == (
         "[\n  {\n"
@@ -87,25 +90,15 @@ def test_text_stays_as_it_is(build, read_items):
     assert [item["output"] for item in read_items(build.out / "llm_test.json")] == [label for _, label in TEST_ROWS]
 
 
-def test_subsets_are_nested_and_stratified(build, read_items):
-    build(sizes=["100", "10", "50"])
-
-    small, middle, large = (read_items(build.out / f"llm_train_{size}.json") for size in (10, 50, 100))
-    assert large[:50] == middle
-    assert middle[:10] == small
-    counted = read_manifest(build.out)["splits"]["llm_train_50"]["per_class"]
-    assert counted == {"Electricity": 10, "Physics": 10, "Textiles; Paper": 30}
-
-
 def test_manifest_describes_the_files(build, read_items):
-    build("--seed", 7)
+    build(SPLIT_SEED=7)
 
     found = read_manifest(build.out)
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert found["kind"] == "data"
-    assert found["seed"] == 7
+    assert found["split_seed"] == 7
     assert found["sampling"] == "nested"
-    assert found["sizes"] == [10, 50]
+    assert (found["sizes"], found["seeds"]) == ([10, 50], [42])
     assert found["labels"] == LABELS
     assert list(found["splits"]) == ["llm_train_10", "llm_train_50", "llm_valid", "llm_test"]
     for split in found["splits"].values():
@@ -132,7 +125,7 @@ def test_same_bytes_on_every_machine_and_python(build):
         hashlib.sha256((build.out / "llm_train_50.json").read_bytes()).hexdigest()
         == "0e61e415aa010cfddbbe001d95aad7b66ab5e3d116b3b6bc6efc704f37c7544a"
     )
-    assert read_manifest(build.out)["identity"] == "f90d3b8d7a6a8e8416504e9f102971fcc632630b0b73d4fecbeea2b518393b48"
+    assert read_manifest(build.out)["identity"] == "f5f4dd7d0bffdb7ee21c4d09ca92beb6be289f2cac33b81a25c8daa2e23d1956"
 
 
 def test_a_second_run_rewrites_nothing(build):
@@ -143,22 +136,11 @@ def test_a_second_run_rewrites_nothing(build):
     assert snapshot(build.out) == before
 
 
-def test_rows_in_another_order_give_the_same_subsets(build):
-    build()
-    before = snapshot(build.out)
-
-    build(train=ROWS[::-1])
-
-    after = snapshot(build.out)
-    assert after["llm_train_50.json"] == before["llm_train_50.json"]
-    assert read_manifest(build.out)["identity"] == json.loads(before["manifest.json"][0])["identity"]
-
-
 def test_a_further_size_leaves_the_others_alone(build):
     build()
     before = snapshot(build.out)
 
-    build(sizes=["10", "20", "50"])
+    build(SIZES="10 20 50")
 
     after = snapshot(build.out)
     for name in ("llm_train_10.json", "llm_train_50.json", "llm_valid.json", "llm_test.json"):
@@ -172,9 +154,9 @@ def test_a_further_size_leaves_the_others_alone(build):
 def test_a_size_no_longer_asked_for_is_left_alone_and_said(build):
     build()
 
-    out = build(sizes=["10"])
+    out = build(SIZES="10")
 
-    assert "note: not of these sizes, left as they were: llm_train_50.json" in out
+    assert "note: not of these sizes and seeds, left as they were: llm_train_50.json" in out
     assert (build.out / "llm_train_50.json").exists()
     assert "llm_train_50" not in read_manifest(build.out)["splits"]
 
@@ -191,12 +173,12 @@ def test_a_damaged_file_is_restored_and_the_rest_left(build):
     assert after["llm_valid.json"] == before["llm_valid.json"]
 
 
-@pytest.mark.parametrize("flags", [("--seed", "1"), ("--document-prefix", "Text: "), ("--sampling", "independent")])
-def test_what_changes_the_data_changes_the_identity(build, flags):
-    build()
+@pytest.mark.parametrize("setting", [{"SPLIT_SEED": 1}, {"SAMPLING": "independent"}])
+def test_what_changes_the_data_changes_the_identity(build, setting):
+    build(valid=None, test=None)
     before = read_manifest(build.out)
 
-    build(*flags)
+    build(valid=None, test=None, **setting)
 
     after = read_manifest(build.out)
     assert after["identity"] != before["identity"]
@@ -251,7 +233,7 @@ def test_llamafactory_trains_on_the_turns_that_are_served(build):
 
 
 def test_one_file_is_split(build, read_items):
-    build("--valid-count", 15, "--test-count", 25, valid=None, test=None)
+    build(valid=None, test=None, VALID_COUNT=15, TEST_COUNT=25)
 
     found = read_manifest(build.out)
     assert {name: split["rows"] for name, split in found["splits"].items()} == {
@@ -278,7 +260,7 @@ def test_validation_is_held_out_of_training_when_only_a_test_file_is_given(build
 
 
 def test_caps_of_given_splits(build):
-    build("--valid-count", 6, "--test-count", 9)
+    build(VALID_COUNT=6, TEST_COUNT=9)
 
     splits = read_manifest(build.out)["splits"]
     assert splits["llm_valid"]["per_class"] == dict.fromkeys(LABELS, 2)
@@ -335,7 +317,7 @@ def test_what_is_removed_is_counted_with_its_rows(build, read_items):
 
 
 def test_removed_rows_never_reach_a_training_file(build, read_items):
-    build(train=[*ROWS, ("test text 3", "Physics"), ROWS[0]], sizes=["200"])
+    build(train=[*ROWS, ("test text 3", "Physics"), ROWS[0]], SIZES="200")
 
     assert sorted(item["input"] for item in read_items(build.out / "llm_train_200.json")) == sorted(
         f"Classify the document:\n{text}" for text, _ in ROWS
@@ -345,10 +327,10 @@ def test_removed_rows_never_reach_a_training_file(build, read_items):
 def test_a_size_larger_than_the_data_says_where_the_rows_went(build):
     message = failure(
         build,
-        *("--test-count", 30),
+        TEST_COUNT=30,
         train=[*ROWS, ROWS[0], ("test", "Physics"), ("valid text 1", "Physics")],
         test=None,
-        sizes=["10", "172"],
+        SIZES="10 172",
     )
 
     assert message == (
@@ -360,7 +342,7 @@ def test_a_size_larger_than_the_data_says_where_the_rows_went(build):
 
 
 def test_every_training_row_is_in_test(build):
-    message = failure(build, train=TEST_ROWS, sizes=["1"])
+    message = failure(build, train=TEST_ROWS, SIZES="1")
 
     assert message.endswith("no row is left to train on (of 30 rows: 30 whose text is in test too); bring other data")
 
@@ -372,28 +354,28 @@ def shots(classes: int, each: int) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("train", "sizes", "rows", "present"),
     [
-        (shots(2, 25), ["1", "30"], [35, 5, 10], [2, 2, 2]),
-        (shots(9, 6), ["5", "30"], [36, 8, 10], [9, 8, 9]),
-        (shots(20, 3), ["12"], [33, 9, 18], [20, 9, 18]),
-        (shots(30, 2), ["30"], [33, 9, 18], [30, 9, 18]),
-        ([*shots(2, 20), ("rare 1", "rare"), ("rare 2", "rare")], ["20"], [30, 4, 8], [3, 2, 3]),
+        (shots(2, 25), "1 30", [35, 5, 10], [2, 2, 2]),
+        (shots(9, 6), "5 30", [36, 8, 10], [9, 8, 9]),
+        (shots(20, 3), "12", [33, 9, 18], [20, 9, 18]),
+        (shots(30, 2), "30", [33, 9, 18], [30, 9, 18]),
+        ([*shots(2, 20), ("rare 1", "rare"), ("rare 2", "rare")], "20", [30, 4, 8], [3, 2, 3]),
     ],
 )
 def test_few_rows_are_split_so_that_each_class_is_trained_and_tested_where_it_can_be(
     build, train, sizes, rows, present
 ):
-    build(train=train, valid=None, test=None, sizes=[str(rows[0])])
+    build(train=train, valid=None, test=None, SIZES=rows[0])
 
     splits = read_manifest(build.out)["splits"].values()
     assert [split["rows"] for split in splits] == rows
     assert [sum(map(bool, split["per_class"].values())) for split in splits] == present
-    build(train=train, valid=None, test=None, sizes=sizes)
+    build(train=train, valid=None, test=None, SIZES=sizes)
 
 
 def test_sizes_that_do_not_fit_and_those_that_would(build):
     options = {"train": shots(2, 25), "valid": None, "test": None}
 
-    assert failure(build, **options, sizes=["100", "500"]).endswith(
+    assert failure(build, **options, SIZES="100 500").endswith(
         "has 35 rows to train on (of 50 rows: 10 held out for test, 5 held out for valid), fewer than sizes 100, 500; "
         'what fits: SIZES="8 17 35"'
     )
@@ -403,10 +385,9 @@ def test_sizes_that_do_not_fit_and_those_that_would(build):
     ("labels", "each", "taken"), [(2, 25, "8 17 35"), (6, 100, "105 210 420"), (2, 1000, "100 500 1000 1400")]
 )
 def test_default_sizes_that_do_not_fit_are_replaced_by_some_that_do(build, labels, each, taken):
-    options = {"train": shots(labels, each), "valid": None, "test": None}
-    default = ["100", "500", "1000", "2000"]
+    options = {"train": shots(labels, each), "valid": None, "test": None, "SIZES": "100 500 1000 2000"}
 
-    out = build("--fit", **options, sizes=default)
+    out = build(**options)
     rows = taken.split()[-1]
     assert build.err.startswith(
         f"warning: the default SIZES (100 500 1000 2000) do not fit {rows} training rows; these are taken: "
@@ -415,18 +396,18 @@ def test_default_sizes_that_do_not_fit_are_replaced_by_some_that_do(build, label
     assert [line.split()[0] for line in out.splitlines() if line.startswith("llm_train_")] == [
         f"llm_train_{size}" for size in taken.split()
     ]
-    assert build("--show-sizes", **options, sizes=default) == f"{taken}\n"
-    assert "up to date" in build("--fit", **options, sizes=default)
+    assert runs.sizes(Settings.read()) == tuple(map(int, taken.split()))
+    assert "up to date" in build(**options)
 
 
 def test_one_row_a_label_needs_a_test_file(build):
     train = shots(4, 1)
 
-    assert failure(build, train=train, valid=None, test=None, sizes=["4"]) == (
+    assert failure(build, train=train, valid=None, test=None, SIZES="4") == (
         f"{build.out.parents[1] / 'train.csv'} has 4 rows to train on, one a label, so that none can be held out for "
         f"the test; name a file of other rows with TEST_FILE"
     )
-    build(train=train, valid=None, test=[(f"test {label}", label) for _, label in train], sizes=["4"])
+    build(train=train, valid=None, test=[(f"test {label}", label) for _, label in train], SIZES="4")
     assert build.err == "warning: llm_valid: no row could be spared for it; SPLIT=valid needs a VALID_FILE\n"
 
 
@@ -435,9 +416,9 @@ def test_a_test_file_without_labels(build, folder):
     path.write_text("id,text\n1,a\n")
     mend = "leave TEST_FILE empty, and test rows are held out of TRAIN_FILE"
 
-    assert failure(build, "--test-file", path) == f'{path}: has no labels (no column "label"); {mend}'
+    assert failure(build, TEST_FILE=path) == f'{path}: has no labels (no column "label"); {mend}'
     assert failure(build, test=[("a", ""), ("b", " ")]) == f"{folder / 'test.csv'}: has no labels; {mend}"
-    assert failure(build, "--test-file", path, "--text-column", "body").endswith("name one with TEXT_COLUMN=...")
+    assert failure(build, TEST_FILE=path, TEXT_COLUMN="body").endswith("name one with TEXT_COLUMN=...")
 
 
 def test_table_shows_the_numbers_of_the_manifest(build):
@@ -457,7 +438,7 @@ def test_classes_without_examples_are_warned_of(build, folder):
     names = folder / "labels.txt"
     names.write_text("\n".join([*LABELS, "Astronomy"]))
 
-    out = build("--labels-file", names, sizes=["2", "50"])
+    out = build(LABELS_FILE=names, SIZES="2 50")
 
     found = read_manifest(build.out)
     assert found["labels"] == [*LABELS, "Astronomy"]
@@ -467,8 +448,8 @@ def test_classes_without_examples_are_warned_of(build, folder):
     assert len(found["warnings"]) == 1
     assert 'llm_train_50: classes never seen: 1 of 4: "Astronomy"\n' in out
     assert "llm_train_2: classes never seen: 2 of 4: " in out
-    assert manifest.never_seen(build.out, 50) == ["Astronomy"]
-    assert manifest.never_seen(build.out, 7) is None
+    assert manifest.never_seen(build.out, "llm_train_50") == ["Astronomy"]
+    assert manifest.never_seen(build.out, "llm_train_7") is None
 
 
 def test_bare_numbers_as_labels_are_warned_of(build):
@@ -486,7 +467,7 @@ def test_instruction_template(build, folder, read_items):
     template = folder / "instruction.txt"
     template.write_text("\ufeff你是分类器。\r\n{categories}\r\n{not a placeholder}\r\n", encoding="utf-8")
 
-    build("--instruction-file", template)
+    build(INSTRUCTION_FILE=template)
 
     assert read_items(build.out / "llm_test.json")[0]["instruction"] == (
         '你是分类器。\n"Electricity"\n"Physics"\n"Textiles; Paper"\n{not a placeholder}'
@@ -498,7 +479,7 @@ def test_instruction_template_without_its_placeholder(build, folder, content, ti
     template = folder / "instruction.txt"
     template.write_text(content)
 
-    assert failure(build, "--instruction-file", template) == (
+    assert failure(build, INSTRUCTION_FILE=template) == (
         f"{template}: holds {{categories}} {times} times; the list of categories goes in its place, so write it "
         f"exactly once"
     )
@@ -518,12 +499,11 @@ def test_every_text_empty(build):
 
 def test_text_that_is_no_string_or_no_unicode(build, folder):
     path = folder / "x.json"
-    flags = ("--train-file", path)
 
     path.write_text('[{"text": "a", "label": "A"}, {"text": 12.5, "label": "B"}]')
-    assert failure(build, *flags) == f"{path}: row 2: the text is not a string but 12.5; is TEXT_COLUMN right?"
+    assert failure(build, TRAIN_FILE=path) == f"{path}: row 2: the text is not a string but 12.5; is TEXT_COLUMN right?"
     path.write_text('[{"text": "a", "label": "Physics"}, {"text": "cut \\ud83d", "label": "Electricity"}]')
-    assert failure(build, *flags, test=None, valid=None).startswith(f"{path}: row 2: character ")
+    assert failure(build, TRAIN_FILE=path, test=None, valid=None).startswith(f"{path}: row 2: character ")
     assert not build.out.exists()
 
 
@@ -553,23 +533,13 @@ def test_a_full_disk_leaves_everything_as_it_was(build, monkeypatch, capsys):
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(sys, "argv", ["build_data.py"])
     with pytest.raises(SystemExit) as exit_status:
-        run(lambda _: build("--seed", "1") and 0)
+        run(lambda _: build(SAMPLING="independent") and 0)
 
     assert exit_status.value.code == 2
     message = capsys.readouterr().err
     assert message.startswith(f"error: {build.out}/.build.")
     assert "the disk is full; free some space" in message
     assert snapshot(build.out) == before
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_told_before_any_work(build):
-    build.out.mkdir(parents=True)
-    build.out.chmod(0o555)
-
-    assert failure(build, train=[]) == (
-        f"{build.out}: cannot be written; check who owns it (`ls -ld`), or choose another DATA_DIR"
-    )
 
 
 def test_a_folder_that_may_not_be_written_is_told_before_any_work(build, monkeypatch):
@@ -589,36 +559,104 @@ def test_out_is_a_file(build):
     assert build.out.read_text() == "mine"
 
 
-def test_files_need_a_training_file(folder):
-    with pytest.raises(UserError, match=r"^TRAIN_FILE is empty; name a file of labelled texts$"):
-        build_data.main(["--source", "files", "--out", str(folder / "out")])
+def test_the_generator(build, read_items):
+    settings = {"train": None, "valid": None, "test": None, "DATASET": "synthetic-patents", "SIZES": "20 100"}
 
+    build(**settings, VALID_COUNT=30, TEST_COUNT=40)
 
-def test_the_generator(folder, capsys, read_items):
-    corpus = pytest.importorskip("fewshot_sft.data.tiny_corpus")
-    argv = ["--source", "generator", "--out", str(folder), "--train-pool", "120", "--valid-count", "30"]
-
-    assert build_data.main([*argv, "--test-count", "40", "--sizes", "20", "100"]) == 0
-
-    found = read_manifest(folder)
-    assert found["labels"] == corpus.LABELS
-    assert found["source"] == {
-        "kind": "generator",
-        "synthetic": True,
-        "rows": {"train": 120, "valid": 30, "test": 40},
-    }
-    assert len(read_items(folder / "llm_train_100.json")) == 100
+    found = read_manifest(build.out)
+    assert found["labels"] == tiny_corpus.LABELS
+    rows = {"train": 2000, "valid": 30, "test": 40}
+    assert found["source"] == {"kind": "generator", "synthetic": True, "rows": rows}
+    assert len(read_items(build.out / "llm_train_100.json")) == 100
     assert all(found["splits"]["llm_train_20"]["per_class"].values())
 
 
-def test_the_command_line_in_a_process_of_its_own(folder, write_csv):
-    """From another folder, through paths with spaces; errors are one line on stderr and exit 2."""
-    write_csv("my train.csv", ROWS)
-    argv = [sys.executable, str(SCRIPT), "--source", "files", "--train-file", "my train.csv", "--out", "my data"]
+# --- Seeds ---
 
-    good = subprocess.run([*argv, "--sizes", "10"], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert (good.returncode, good.stderr) == (0, "")
-    assert good.stdout.splitlines()[-1].endswith("manifest.json to my data")
-    bad = subprocess.run([*argv, "--sizes", "-5"], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr == "error: --sizes: -5 is negative; sizes are 1 or more\n"
+
+@pytest.mark.parametrize("sampling", ["nested", "independent"])
+def test_each_seed_has_subsets_of_its_own_and_all_have_one_test_set(build, read_items, sampling):
+    build(valid=None, test=None, SAMPLING=sampling)
+    before = snapshot(build.out)
+
+    build(valid=None, test=None, SAMPLING=sampling, SEEDS="42 1")
+
+    after = snapshot(build.out)
+    unchanged = before.keys() - {"manifest.json", "dataset_info.json"}
+    assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
+    assert after.keys() - before.keys() == {"llm_train_10-seed1.json", "llm_train_50-seed1.json"}
+    first, second = (read_items(build.out / f"llm_train_50{seed}.json") for seed in ("", "-seed1"))
+    texts = [{item["input"] for item in items} for items in (first, second, read_items(build.out / "llm_test.json"))]
+    assert len(texts[0] & texts[1]) < 40
+    assert not (texts[0] | texts[1]) & texts[2]
+    small = read_items(build.out / "llm_train_10-seed1.json")
+    assert (small == second[:10]) == (sampling == "nested")
+    old, new = json.loads(before["manifest.json"][0]), read_manifest(build.out)
+    assert (new["identity"], new["seeds"]) == (old["identity"], [42, 1])
+    subset = new["splits"]["llm_train_10-seed1"]
+    assert (subset["file"], subset["size"], subset["seed"]) == ("llm_train_10-seed1.json", 10, 1)
+    assert "llm_train_50-seed1" in json.loads(after["dataset_info.json"][0])
+
+
+def test_the_names_are_of_the_seed_whatever_the_others_are(build):
+    build(SEEDS="7", SPLIT_SEED=7)
+    assert {path.name for path in build.out.glob("llm_train*")} == {
+        "llm_train_10-seed7.json",
+        "llm_train_50-seed7.json",
+    }
+    seven = (build.out / "llm_train_50-seed7.json").read_bytes()
+
+    out = build(SEEDS="42", SPLIT_SEED=7)
+
+    assert "left as they were: llm_train_10-seed7.json, llm_train_50-seed7.json\n" in out
+    assert (build.out / "llm_train_50.json").read_bytes() != seven
+
+
+# --- The dry run ---
+
+
+def test_a_dry_run_says_and_notes_what_is_to_do(build, folder, monkeypatch):
+    monkeypatch.setenv("FEWSHOT_PLANNED", str(folder / "planned"))
+    names = ("llm_train_10", "llm_train_50", "llm_valid", "llm_test", "dataset_info", "manifest")
+
+    lines = build(dry=True).splitlines()
+
+    to_do = [f"data {name}.json: to do, not there" for name in names]
+    assert (build.status, lines) == (3, [*to_do, "    python py/build_data.py"])
+    assert not build.out.exists()
+    assert dry_run.first_planned(str(build.out / "llm_train_50.json")) is not None
+    build()
+    assert build(dry=True, SEEDS="42 1").splitlines()[1:4] == [
+        "data llm_train_50-seed1.json: to do, not there",
+        "data dataset_info.json: to do, seeds changed",
+        "data manifest.json: to do, seeds changed",
+    ]
+    assert (build(dry=True), build.status) == (f"data: done ({build.out})\n", 0)
+
+
+def test_a_dry_run_does_not_ask_the_hub(build):
+    hub = {"train": None, "valid": None, "test": None, "dry": True, "DATASET": "me/reviews", "SEEDS": "1"}
+    missing = "data llm_train_10-seed1.json: to do, not there\n"
+
+    assert build(**hub).startswith(missing)
+
+    build(SEEDS="1")  # of something else
+    assert build(**hub).startswith("data llm_train_10-seed1.json: to do, source changed\n")
+    path = build.out / "manifest.json"
+    source = {"kind": "hub", "dataset": "me/reviews", "text_column": "text", "label_column": "label"}
+    path.write_text(json.dumps(read_manifest(build.out) | {"source": source | {"config": "abstract"}}))
+    assert (build(**hub), build.status) == (f"data: done ({build.out})\n", 0)
+    (build.out / "llm_test.json").write_text("[]")
+    assert build(**hub).startswith("data llm_test.json: to do, not as it was built\n")
+
+
+def test_a_manifest_of_an_earlier_version_is_written_anew(build):
+    build()
+    before = snapshot(build.out)
+    path = build.out / "manifest.json"
+    path.write_text(json.dumps(read_manifest(build.out) | {"schema": 1}))
+
+    assert build(dry=True).startswith("data manifest.json: to do, it is of an earlier version\n    ")
+    assert build().endswith(f"data: wrote manifest.json to {build.out}\n")
+    assert snapshot(build.out)["llm_train_50.json"] == before["llm_train_50.json"]

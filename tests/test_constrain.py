@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 import pytest
 from openai_server import OpenAIServer
 from test_evaluation import LABELS, RUN, Sweep, _environment, right, server, sweep
-from test_see_results import NEWS, Sweeps, make_record, sweeps
 
-import see_results
 from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation.evaluation import Evaluation, set_results_aside
 from fewshot_sft.program import AGAIN
@@ -186,46 +182,3 @@ def test_a_server_that_cannot_is_said(sweep, server):
         sweep.evaluate(server, **BOTH)
 
     assert sweep.record["metrics"]["accuracy"] == 1
-
-
-# --- The table ---
-
-
-def constrained_record(size: int) -> dict:
-    record = make_record("news", size, NEWS, right=0.5, outside=0.1)
-    scores = {"accuracy": 0.75, "precision": 0.7, "recall": 0.65, "f1": 0.6125}
-    return record | {"server": "vllm", "constrained": {"metrics": scores}}
-
-
-def test_the_table_has_a_second_score_only_where_there_is_one(sweeps, capsys):
-    sweeps.add("news", (50,))
-    out = sweeps.show("news")
-    plain = capsys.readouterr().out
-    assert "constr" not in plain
-    header = (out / "results.csv").read_text().splitlines()[0]
-
-    sweeps.write(constrained_record(200))
-    out = sweeps.show("news")
-    lines = capsys.readouterr().out.splitlines()
-
-    heading = next(line for line in lines if line.startswith("  N"))
-    assert "seed F1  constr. acc.  constr. F1  items" in heading
-    at = heading.index("constr. acc.") + len("constr. acc.")
-    assert [line[:at].rpartition("  ")[2] for line in lines if line.lstrip().startswith(("50 ", "200 "))] == [
-        "-",
-        "0.750",
-    ]
-    assert any(line.startswith("constr. acc., constr. F1: ") for line in lines)
-    rows = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
-    assert (out / "results.csv").read_text().splitlines()[0] == header
-    assert [row["constrained_f1"] for row in rows] == ["", "0.6125"]
-    assert [row["server"] for row in rows] == ["", "vllm"]
-    summary = json.loads((out / "results.json").read_text())["rows"]
-    assert [row.get("constrained_accuracy") for row in summary] == [None, 0.75]
-
-
-@pytest.mark.parametrize("damage", [{}, {"metrics": {"accuracy": 2}}, "yes"])
-def test_a_damaged_second_score_is_said(sweeps, damage):
-    sweeps.write(constrained_record(200) | {"constrained": damage})
-    with pytest.raises(UserError, match="corrupt record: "):
-        see_results.main(sweeps.args("news", "--no-plots"))

@@ -10,7 +10,6 @@ import pytest
 
 from fewshot_sft.data import sampling
 from fewshot_sft.data.cleaning import Example
-from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import sha256_json
 
 # Skewed, even, tiny, many classes, a class of one, a dominant class.
@@ -75,11 +74,14 @@ def test_no_classes_no_sequence():
 def test_nested_subsets_are_prefixes_of_each_other():
     pool = sampling.stratified_order(examples({"a": 60, "b": 30, "c": 10}), seed=42)
 
-    made = sampling.subsets(pool, [10, 50, 100], 42, "nested")
+    made = sampling.subsets(pool, [10, 50, 100], 42, 42, "nested")
 
     assert made[50][:10] == made[10]
     assert made[100][:50] == made[50]
     assert Counter(example.label for example in made[50]) == {"a": 30, "b": 15, "c": 5}
+    other = sampling.subsets(pool, [10, 50, 100], 1, 42, "nested")
+    assert other[50][:10] == other[10] != made[10]
+    assert Counter(example.label for example in other[50]) == {"a": 30, "b": 15, "c": 5}
 
 
 def test_order_depends_on_seed_and_content_but_not_on_source_order():
@@ -94,12 +96,12 @@ def test_order_depends_on_seed_and_content_but_not_on_source_order():
 def test_independent_subsets_are_drawn_size_by_size():
     pool = sampling.stratified_order(examples({"a": 150, "b": 50}), seed=42)
 
-    made = sampling.subsets(pool, [50, 100], 42, "independent")
+    made = sampling.subsets(pool, [50, 100], 42, 42, "independent")
 
     assert not set(made[50]) <= set(made[100])
     assert len(set(made[50])) == 50
-    assert made == sampling.subsets(pool, [50, 100], 42, "independent")
-    assert made != sampling.subsets(pool, [50, 100], 43, "independent")
+    assert made == sampling.subsets(pool, [50, 100], 42, 42, "independent")
+    assert made != sampling.subsets(pool, [50, 100], 43, 42, "independent")
 
 
 def test_held_out_rows_leave_small_subsets_as_they_are():
@@ -129,25 +131,3 @@ def test_a_cap_takes_a_stratified_sample_in_the_source_order():
     assert Counter(example.label for example in held["valid"]) == {"a": 8, "b": 2}
     assert [example.row for example in held["valid"]] == sorted(example.row for example in held["valid"])
     assert held["test"] == given["test"]
-
-
-def test_sizes_are_sorted():
-    assert sampling.parse_sizes(["500", "100"]) == [100, 500]
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (["0"], "--sizes: 0 has nothing to train on; --with-base evaluates the model without training"),
-        (["-5"], "--sizes: -5 is negative; sizes are 1 or more"),
-        (["1e3"], '--sizes: "1e3" is not a whole number; give sizes such as --sizes 100 500 1000 2000'),
-        (["100,500"], '--sizes: "100,500" is not a whole number; give sizes such as --sizes 100 500 1000 2000'),
-        (["1_000"], '--sizes: "1_000" is not a whole number; give sizes such as --sizes 100 500 1000 2000'),
-        (["１００"], '--sizes: "１００" is not a whole number; give sizes such as --sizes 100 500 1000 2000'),
-        (["100", "50", "0100"], "--sizes: 100 is there twice; remove one"),
-    ],
-)
-def test_bad_sizes(values, message):
-    with pytest.raises(UserError) as error:
-        sampling.parse_sizes(values)
-    assert str(error.value) == message

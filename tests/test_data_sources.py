@@ -53,7 +53,6 @@ def hub(monkeypatch):
     modelscope.MsDataset = SimpleNamespace(load=answer)
     monkeypatch.setitem(sys.modules, "datasets", huggingface)
     monkeypatch.setitem(sys.modules, "modelscope", modelscope)
-    monkeypatch.delenv("USE_MODELSCOPE_HUB", raising=False)
     return made
 
 
@@ -91,22 +90,20 @@ def test_a_data_set_behind_a_loading_script_comes_from_its_parquet_export(hub):
 
 
 @pytest.mark.parametrize("wrap", [Wrapped, lambda split: split])
-def test_modelscope_with_several_splits(hub, monkeypatch, wrap):
-    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+def test_modelscope_with_several_splits(hub, wrap):
     hub.answers = [{"train": wrap(Split(["a"], [0], ["x", "y"])), "test": wrap(Split(["b"], [1], ["x", "y"]))}]
 
-    tables, record = sources.from_hub("owner/x", "abstract", "text", "label")
+    tables, record = sources.from_hub("owner/x", "abstract", "text", "label", modelscope=True)
 
     assert hub.calls == [(("owner/x",), {"subset_name": "abstract"})]
     assert {split: table.labels for split, table in tables.items()} == {"train": [0], "test": [1]}
     assert record["hub"] == "ModelScope"
 
 
-def test_modelscope_with_a_single_split(hub, monkeypatch):
-    monkeypatch.setenv("USE_MODELSCOPE_HUB", "true")
+def test_modelscope_with_a_single_split(hub):
     hub.answers = [Wrapped(Split(["a"], ["x"]))]
 
-    tables, record = sources.from_hub("owner/x", None, "text", "label")
+    tables, record = sources.from_hub("owner/x", None, "text", "label", modelscope=True)
 
     assert list(tables) == ["train"]
     assert "config" not in record
@@ -144,11 +141,10 @@ class Incomplete(ModuleType):
     ],
 )
 def test_modelscope_not_installed(hub, monkeypatch, module, reason):
-    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
     monkeypatch.setitem(sys.modules, "modelscope", module)
 
     with pytest.raises(UserError) as error:
-        sources.from_hub("owner/x", None, "text", "label")
+        sources.from_hub("owner/x", None, "text", "label", modelscope=True)
     assert str(error.value) == (
         f"USE_MODELSCOPE_HUB=1 needs ModelScope's data set packages ({reason}): "
         f'uv pip install "modelscope[datasets]", or unset it to use Hugging Face\'s hub'
@@ -197,7 +193,7 @@ def test_splits_without_labels_are_left_out(hub):
     tables, _ = sources.from_hub("owner/x", None, "text", "label")
     rows = {split: [0] for split in tables}
 
-    told = build_data.without_labels(SimpleNamespace(source="hub"), tables, rows)
+    told = build_data.without_labels(tables, rows, of_files=False)
 
     assert list(tables) == list(rows) == ["train"]
     assert told == [
@@ -209,7 +205,6 @@ def test_splits_without_labels_are_left_out(hub):
 def test_the_configurations_of_a_data_set_in_a_folder(folder, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
-    monkeypatch.delenv("USE_MODELSCOPE_HUB", raising=False)
     (folder / "set").mkdir()
     for name in ("one", "two"):
         (folder / f"set/{name}.csv").write_text("text,label\na,x\nb,y\n")
@@ -244,7 +239,6 @@ def test_a_real_data_set_of_the_datasets_package(folder):
     loaded = datasets.load_dataset(str(folder / "set"), data_dir="abstract", cache_dir=str(folder / "cache"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "load_dataset", lambda *args, **options: loaded)
-        patch.delenv("USE_MODELSCOPE_HUB", raising=False)
         tables, _ = sources.from_hub("owner/x", "abstract", "text", "label")
 
     assert tables["train"].texts == ["abstract train 0", "abstract train 1", "abstract train 2"]

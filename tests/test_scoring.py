@@ -140,11 +140,6 @@ def test_metrics_need_no_network_no_home_and_do_not_race(tmp_path):
     assert not list(temporary.glob("fewshot-*"))
 
 
-def test_metric_modules_load_by_path_alone():
-    # What the README tells a user: `evaluate.load("py/metrics/f1")`. Loaded through `metrics` for its quick import.
-    assert set(metrics._load()) == {path.name for path in (PY / "metrics").iterdir()} == set(metrics.METRICS)
-
-
 NOTEBOOK = """
 from dataclasses import dataclass, field
 nums = [100]

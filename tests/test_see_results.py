@@ -7,11 +7,12 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import see_results
+from fewshot_sft import runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.results.interval import largest_class, wilson
 from fewshot_sft.results.plots import confusion, curve, fonts, labels, losses, radar, style
 from fewshot_sft.results.sweep import read_sweep
+from fewshot_sft.runs import Run
+from fewshot_sft.settings import Settings
 from fewshot_sft.words import display_width
 
 PATENTS = (
@@ -32,12 +36,24 @@ PATENTS = (
     *("Electricity", "General tagging of new or cross-sectional technology"),
 )
 NEWS = ("World", "Sports", "Business", "Sci/Tech")
-EIGHT = (0, 50, 100, 200, 400, 800, 1600, 3200)
+EIGHT = (None, 50, 100, 200, 400, 800, 1600, 3200)
 METRICS = ("accuracy", "precision", "recall", "f1")
 
 
+def run_of(name: str, size: int | None, seed: int = 42, **settings: object) -> Run:
+    given = {"SWEEP_NAME": name, "MODEL_NAME": "tiny"} | {key: str(value) for key, value in settings.items()}
+    method = runs.ZERO_SHOT if size is None else runs.LORA
+    return Run("tiny", method, size, seed if size else None, Settings(given))
+
+
 def make_record(
-    name: str, size: int, classes: Sequence[str], right: float, outside: float = 0.0, items: int = 30
+    name: str,
+    size: int | None,
+    classes: Sequence[str],
+    right: float,
+    outside: float = 0.0,
+    items: int = 30,
+    seed: int = 42,
 ) -> dict[str, Any]:
     """A record as the evaluator writes it: ``items`` of each class, of which a share is right and one outside."""
     matrix = []
@@ -54,15 +70,14 @@ def make_record(
     f1 = [2 * hit / (answered + items) for hit, answered in zip(correct, predicted, strict=False)]
     total, mean = items * len(classes), lambda values: math.fsum(values) / len(classes)
     scores = {"accuracy": sum(correct) / total, "precision": mean(precision), "recall": mean(recall), "f1": mean(f1)}
-    record = {
-        "schema": 1,
+    run = run_of(name, size, seed)
+    return {
+        "schema": 2,
         "kind": "evaluation",
-        "run": f"{name}-llm_train_{size}",
-        "name": name,
-        "size": size,
+        **{key: value for key, value in run.fields.items() if value is not None},
         "split": "test",
-        "model": "saves/tiny/base",
-        "adapter": f"saves/tiny/lora/{name}-llm_train_{size}",
+        **({"adapter": str(run.adapter)} if size else {}),
+        "base_model": "saves/tiny/base",
         "template": "glm4",
         "backend": "huggingface",
         "labels": list(classes),
@@ -78,24 +93,26 @@ def make_record(
         },
         "metrics": scores,
         "not_in_labels": {"rate": predicted[-1] / total, "samples": []},
-        "seed_scoring": {"seed": 42, "metrics": {key: value * 0.99 for key, value in scores.items()}},
+        "original_scoring": {"seed": 42, "metrics": {key: value * 0.99 for key, value in scores.items()}},
         "confusion": {"rows": "true label", "columns": [*classes, "(outside the labels)"], "matrix": matrix},
         "timings": {"seconds": 8.731, "items_per_second": total / 8.731},
         "settings": {"data_sha256": "a" * 64},
         "git_revision": "0" * 40,
-        "identity": f"{size:064x}",
+        "identity": f"{size or 0:064x}",
     }
-    if size == 0:
-        del record["adapter"]
-    return record
 
 
 class Sweeps:
     """Folders ``objs`` and ``saves`` with records in them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, given: Callable[..., Settings]) -> None:
         self.objs, self.saves = root / "objs", root / "saves"
         self.objs.mkdir()
+        self._given = given
+
+    def use(self, name: str, **settings: object) -> Settings:
+        values = {"SWEEP_NAME": name, "MODEL_NAME": "tiny", "SIZES": "50"} | settings
+        return self._given(**{name: str(value) for name, value in values.items()})
 
     def write(self, record: dict[str, Any], suffix: str = "") -> Path:
         path = self.objs / f"{record['run']}{suffix}.json"
@@ -103,11 +120,16 @@ class Sweeps:
         return path
 
     def add(
-        self, name: str, sizes: Sequence[int] = (50, 200), classes: Sequence[str] = NEWS, log: bool = False
+        self,
+        name: str,
+        sizes: Sequence[int | None] = (50, 200),
+        classes: Sequence[str] = NEWS,
+        log: bool = False,
+        seed: int = 42,
     ) -> None:
         for size in sizes:
-            right = 0.05 if size == 0 else size / (size + 90)
-            self.write(make_record(name, size, classes, right, outside=0.6 if size < 100 else 0.0))
+            right = size / (size + 80 + seed % 32) if size else 0.05
+            self.write(make_record(name, size, classes, right, 0.6 if (size or 0) < 100 else 0.0, seed=seed))
             if size and log:
                 steps = range(5, 3 * size // 8 + 5, 5)
                 entries = [{"current_steps": step, "loss": 0.2 + 2 / (1 + step / 30)} for step in steps]
@@ -116,30 +138,38 @@ class Sweeps:
                 (folder / "trainer_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def train(self, name: str, size: int, **training: Any) -> Path:
-        folder = self.saves / "tiny" / "lora" / f"{name}-llm_train_{size}"
+        folder = run_of(name, size, SAVES_DIR=self.saves).adapter
         folder.mkdir(parents=True, exist_ok=True)
         if training:
             (folder / "training.json").write_text(json.dumps(training))
         return folder
 
-    def args(self, name: str, *more: str) -> list[str]:
-        return ["--objs", str(self.objs), "--saves", str(self.saves), "--name", name, *more]
-
-    def show(self, name: str, *more: str) -> Path:
-        assert see_results.main(self.args(name, "--no-plots", *more)) == 0
+    def show(self, name: str, *flags: str, plots: bool = False, **settings: object) -> Path:
+        self.use(name, **settings)
+        assert see_results.main([*flags, *([] if plots else ["--no-plots"])]) == 0
         return self.objs / name
 
+    def rows(self, name: str, **settings: object) -> list[dict[str, Any]]:
+        return json.loads((self.show(name, **settings) / "results.json").read_text(encoding="utf-8"))["rows"]
+
+    def failure(self, name: str, *flags: str, **settings: object) -> str:
+        self.use(name, **settings)
+        with pytest.raises(UserError) as error:
+            see_results.main([*flags])
+        return str(error.value)
+
     def read(self, *names: str) -> list[Any]:
-        return [read_sweep(self.objs, name, "test", self.saves) for name in names]
+        settings = self.use(names[0])
+        return [read_sweep(settings, name) for name in names]
 
 
 @pytest.fixture
-def sweeps(folder: Path) -> Sweeps:
-    return Sweeps(folder)
+def sweeps(folder: Path, given: Callable[..., Settings]) -> Sweeps:
+    return Sweeps(folder, given)
 
 
 def test_the_csv_has_the_records_numbers_to_the_last_digit(sweeps: Sweeps) -> None:
-    records = [make_record("tiny", size, PATENTS, right, 0.3) for size, right in ((0, 0.1), (50, 0.45), (1000, 0.7))]
+    records = [make_record("tiny", size, PATENTS, right, 0.3) for size, right in ((None, 0.1), (50, 0.45), (1000, 0.7))]
     for record in records:
         sweeps.write(record)
     sweeps.train("tiny", 50, examples=50, seconds=24.25, tokens={"truncated": 3}, loss={"last": 0.125}, status="done")
@@ -147,15 +177,21 @@ def test_the_csv_has_the_records_numbers_to_the_last_digit(sweeps: Sweeps) -> No
     with (sweeps.show("tiny") / "results.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
 
-    assert [int(row["size"]) for row in rows] == [0, 50, 1000]
+    assert [row["run"] for row in rows] == ["tiny-zero-shot", "tiny-llm_train_50", "tiny-llm_train_1000"]
+    which = [("zero-shot", "", ""), ("lora", "50", "42"), ("lora", "1000", "42")]
+    assert [(row["method"], row["size"], row["seed"]) for row in rows] == which
     for row, record in zip(rows, records, strict=True):
         assert {key: float(row[key]) for key in METRICS} == record["metrics"]
-        assert {key: float(row[f"seed_{key}"]) for key in METRICS} == record["seed_scoring"]["metrics"]
+        assert {key: float(row[f"original_{key}"]) for key in METRICS} == record["original_scoring"]["metrics"]
         for key in ("items", "correct", "in_labels", "not_in_labels"):
             assert int(row[key]) == record["counts"][key]
         assert float(row["outside_rate"]) == record["not_in_labels"]["rate"]
         assert {key: float(row[key]) for key in ("seconds", "items_per_second")} == record["timings"]
-        assert (row["model"], row["identity"], row["run"]) == (record["model"], record["identity"], record["run"])
+        assert [row[key] for key in ("model", "base_model", "identity")] == [
+            "tiny",
+            "saves/tiny/base",
+            record["identity"],
+        ]
     assert rows[1]["accuracy_low"] == repr(wilson(records[1]["counts"]["correct"], 270)[0])
     trained = ("train_examples", "train_seconds", "train_truncated", "train_loss_last")
     assert [rows[1][key] for key in trained] == ["50", "24.25", "3", "0.125"]
@@ -164,7 +200,7 @@ def test_the_csv_has_the_records_numbers_to_the_last_digit(sweeps: Sweeps) -> No
 
 def test_the_json_has_the_rows_and_no_key_for_what_was_not_measured(sweeps: Sweeps) -> None:
     record = make_record("tiny", 50, NEWS, 0.5)
-    del record["timings"], record["seed_scoring"]
+    del record["timings"], record["original_scoring"]
     sweeps.write(record)
 
     found = json.loads((sweeps.show("tiny") / "results.json").read_text(encoding="utf-8"))
@@ -173,24 +209,24 @@ def test_the_json_has_the_rows_and_no_key_for_what_was_not_measured(sweeps: Swee
     assert {key: row[key] for key in METRICS} == record["metrics"]
     assert row["items"] == 120
     assert row["largest_class_accuracy"] == 0.25
-    assert not {"seconds", "items_per_second", "seed_accuracy", "seed_f1", "train_seconds"} & set(row)
+    assert not {"seconds", "items_per_second", "original_accuracy", "original_f1", "train_seconds"} & set(row)
     assert (found["absent"], found["warnings"], found["pictures"]) == ([], [], [])
 
 
 def test_classes_that_were_never_seen_in_training(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
-    sweeps.add("tiny", (0, 20, 50))
+    sweeps.add("tiny", (None, 20, 50))
     sweeps.train("tiny", 20, status="done", never_seen=NEWS[2:])
     sweeps.train("tiny", 50, status="done", never_seen=[])
 
     with (sweeps.show("tiny") / "results.csv").open(encoding="utf-8", newline="") as stream:
         assert [row["train_never_seen"] for row in csv.DictReader(stream)] == ["", "2", "0"]
     told = capsys.readouterr().out
-    assert "\nclasses never seen: N = 20: 2 of 4\n\n" in told
+    assert "\nclasses never seen: size 20: 2 of 4\n\n" in told
     assert told.count("never seen") == 1
 
 
 def test_the_terminal_table(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
-    base = make_record("tiny", 0, NEWS, 0.0, outside=1.0)
+    base = make_record("tiny", None, NEWS, 0.0, outside=1.0)
     sweeps.write(base)
     full = make_record("tiny", 200, NEWS, 1.0)
     del full["timings"]
@@ -202,13 +238,43 @@ def test_the_terminal_table(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) 
     assert lines[:5] == [
         "tiny: split test",
         "",
-        "       N  accuracy  95% interval  precision  recall     F1  outside  seed acc.  seed F1"
+        "        N  accuracy  95% interval  precision  recall     F1  outside  original's acc.  original's F1"
         "  items  seconds  items/s",
-        "0 (base)     0.000   0.000-0.031      0.000   0.000  0.000   100.0%      0.000    0.000"
+        "zero-shot     0.000   0.000-0.031      0.000   0.000  0.000   100.0%            0.000          0.000"
         "    120      8.7     13.7",
-        "     200     1.000   0.969-1.000      1.000   1.000  1.000     0.0%      0.990    0.990"
+        "      200     1.000   0.969-1.000      1.000   1.000  1.000     0.0%            0.990          0.990"
         "    120        -        -",
     ]
+
+
+def constrained_record(size: int) -> dict[str, Any]:
+    scores = {"accuracy": 0.75, "precision": 0.7, "recall": 0.65, "f1": 0.6125}
+    return make_record("news", size, NEWS, 0.5) | {"server": "vllm", "constrained": {"metrics": scores}}
+
+
+def test_a_second_score_only_where_there_is_one(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("news", (50,))
+    out = sweeps.show("news")
+    assert "constr" not in capsys.readouterr().out
+    header = (out / "results.csv").read_text().splitlines()[0]
+
+    sweeps.write(constrained_record(200))
+    rows = sweeps.rows("news")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "original's F1  constr. acc.  constr. F1  items" in lines[2]
+    at = lines[2].index("constr. acc.") + len("constr. acc.")
+    assert [line[:at].rpartition("  ")[2] for line in lines[3:5]] == ["-", "0.750"]
+    assert any(line.startswith("constr. acc., constr. F1: ") for line in lines)
+    assert (out / "results.csv").read_text().splitlines()[0] == header
+    assert [row.get("constrained_f1") for row in rows] == [None, 0.6125]
+    assert [row.get("server") for row in rows] == [None, "vllm"]
+
+
+@pytest.mark.parametrize("damage", [{}, {"metrics": {"accuracy": 2}}, "yes"])
+def test_a_damaged_second_score_is_said(sweeps: Sweeps, damage: object) -> None:
+    sweeps.write(constrained_record(200) | {"constrained": damage})
+    assert "corrupt record: " in sweeps.failure("news")
 
 
 def test_columns_are_aligned_with_chinese_names(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,21 +305,67 @@ def test_splits_do_not_mix(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -
     sweeps.write(make_record("tiny", 50, NEWS, 0.5))
     sweeps.write(make_record("tiny", 50, NEWS, 0.9) | {"split": "valid"}, ".valid")
     sweeps.write(make_record("tiny", 100, NEWS, 0.9) | {"split": "valid"}, ".valid")
-    for more, rows in (((), 1), (("--split", "valid"), 2)):
-        found = json.loads((sweeps.show("tiny", *more) / "results.json").read_text())
-        assert len(found["rows"]) == rows
-        assert {row["split"] for row in found["rows"]} == {found["split"]}
+    for split, count in (("test", 1), ("valid", 2)):
+        assert [row["split"] for row in sweeps.rows("tiny", SPLIT=split)] == [split] * count
     assert "tiny: split valid" in capsys.readouterr().out
 
 
-def test_only_records_of_exactly_this_name_are_read(sweeps: Sweeps) -> None:
+def test_only_whole_records_of_this_sweep_are_read(sweeps: Sweeps) -> None:
     sweeps.add("tiny", (50,))
     sweeps.add("tiny-ag_news", (100,))
+    copy = sweeps.write(make_record("tiny", 100, NEWS, 0.5))
+    copy.rename(sweeps.objs / "kept.json")
     (sweeps.objs / "tiny-llm_train_50.pkl").write_bytes(b"not to be opened")
-    (sweeps.objs / "tiny-llm_train_50.predictions.jsonl").write_text("not to be opened")
+    (sweeps.objs / "tiny-llm_train_200.json").write_text('{"kind": "evalu')  # nobody asks for this size
+    (sweeps.objs / "a list.json").write_text("[]")
     (sweeps.objs / "replaced").mkdir()
-    rows = json.loads((sweeps.show("tiny") / "results.json").read_text())["rows"]
-    assert [row["run"] for row in rows] == ["tiny-llm_train_50"]
+    assert [row["run"] for row in sweeps.rows("tiny")] == ["tiny-llm_train_50"]
+
+
+def test_several_seeds(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.add("tiny", (None, 50, 200))
+    sweeps.add("tiny", (50, 200), seed=1, log=True)
+
+    out = sweeps.show("tiny", SEEDS="42 1 2", SIZES="50 200", plots=True)
+
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in printed[2:8]] == [
+        ["N", "seed"],
+        ["zero-shot", "-"],
+        ["50", "1"],
+        ["50", "42"],
+        ["200", "1"],
+        ["200", "42"],
+    ]
+    assert "absent: size 200, seed 2: not trained; run bin/train.sh" in printed
+    absent = json.loads((out / "results.json").read_text())["absent"]
+    assert [(each["run"], each["size"], each["seed"]) for each in absent] == [
+        ("tiny-llm_train_50-seed2", 50, 2),
+        ("tiny-llm_train_200-seed2", 200, 2),
+    ]
+    assert "N = 50, seed 1: 41 of 120 right, split test" in svg_texts(out / "confusion_tiny-llm_train_50-seed1.svg")
+    with style.drawing(["tiny"]):
+        figure = curve.draw(sweeps.read("tiny"))
+    assert overlaps(figure) == []
+    lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
+    assert len(lines) == 2
+    assert len({x for line in lines for x in line.get_xdata()}) == 4  # side by side
+
+
+def test_records_of_an_earlier_version_are_named_and_not_used(
+    sweeps: Sweeps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {"schema": 1, "kind": "evaluation", "name": "tiny", "split": "test"}
+    for size in (0, 50):
+        sweeps.write(old | {"run": f"tiny-llm_train_{size}", "size": size})
+    sweeps.write(old | {"run": "other-llm_train_50", "name": "other"})
+    told = "tiny-llm_train_0.json, tiny-llm_train_50.json of an earlier version, not used"
+
+    assert f"no evaluation record of 'tiny', split test, but {told}; bin/sweep.sh" in sweeps.failure("tiny")
+
+    sweeps.write(make_record("tiny", 100, NEWS, 0.5))
+    assert [row["size"] for row in sweeps.rows("tiny")] == [100]
+    assert capsys.readouterr().err == f"warning: tiny: {told}; move them away\n"
 
 
 def test_a_record_of_the_evaluator_is_read(sweeps: Sweeps) -> None:
@@ -263,7 +375,7 @@ def test_a_record_of_the_evaluator_is_read(sweeps: Sweeps) -> None:
     answers = [*truth[:30], *["Unknown"] * 4, *["World"] * 6]
     record = make_record("tiny", 50, NEWS, 0.5) | findings(answers, truth, NEWS, 0, 42)
     sweeps.write(record)
-    row = json.loads((sweeps.show("tiny") / "results.json").read_text())["rows"][0]
+    (row,) = sweeps.rows("tiny")
     assert (row["items"], row["correct"], row["not_in_labels"]) == (40, record["counts"]["correct"], 4)
     assert row["f1"] == record["metrics"]["f1"]
 
@@ -282,36 +394,27 @@ def test_wilson_and_the_largest_class_agree_with_the_libraries() -> None:
     assert f1 == pytest.approx(f1_score(truth, [1] * 20, average="macro"), abs=1e-12)
 
 
-def test_absent_sizes_are_listed_with_the_reason(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
+def test_absent_runs_are_listed_with_the_reason(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
     sweeps.add("tiny", (50,), log=True)
     failed = sweeps.train("tiny", 100, status="failed", reason="the loss is nan\nat step 5")
     unfinished = sweeps.train("tiny", 200)
     sweeps.train("tiny", 400, status="done")
-    sweeps.train("tiny-ag_news", 800, status="done")
 
-    out = sweeps.show("tiny", "--sizes", "50", "100", "900")
+    out = sweeps.show("tiny", WITH_BASE=1, SIZES="50 100 200 400 900")
 
     reasons = {
-        100: f"training failed: the loss is nan at step 5 ({failed / 'training.json'})",
-        200: f"training did not finish ({unfinished}); run bin/train.sh again",
-        400: "trained, but split test is not evaluated yet; run bin/eval.sh",
-        900: "not trained; run bin/train.sh",
+        "zero-shot": "split test is not evaluated yet; run bin/eval.sh",
+        "size 100": f"training failed: the loss is nan at step 5 ({failed / 'training.json'})",
+        "size 200": f"training did not finish ({unfinished}); run bin/train.sh again",
+        "size 400": "trained, but split test is not evaluated yet; run bin/eval.sh",
+        "size 900": "not trained; run bin/train.sh",
     }
-    assert json.loads((out / "results.json").read_text())["absent"] == [
-        {"name": "tiny", "size": size, "reason": why} for size, why in reasons.items()
-    ]
+    absent = json.loads((out / "results.json").read_text())["absent"]
+    assert [each["reason"] for each in absent] == list(reasons.values())
+    assert absent[0].keys() == {"run", "name", "model", "method", "reason"}
     printed = capsys.readouterr().out
-    for size, why in reasons.items():
-        assert f"\nabsent: N = {size}: {why}\n" in printed
-
-
-def test_saves_may_be_the_folder_of_one_models_adapters(sweeps: Sweeps) -> None:
-    sweeps.add("tiny", (50,), log=True)
-    sweeps.train("tiny", 100)
-    for saves in (sweeps.saves, sweeps.saves / "tiny" / "lora"):
-        sweep = read_sweep(sweeps.objs, "tiny", "test", saves)
-        assert [size for size, _ in sweep.absent] == [100]
-        assert len(losses.read_losses(sweep.runs[0])) == 4
+    for title, why in reasons.items():
+        assert f"\nabsent: {title}: {why}\n" in printed
 
 
 def test_different_test_data_are_warned_of(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,9 +429,10 @@ def test_different_test_data_are_warned_of(sweeps: Sweeps, capsys: pytest.Captur
     sweeps.show("tiny")
 
     assert capsys.readouterr().err == (
-        "warning: tiny: the sizes were evaluated on different data, so their numbers do not compare "
-        "(N=50, 100: 120 items, 4 labels, aaaaaaaa; N=200: 40 items, 4 labels, aaaaaaaa; "
-        "N=400: 120 items, 4 labels, bbbbbbbb); bin/eval.sh evaluates again what is of other data\n"
+        "warning: tiny: the runs were evaluated on different data, so their numbers do not compare "
+        "(tiny-llm_train_50, tiny-llm_train_100: 120 items, 4 labels, aaaaaaaa; "
+        "tiny-llm_train_200: 40 items, 4 labels, aaaaaaaa; tiny-llm_train_400: 120 items, 4 labels, "
+        "bbbbbbbb); bin/eval.sh evaluates again what is of other data\n"
     )
 
 
@@ -347,32 +451,27 @@ def test_sweeps_of_different_data_are_warned_of(sweeps: Sweeps, capsys: pytest.C
 
 def test_doubtful_records_are_warned_of(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
     sweeps.add("tiny", (50, 100))
-    sweeps.write(make_record("tiny", 200, NEWS, 0.6) | {"backend": "vllm"})
+    sweeps.write(make_record("tiny", 200, NEWS, 0.6) | {"backend": "vllm", "base_model": "other"})
     sweeps.train("tiny", 100, status="failed", reason="the loss is nan")
     sweeps.train("tiny", 200, status="done", examples=150)
     sweeps.show("tiny")
     assert capsys.readouterr().err.splitlines() == [
-        "warning: tiny: the sizes were evaluated with different backends: huggingface, vllm",
+        "warning: tiny: the runs were evaluated with different base models: other, saves/tiny/base",
+        "warning: tiny: the runs were evaluated with different backends: huggingface, vllm",
         "warning: tiny-llm_train_100: the record is older than the adapter, whose training failed: the loss is nan",
         "warning: tiny-llm_train_200: trained on 150 examples, not on 200",
     ]
 
 
 def test_no_records(sweeps: Sweeps) -> None:
-    advice = "; bin/sweep.sh makes them, or bin/eval.sh when the sizes are trained already"
-    with pytest.raises(UserError) as error:
-        see_results.main(sweeps.args("tiny"))
-    assert str(error.value) == f"{sweeps.objs}: no evaluation record of 'tiny', split test{advice}"
+    advice = "; bin/sweep.sh makes them, or bin/eval.sh when the runs are trained already"
+    none = f"{sweeps.objs}: no evaluation record of"
+    assert sweeps.failure("tiny") == f"{none} 'tiny', split test{advice}"
     sweeps.add("news")
     sweeps.add("tiny-ag_news")
-    with pytest.raises(UserError) as error:
-        see_results.main(sweeps.args("tiny"))
-    others = "; there are records of news, tiny-ag_news"
-    assert str(error.value) == f"{sweeps.objs}: no evaluation record of 'tiny', split test{others}{advice}"
-    with pytest.raises(UserError) as error:
-        see_results.main(sweeps.args("news", "--split", "valid"))
-    but = ", but of its split test (--split)"
-    assert str(error.value) == f"{sweeps.objs}: no evaluation record of 'news', split valid{but}{advice}"
+    assert sweeps.failure("tiny") == f"{none} 'tiny', split test; there are records of news, tiny-ag_news{advice}"
+    but = ", but of its split test (SPLIT)"
+    assert sweeps.failure("news", SPLIT="valid") == f"{none} 'news', split valid{but}{advice}"
     assert not (sweeps.objs / "news").exists()
 
 
@@ -393,10 +492,8 @@ def change(record: dict[str, Any], path: str, value: Any) -> None:
         ("metrics.f1", None, "'f1' is missing"),
         ("counts", None, "'counts' is missing"),
         ("counts.per_class.World", None, "'World' is missing"),
-        ("kind", "training", "kind is 'training', 'evaluation' was expected"),
-        ("split", "valid", "split is 'valid', 'test' was expected"),
         ("size", 500, "size is 500, 50 was expected"),
-        ("name", "other", "name is 'other', 'tiny' was expected"),
+        ("seed", None, "'seed' is missing"),
         ("metrics.f1", 1.5, "f1 is 1.5, a number from 0 to 1 was expected"),
         ("metrics.f1", float("nan"), "f1 is nan, a number from 0 to 1 was expected"),
         ("metrics.f1", "0.5", "f1 is '0.5', a number from 0 to 1 was expected"),
@@ -418,10 +515,8 @@ def test_a_corrupt_record_is_named(sweeps: Sweeps, path: str, value: Any, compla
     record = make_record("tiny", 50, NEWS, 0.5)
     change(record, path, value)
     file = sweeps.write(record)
-    with pytest.raises(UserError) as error:
-        see_results.main(sweeps.args("tiny", "--no-plots"))
-    remedy = "move it away and evaluate that size again with bin/eval.sh"
-    assert str(error.value) == f"{file}: corrupt record: {complaint}; {remedy}"
+    remedy = "move it away and evaluate that run again with bin/eval.sh"
+    assert sweeps.failure("tiny", "--no-plots") == f"{file}: corrupt record: {complaint}; {remedy}"
     assert not (sweeps.objs / "tiny").exists()
 
 
@@ -430,24 +525,20 @@ def test_a_corrupt_record_is_named(sweeps: Sweeps, path: str, value: Any, compla
     [
         ("", "line 1: not valid JSON (Expecting value)"),
         ('{\n"a": 1,\n', "line 3: not valid JSON (Expecting property name enclosed in double quotes)"),
-        ("[]", "corrupt record: not a JSON object; move it away and evaluate that size again with bin/eval.sh"),
+        ("[]", "corrupt record: not a JSON object; move it away and evaluate that run again with bin/eval.sh"),
     ],
 )
 def test_a_record_that_is_no_record(sweeps: Sweeps, text: str, complaint: str) -> None:
     file = sweeps.objs / "tiny-llm_train_50.json"
     file.write_text(text)
-    with pytest.raises(UserError) as error:
-        see_results.main(sweeps.args("tiny"))
-    assert str(error.value) == f"{file}: {complaint}"
+    assert sweeps.failure("tiny") == f"{file}: {complaint}"
 
 
 def test_output_that_cannot_be_a_folder(sweeps: Sweeps, tmp_path: Path) -> None:
     sweeps.add("tiny")
     file = tmp_path / "file"
     file.write_text("kept")
-    with pytest.raises(UserError) as error:
-        see_results.main(sweeps.args("tiny", "--out", str(file)))
-    assert str(error.value) == f"{file}: is a file, a folder was expected; move it away"
+    assert sweeps.failure("tiny", "--out", str(file)) == f"{file}: is a file, a folder was expected; move it away"
     assert file.read_text() == "kept"
     with pytest.raises(UserError) as error:
         see_results.folder_name(["x" * 150, "y" * 150])
@@ -465,15 +556,10 @@ def run_script(*args: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_the_command_exits_2_without_records(sweeps: Sweeps) -> None:
-    done = run_script(*sweeps.args("tiny"))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {sweeps.objs}: no evaluation record of 'tiny', split test; bin/sweep.sh")
-
-
 def test_the_table_alone_does_not_wait_for_matplotlib(sweeps: Sweeps) -> None:
     sweeps.add("tiny")
-    done = run_script(*sweeps.args("tiny", "--no-plots"), PYTHONPROFILEIMPORTTIME="1")
+    sweeps.use("tiny")
+    done = run_script("--no-plots", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
     assert "fewshot_sft.results.sweep" in done.stderr  # the imports are listed
     assert "matplotlib" not in done.stderr
@@ -496,12 +582,12 @@ def svg_texts(path: Path) -> set[str]:
 
 
 def test_all_pictures_of_a_sweep(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
-    sweeps.add("tiny", (0, 50, 200), log=True)
+    sweeps.add("tiny", (None, 50, 200), log=True)
 
-    assert see_results.main(sweeps.args("tiny")) == 0
+    out = sweeps.show("tiny", plots=True)
 
-    out = sweeps.objs / "tiny"
-    stems = ["learning_curve", "radar", "confusion_0", "confusion_50", "confusion_200", "training_loss"]
+    pictures = [f"confusion_tiny-{run}" for run in ("zero-shot", "llm_train_50", "llm_train_200")]
+    stems = ["learning_curve", "radar", *pictures, "training_loss"]
     names = [f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")]
     assert json.loads((out / "results.json").read_text())["pictures"] == names
     assert {path.name for path in out.iterdir()} == {*names, "results.csv", "results.json"}
@@ -512,22 +598,23 @@ def test_all_pictures_of_a_sweep(sweeps: Sweeps, capsys: pytest.CaptureFixture[s
     texts = svg_texts(out / "learning_curve.svg")
     expected = {"tiny: learning curve, split test (120 items)", "accuracy", "macro-F1", "50", "200"}
     assert expected <= texts
-    rows = {row["size"]: row for row in json.loads((out / "results.json").read_text())["rows"]}
+    rows = {row.get("size"): row for row in json.loads((out / "results.json").read_text())["rows"]}
     assert {f"{rows[50]['accuracy']:.3f}", f"{rows[200]['f1']:.3f}"} <= texts
-    assert f"no fine-tuning (accuracy {rows[0]['accuracy']:.3f}, F1 {rows[0]['f1']:.3f})" in texts
+    assert f"zero-shot (accuracy {rows[None]['accuracy']:.3f}, F1 {rows[None]['f1']:.3f})" in texts
     assert "always the largest class (accuracy 0.250, F1 0.100)" in texts
-    assert {"N = 0 (no fine-tuning)", "N = 50", "N = 200", "accuracy"} <= svg_texts(out / "radar.svg")
+    assert {"zero-shot", "N = 50", "N = 200", "accuracy"} <= svg_texts(out / "radar.svg")
     assert {"N = 50", "N = 200", "training loss, as logged, not smoothed"} <= svg_texts(out / "training_loss.svg")
-    assert "(outside the" in svg_texts(out / "confusion_0.svg")
-    assert "(outside the" not in svg_texts(out / "confusion_200.svg")
-    assert {"World (30)", "Sci/Tech (30)", str(rows[200]["correct"] // 4)} <= svg_texts(out / "confusion_200.svg")
+    assert "(outside the" in svg_texts(out / "confusion_tiny-zero-shot.svg")
+    texts = svg_texts(out / "confusion_tiny-llm_train_200.svg")
+    assert "(outside the" not in texts
+    assert {"World (30)", "Sci/Tech (30)", str(rows[200]["correct"] // 4)} <= texts
     assert capsys.readouterr().err == ""
 
 
 def test_the_same_records_give_the_same_bytes(sweeps: Sweeps, tmp_path: Path) -> None:
     sweeps.add("tiny", (50,), log=True)
-    assert see_results.main(sweeps.args("tiny", "--out", str(tmp_path / "a"))) == 0
-    again = run_script(*sweeps.args("tiny", "--out", str(tmp_path / "b")), PYTHONHASHSEED="7", TZ="Asia/Tokyo")
+    sweeps.show("tiny", "--out", str(tmp_path / "a"), plots=True)
+    again = run_script("--out", str(tmp_path / "b"), PYTHONHASHSEED="7", TZ="Asia/Tokyo")
     assert (again.returncode, again.stderr) == (0, "")
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(files) == 10
@@ -537,15 +624,15 @@ def test_the_same_records_give_the_same_bytes(sweeps: Sweeps, tmp_path: Path) ->
 
 def test_several_sweeps_in_one_picture(sweeps: Sweeps, tmp_path: Path) -> None:
     names = ("_tiny", "price in $ & <more> $")  # a legend leaves out what begins with "_", and "$" begins a formula
-    sweeps.add(names[0], (0,))
+    sweeps.add(names[0], (None,))
     sweeps.add(names[1], (50,), log=True)
-    assert see_results.main(sweeps.args(names[0], "--run", names[1], "--out", str(tmp_path / "out"))) == 0
+    sweeps.show(names[0], "--run", names[1], "--out", str(tmp_path / "out"), plots=True)
     texts = svg_texts(tmp_path / "out" / "learning_curve.svg")
     assert names[1] in texts
-    assert [text for text in texts if text.startswith(f"{names[0]}: no fine-tuning (accuracy 0.0")] != []
+    assert [text for text in texts if text.startswith(f"{names[0]}: zero-shot (accuracy 0.0")] != []
     assert names[1] in svg_texts(tmp_path / "out" / "training_loss.svg")
     confusions = {path.name for path in (tmp_path / "out").glob("confusion*.svg")}
-    assert confusions == {f"confusion_{names[0]}_0.svg", f"confusion_{names[1]}_50.svg"}
+    assert confusions == {f"confusion_{names[0]}-zero-shot.svg", f"confusion_{names[1]}-llm_train_50.svg"}
 
 
 def test_a_torn_trainer_log_costs_its_loss_only(sweeps: Sweeps) -> None:
@@ -554,7 +641,7 @@ def test_a_torn_trainer_log_costs_its_loss_only(sweeps: Sweeps) -> None:
     torn.write_text('{"current_steps": 5, "loss": 2.5}\n{"current_st')
     warnings: list[str] = []
     logged = see_results.read_all_losses(sweeps.read("tiny"), warnings)
-    assert {name: list(sizes) for name, sizes in logged.items()} == {"tiny": [200]}
+    assert {name: [run.size for run in of] for name, of in logged.items()} == {"tiny": [200]}
     assert warnings == [
         f"{torn}: line 2: not an entry of LLaMA-Factory's training log; its loss is left out of the picture"
     ]
@@ -564,7 +651,7 @@ def test_losses_that_are_not_finite_are_passed_over(sweeps: Sweeps) -> None:
     sweeps.add("tiny", (50,), log=True)
     log = sweeps.saves / "tiny" / "lora" / "tiny-llm_train_50" / "trainer_log.jsonl"
     log.write_text('{"current_steps": 5, "loss": 2.5}\n{"current_steps": 10, "loss": NaN}\n{"current_steps": 10}\n')
-    assert losses.read_losses(sweeps.read("tiny")[0].runs[0]) == [(5, 2.5)]
+    assert losses.read_losses(sweeps.read("tiny")[0].evaluations[0]) == [(5, 2.5)]
 
 
 def test_letters_that_no_font_has_are_told_once(
@@ -575,14 +662,14 @@ def test_letters_that_no_font_has_are_told_once(
 ) -> None:
     monkeypatch.setattr(fonts, "_other_fonts", lambda: iter(()))
     sweeps.add("tiny", (50,), ("物理", "电学"))
-    assert see_results.main(sweeps.args("tiny")) == 0
+    sweeps.show("tiny", plots=True)
     assert capsys.readouterr().err == (
         "warning: no installed font can write '学物理电': the PNG pictures show boxes instead (the SVG ones are right "
         "wherever they are opened with such a font); for Chinese, Japanese and Korean install one, on Debian and "
         "Ubuntu: apt-get install fonts-noto-cjk\n"
     )
     assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
-    assert "物理 (30)" in svg_texts(sweeps.objs / "tiny" / "confusion_50.svg")
+    assert "物理 (30)" in svg_texts(sweeps.objs / "tiny" / "confusion_tiny-llm_train_50.svg")
 
 
 def test_a_font_that_has_the_letters_is_found() -> None:
@@ -626,9 +713,11 @@ def overlaps(figure: Figure) -> list[str]:
 def figures_of(found: Sequence[Any]) -> Iterator[tuple[str, Figure]]:
     yield "curve", curve.draw(found)
     yield "radar", radar.draw(found)
-    for run in (found[0].runs[0], found[-1].runs[-1]):
-        yield "confusion", confusion.draw(run)
-    logged = {sweep.name: {run.size: losses.read_losses(run) for run in sweep.runs if run.size} for sweep in found}
+    for one in (found[0].evaluations[0], found[-1].evaluations[-1]):
+        yield "confusion", confusion.draw(one)
+    logged = {
+        sweep.name: {one.run: losses.read_losses(one) for one in sweep.evaluations if one.run.size} for sweep in found
+    }
     yield "losses", losses.draw(logged)
 
 
@@ -643,7 +732,7 @@ LONG = "a-model-with-a-name-that-is-much-too-long-for-any-picture-7b-instruct-20
         (("tiny",), EIGHT, PATENTS),
         (("tiny",), (10, 90, 100, 110, 120, 130, 1000, 1010), NEWS),
         (("tiny",), (1000,), tuple(f"label number {k} of a data set with many labels" for k in range(24))),
-        (("tiny", LONG), (0, 50, 100, 200), NEWS),
+        (("tiny", LONG), (None, 50, 100, 200), NEWS),
         (("tiny", LONG, "third"), EIGHT, NEWS),
     ],
     ids=["1-run", "4-runs", "8-runs", "close-sizes", "24-labels", "2-sweeps", "3-sweeps-of-8"],
@@ -665,8 +754,7 @@ def be_killed(*_: object) -> None:
 def test_a_picture_whose_process_is_killed(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps.add("tiny", (100,))
     monkeypatch.setattr(radar, "draw", be_killed)
-    with pytest.raises(UserError, match=r"^a picture's process was killed, .*; bin/results.sh draws them again$"):
-        see_results.main(sweeps.args("tiny"))
+    assert re.match(r"a picture's process was killed, .*; bin/results.sh draws them again$", sweeps.failure("tiny"))
     assert not (sweeps.objs / "tiny/results.json").exists()
 
 
@@ -687,9 +775,9 @@ def test_every_value_is_written_beside_its_point(sweeps: Sweeps, sizes: Sequence
         figure = curve.draw([sweep])
     renderer = figure.canvas.get_renderer()
     for axes, key in zip(figure.axes, ("accuracy", "f1"), strict=True):
-        tuned = [run for run in sweep.runs if run.size]
-        assert sorted(text.get_text() for text in axes.texts) == sorted(f"{run.metrics[key]:.3f}" for run in tuned)
-        points = axes.transData.transform([(run.size, run.metrics[key]) for run in tuned])
+        tuned = [one for one in sweep.evaluations if one.run.size]
+        assert sorted(text.get_text() for text in axes.texts) == sorted(f"{one.metrics[key]:.3f}" for one in tuned)
+        points = axes.transData.transform([(one.run.size, one.metrics[key]) for one in tuned])
         for text in axes.texts:
             box = text.get_window_extent(renderer)
             assert not any(box.contains(*point) for point in points)
@@ -711,13 +799,13 @@ def test_the_axes_are_honest(sweeps: Sweeps) -> None:
         assert list(axes.get_xticks(minor=True)) == []
     assert disc.get_ylim() == (0, 1)
     values = [[round(float(value), 9) for value in line.get_ydata()] for line in disc.get_lines()]
-    expected = [[round(run.metrics[key], 9) for key in (*METRICS, "accuracy")] for run in found[0].runs]
+    expected = [[round(one.metrics[key], 9) for key in (*METRICS, "accuracy")] for one in found[0].evaluations]
     assert values == expected
 
 
 def test_the_error_bars_are_wilsons_and_the_base_model_is_a_dashed_line(sweeps: Sweeps) -> None:
-    sweeps.add("tiny", (0, 200))
-    base, tuned = sweeps.read("tiny")[0].runs
+    sweeps.add("tiny", (None, 200))
+    base, tuned = sweeps.read("tiny")[0].evaluations
     with style.drawing(["tiny"]):
         accuracy, _ = curve.draw(sweeps.read("tiny")).axes
     bars = [path for bar in accuracy.collections for path in bar.get_segments() if len(path)]
@@ -744,7 +832,8 @@ def test_the_files_are_written_whatever_becomes_of_the_table(sweeps: Sweeps, pri
     sweeps.add("tiny")
     out = {"closed": "exec >&-", "full": "exec >/dev/full", "unread": "exec > >(:); wait $!"}[printed]
     command = ["bash", "-c", f'{out}; exec "$@"', "_", sys.executable, see_results.__file__]
-    command += sweeps.args("tiny", "--no-plots")
+    sweeps.use("tiny")
+    command.append("--no-plots")
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     lost = "error: all is done, but what was printed is lost: the disk is full; free some space "
     assert done.returncode == (2 if printed == "full" else 0), done.stderr
@@ -758,5 +847,5 @@ def test_pictures_without_processes_that_share_memory(sweeps: Sweeps, monkeypatc
 
     sweeps.add("tiny")
     monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", no_semaphores)
-    assert see_results.main(sweeps.args("tiny")) == 0
+    sweeps.show("tiny", plots=True)
     assert (sweeps.objs / "tiny/learning_curve.png").is_file()

@@ -1,4 +1,4 @@
-"""The morning summary: only this night counts, a failed size never looks finished, and a person can read it."""
+"""The morning summary: only this night counts, a failed run never looks finished, and a person can read it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 import summarize
+from fewshot_sft import runs
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.outcomes.outcomes import begin, file_name, finish
+from fewshot_sft.runs import Run
+from fewshot_sft.settings import Settings
 from fewshot_sft.words import display_width, duration, one_line
 
 PY = Path(__file__).resolve().parents[1] / "py"
@@ -27,39 +31,49 @@ OOM = (
 
 
 class Night:
-    """One night's outcomes and records, and the summary of them."""
+    """One night's outcomes and records, and the summary of them. A run is told by its size, None is zero-shot."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[..., Settings]) -> None:
         self.now = NOW
         self.folder, self.objs = root / "tiny.outcomes", root / "objs"
         self.objs.mkdir()
+        self.given = given
         monkeypatch.setattr(outcomes, "_now", lambda: datetime.fromtimestamp(self.now, UTC))
         monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setenv("FEWSHOT_OUTCOMES", str(self.folder))
 
-    def step(self, step: str, state: str, size: int | None = None, seconds: float = 0, **more: str | None) -> None:
-        """One step begins and, unless it is to be "running", ends so many seconds later."""
-        path = self.folder / file_name(step, size)
-        begin(path, step, size, more.get("log"))
+    def settings(self, **more: object) -> dict[str, str]:
+        given = {"SWEEP_NAME": "tiny", "MODEL_NAME": "tiny", "OBJS_DIR": self.objs} | more
+        return {name: str(value) for name, value in given.items()}
+
+    def run(self, size: int | None, split: str = "test") -> Run:
+        method = runs.ZERO_SHOT if size is None else runs.LORA
+        return Run("tiny", method, size, 42 if size else None, Settings(self.settings(SPLIT=split)))
+
+    def step(self, step: str, state: str, size: int | None = None, seconds: float = 0, **more: Any) -> None:
+        """A step begins, of a run with ``size`` or ``run``, and unless it is to be "running", ends so much later."""
+        run = more.get("run", self.run(size).name if size else None)
+        path = self.folder / file_name(step, run)
+        begin(path, step, run, more.get("log"))
         self.now += seconds
         if state != "running":
-            finish(path, step, state, size, reason=more.get("reason"))
+            finish(path, step, state, run, reason=more.get("reason"))
 
-    def size(self, size: int, training: str = "done", evaluation: str = "done") -> None:
-        """A size that is done, with its record."""
+    def done(self, size: int | None, training: str = "done", evaluation: str = "done") -> None:
+        """A run that is done, with its record."""
         if size:
             self.step("training", training, size, 34)
-        self.step("evaluation", evaluation, size, 14)
+        self.step("evaluation", evaluation, None, 14, run=self.run(size).name)
         self.record(size)
 
-    def record(self, size: int, suffix: str = "", **changes: Any) -> Path:
+    def record(self, size: int | None, split: str = "test", **changes: Any) -> Path:
         """The record of an evaluation: 3 of 4 right."""
+        run = self.run(size, split)
         record = {
-            "schema": 1,
+            "schema": 2,
             "kind": "evaluation",
-            "run": f"tiny-llm_train_{size}",
-            "name": "tiny",
-            "size": size,
-            "split": suffix.removeprefix(".") or "test",
+            **run.fields,
+            "split": split,
             "labels": ["a", "b"],
             "counts": {
                 "items": 4,
@@ -71,14 +85,13 @@ class Night:
             "confusion": {"matrix": [[2, 0, 0], [1, 1, 0]]},
             "metrics": {"accuracy": 0.75, "precision": 0.8333, "recall": 0.75, "f1": 0.7333},
         } | changes
-        path = self.objs / f"tiny-llm_train_{size}{suffix}.json"
+        path = run.result(".json")
         path.write_text(json.dumps(record), encoding="utf-8")
         return path
 
-    def summarize(self, sizes: str = "100 500", status: int = 0, *more: str) -> dict[str, Any]:
-        arguments = ["--outcomes", str(self.folder), "--name", "tiny", "--split", "test", "--objs", str(self.objs)]
-        arguments += ["--status", str(status), "--started", str(int(NOW))]
-        assert summarize.main([*arguments, *more, "--sizes", *sizes.split()]) == 0
+    def summarize(self, sizes: str = "100 500", status: int = 0, **settings: object) -> dict[str, Any]:
+        self.given(**self.settings(SIZES=sizes, **settings))
+        assert summarize.main(["--status", str(status), "--started", str(int(NOW))]) == 0
         return json.loads((self.objs / "tiny/summary.json").read_text(encoding="utf-8"))
 
     @property
@@ -91,30 +104,35 @@ class Night:
 
 
 @pytest.fixture
-def night(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
-    return Night(folder, monkeypatch)
+def night(folder: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[..., Settings]) -> Night:
+    return Night(folder, monkeypatch, given)
+
+
+def of_run(size: int) -> dict[str, Any]:
+    run = {"run": f"tiny-llm_train_{size}", "name": "tiny", "model": "tiny", "method": "lora", "size": size, "seed": 42}
+    return run | {"caption": f"N = {size}"}
 
 
 def test_a_night_with_everything_in_it(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
     night.step("data", "done", seconds=2)
-    night.size(100)
+    night.done(100)
     night.step("training", "failed", 500, 187, log="logs/t500.log", reason=OOM)
     night.step("evaluation", "failed", 500, 1, reason="size 500: not evaluated, its training failed")
     night.now = NOW + 15_120
 
-    found = night.summarize("100 500 1000", 1, "--command", 'bin/sweep.sh --sizes "100 500 1000"')
+    found = night.summarize("100 500 1000", 1)
 
     assert night.text == capsys.readouterr().out
     assert night.lines == [
-        "sweep tiny: 1 of 3 sizes done, 1 failed, 1 not run (status 1, 4 h 12 min)",
+        "sweep tiny: 1 of 3 runs done, 1 failed, 1 not run (status 1, 4 h 12 min)",
         "  N = 100   done     accuracy 0.750, macro F1 0.733 (trained in 34 s, evaluated in 14 s)",
         "  N = 500   FAILED   training: CUDA out of memory; with MICRO_BATCH=1 CHECKPOINTING=1, or TRAIN_JOBS=1 "
         "OVERLAP=0, the same needs less; or lower CUTOFF… (after 3 min 07 s; log: logs/t500.log)",
         "  N = 1000  not run",
-        'to go on: bin/sweep.sh --sizes "100 500 1000"',
+        "to go on: the same command again",
     ]
     assert found == {
-        "schema": 1,
+        "schema": 2,
         "kind": "summary",
         "name": "tiny",
         "split": "test",
@@ -122,19 +140,18 @@ def test_a_night_with_everything_in_it(night: Night, capsys: pytest.CaptureFixtu
         "started": "2026-01-02T03:04:05+00:00",
         "finished": "2026-01-02T07:16:05+00:00",
         "seconds": 15_120,
-        "command": 'bin/sweep.sh --sizes "100 500 1000"',
-        "counts": {"sizes": 3, "done": 1, "failed": 1, "interrupted": 0, "unknown": 0, "not_run": 1},
-        "sizes": [
-            {
-                "size": 100,
+        "counts": {"runs": 3, "done": 1, "failed": 1, "interrupted": 0, "unknown": 0, "not_run": 1},
+        "runs": [
+            of_run(100)
+            | {
                 "state": "done",
                 "training": {"state": "done", "seconds": 34},
                 "evaluation": {"state": "done", "seconds": 14},
                 "metrics": {"accuracy": 0.75, "precision": 0.8333, "recall": 0.75, "f1": 0.7333},
                 "record": str(night.objs / "tiny-llm_train_100.json"),
             },
-            {
-                "size": 500,
+            of_run(500)
+            | {
                 "state": "failed",
                 "step": "training",
                 "reason": OOM,
@@ -146,56 +163,52 @@ def test_a_night_with_everything_in_it(night: Night, capsys: pytest.CaptureFixtu
                     "reason": "size 500: not evaluated, its training failed",
                 },
             },
-            {"size": 1000, "state": "not run"},
+            of_run(1000) | {"state": "not run"},
         ],
         "steps": [{"step": "data", "state": "done", "seconds": 2}],
     }
 
 
 def test_all_done(night: Night) -> None:
-    night.size(0)
-    night.size(100, "skipped")
-    night.size(500, "skipped", "skipped")
+    night.done(None)
+    night.done(100, "skipped")
+    night.done(500, "skipped", "skipped")
     night.step("results", "done")
     for name in ("learning_curve.png", "results.csv"):
         (night.objs / "tiny").mkdir(exist_ok=True)
         (night.objs / "tiny" / name).write_text("x")
 
-    found = night.summarize("100 500", 0, "--with-base")
+    found = night.summarize("100 500", 0, WITH_BASE=1)
 
     assert night.lines == [
-        "sweep tiny: 3 of 3 sizes done (status 0, 1 min 50 s)",
-        "  N = 0 (base)  done  accuracy 0.750, macro F1 0.733 (evaluated in 14 s)",
-        "  N = 100       done  accuracy 0.750, macro F1 0.733 (trained before, evaluated in 14 s)",
-        "  N = 500       done  accuracy 0.750, macro F1 0.733 (trained and evaluated before)",
+        "sweep tiny: 3 of 3 runs done (status 0, 1 min 50 s)",
+        "  zero-shot  done  accuracy 0.750, macro F1 0.733 (evaluated in 14 s)",
+        "  N = 100    done  accuracy 0.750, macro F1 0.733 (trained before, evaluated in 14 s)",
+        "  N = 500    done  accuracy 0.750, macro F1 0.733 (trained and evaluated before)",
         f"results: {night.objs}/tiny/learning_curve.png, {night.objs}/tiny/results.csv",
     ]
-    assert found["sizes"][2]["training"] == {"state": "skipped"}
+    assert found["runs"][2]["training"] == {"state": "skipped"}
 
 
 def test_an_earlier_nights_records_are_not_this_ones(night: Night) -> None:
-    for size in (0, 100, 500):
+    for size in (None, 100, 500):
         night.record(size)
     (night.objs / "tiny").mkdir()
     (night.objs / "tiny/results.csv").write_text("of yesterday")
     night.step("training", "done", 100, 34)
     night.step("results", "failed", reason="no")
 
-    found = night.summarize("100 500", 2, "--with-base")
+    found = night.summarize("100 500", 2, WITH_BASE=1)
 
-    assert found["counts"] | {"sizes": 0} == {"sizes": 0, "not_run": 3} | dict.fromkeys(
+    assert found["counts"] | {"runs": 0} == {"runs": 0, "not_run": 3} | dict.fromkeys(
         ("done", "failed", "interrupted", "unknown"), 0
     )
-    assert found["sizes"] == [
-        {"size": 0, "state": "not run"},
-        {
-            "size": 100,
-            "state": "not run",
-            "reason": "trained, not evaluated",
-            "training": {"state": "done", "seconds": 34},
-        },
-        {"size": 500, "state": "not run"},
-    ]
+    assert [each["run"] for each in found["runs"]] == ["tiny-zero-shot", "tiny-llm_train_100", "tiny-llm_train_500"]
+    assert found["runs"][1] == of_run(100) | {
+        "state": "not run",
+        "reason": "trained, not evaluated",
+        "training": {"state": "done", "seconds": 34},
+    }
     assert "results" not in found
     assert "metrics" not in night.text + json.dumps(found)
     assert "results.csv" not in night.text
@@ -208,14 +221,14 @@ def test_a_training_that_failed_is_not_made_good_by_an_old_evaluation(night: Nig
 
     found = night.summarize("100", 1)
 
-    assert found["sizes"][0]["state"] == "failed"
-    assert "metrics" not in found["sizes"][0]
+    assert found["runs"][0]["state"] == "failed"
+    assert "metrics" not in found["runs"][0]
     assert night.lines[1] == "  N = 100  FAILED  training: data/llm_train_100.json is missing (after 0 s)"
 
 
 @pytest.mark.parametrize(("status", "signal"), [(130, "INT"), (143, "TERM"), (129, "HUP")])
 def test_a_night_that_was_interrupted(night: Night, status: int, signal: str) -> None:
-    night.size(100)
+    night.done(100)
     night.step("training", "running", 500, 720, log="logs/t500.log")
 
     found = night.summarize("100 500 1000", status)
@@ -223,7 +236,7 @@ def test_a_night_that_was_interrupted(night: Night, status: int, signal: str) ->
     assert found["ended_by"] == signal
     assert found["counts"]["interrupted"] == 1
     assert night.lines == [
-        f"sweep tiny: 1 of 3 sizes done, 1 interrupted, 1 not run (ended by {signal}, 12 min 48 s)",
+        f"sweep tiny: 1 of 3 runs done, 1 interrupted, 1 not run (ended by {signal}, 12 min 48 s)",
         "  N = 100   done         accuracy 0.750, macro F1 0.733 (trained in 34 s, evaluated in 14 s)",
         "  N = 500   interrupted  training (after 12 min 00 s; log: logs/t500.log)",
         "  N = 1000  not run",
@@ -233,12 +246,12 @@ def test_a_night_that_was_interrupted(night: Night, status: int, signal: str) ->
 
 def test_what_a_step_says_while_it_is_ended_is_no_reason(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     night.step("evaluation", "running", 100)
-    monkeypatch.setenv("FEWSHOT_OUTCOME", str(night.folder / "evaluation-100.json"))
+    monkeypatch.setenv("FEWSHOT_OUTCOME", str(night.folder / "evaluation-tiny-llm_train_100.json"))
     outcomes.note_reason("incomplete, 3 of 9 items answered; the server is gone")
 
-    assert "reason" not in night.summarize("100", 143)["sizes"][0]
+    assert "reason" not in night.summarize("100", 143)["runs"][0]
     # A script that ended without finishing its outcome: then it is the only one that knows.
-    assert night.summarize("100", 2)["sizes"][0]["reason"].startswith("incomplete, 3 of 9")
+    assert night.summarize("100", 2)["runs"][0]["reason"].startswith("incomplete, 3 of 9")
     assert "interrupted  evaluation: incomplete, 3 of 9 items answered; the server is gone" in night.text
 
 
@@ -254,31 +267,40 @@ def test_a_step_that_fails_as_a_whole(night: Night, step: str) -> None:
     ]
     width = max(len(step), 7)
     assert night.lines == [
-        "sweep tiny: 0 of 1 sizes done, 1 not run (status 2, 3 s)",
+        "sweep tiny: 0 of 1 runs done, 1 not run (status 2, 3 s)",
         f"  {step:<{width}}  FAILED   the disk is full (after 3 s; log: logs/x.log)",
         f"  {'N = 100':<{width}}  not run",
         "to go on: the same command again",
     ]
 
 
-def test_a_step_is_not_told_beside_its_sizes(night: Night) -> None:
-    night.step("training", "failed", reason="training failed for size(s) 100")
+def test_a_step_is_not_told_beside_its_runs(night: Night) -> None:
+    night.step("training", "failed", reason="training failed: size 100")
     night.step("training", "failed", 100, reason="CUDA out of memory")
 
     assert "stopped_at" not in night.summarize("100", 1)
     assert len(night.lines) == 3
 
 
-def test_a_reason_that_no_step_can_tell(night: Night) -> None:
-    assert night.summarize("100", 2, "--reason", "the packages could not be installed")["reason"] == (
-        "the packages could not be installed"
-    )
-    assert night.lines[1] == "  sweep    FAILED   the packages could not be installed"
+def test_a_folder_that_is_not_there(night: Night) -> None:
+    assert [each["state"] for each in night.summarize("100", 2)["runs"]] == ["not run"]
+    assert night.lines[0] == "sweep tiny: 0 of 1 runs done, 1 not run (status 2, 0 s)"
 
 
-def test_no_size_at_all_and_no_folder(night: Night) -> None:
-    assert night.summarize("", 2)["sizes"] == []
-    assert night.lines == ["sweep tiny: 0 of 0 sizes done (status 2, 0 s)", "to go on: the same command again"]
+def test_seeds(night: Night) -> None:
+    night.done(100)
+    night.step("training", "failed", reason="size 100, seed 1: the loss is nan", run="tiny-llm_train_100-seed1")
+
+    found = night.summarize("100", 1, SEEDS="42 1")
+
+    assert [(each["run"], each["seed"]) for each in found["runs"]] == [
+        ("tiny-llm_train_100", 42),
+        ("tiny-llm_train_100-seed1", 1),
+    ]
+    assert night.lines[1:3] == [
+        "  N = 100          done    accuracy 0.750, macro F1 0.733 (trained in 34 s, evaluated in 14 s)",
+        "  N = 100, seed 1  FAILED  training: the loss is nan (after 0 s)",
+    ]
 
 
 def test_a_clock_that_was_set_back_measures_nothing(night: Night) -> None:
@@ -290,12 +312,12 @@ def test_a_clock_that_was_set_back_measures_nothing(night: Night) -> None:
     found = night.summarize("100 500", 143)
 
     assert night.lines[:3] == [
-        "sweep tiny: 1 of 2 sizes done, 1 interrupted (ended by TERM)",
+        "sweep tiny: 1 of 2 runs done, 1 interrupted (ended by TERM)",
         "  N = 100  done         accuracy 0.750, macro F1 0.733 (trained, evaluated in 0 s)",
         "  N = 500  interrupted  training",
     ]
     assert "seconds" not in found
-    assert found["sizes"][1]["training"] == {"state": "interrupted"}
+    assert found["runs"][1]["training"] == {"state": "interrupted"}
 
 
 @pytest.mark.parametrize(
@@ -303,47 +325,47 @@ def test_a_clock_that_was_set_back_measures_nothing(night: Night) -> None:
     [
         (None, "no such file"),
         ("{", "line 1: not valid JSON"),
-        ("{}", "corrupt record: 'schema' is missing; move it away and evaluate that size again with bin/eval.sh"),
+        ("{}", "corrupt record: 'schema' is missing; move it away and evaluate that run again with bin/eval.sh"),
         ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_a_record_that_does_not_bear_out_its_outcome(night: Night, content: str | None, said: str) -> None:
-    night.size(100)
+    night.done(100)
     path = night.objs / "tiny-llm_train_100.json"
     path.unlink()
     if content is not None:
         path.write_text(content)
 
-    size = night.summarize("100", 0)["sizes"][0]
+    run = night.summarize("100", 0)["runs"][0]
 
-    assert (size["state"], size["step"]) == ("failed", "evaluation")
-    assert size["reason"].startswith(f"it ended well, but its record does not tell: {path}: {said}")
-    assert "metrics" not in size
-    assert night.lines[0].startswith("sweep tiny: 0 of 1 sizes done, 1 failed (status 0")
+    assert (run["state"], run["step"]) == ("failed", "evaluation")
+    assert run["reason"].startswith(f"it ended well, but its record does not tell: {path}: {said}")
+    assert "metrics" not in run
+    assert night.lines[0].startswith("sweep tiny: 0 of 1 runs done, 1 failed (status 0")
     assert night.lines[-1] == "to go on: the same command again"
 
 
 def test_the_record_is_that_of_the_split(night: Night) -> None:
-    night.size(100)
-    night.record(100, ".valid", metrics={"accuracy": 0.75, "precision": 0.1, "recall": 0.1, "f1": 0.125})
+    night.done(100)
+    night.record(100, "valid", metrics={"accuracy": 0.75, "precision": 0.1, "recall": 0.1, "f1": 0.125})
 
-    size = night.summarize("100", 0, "--split", "valid")["sizes"][0]
+    run = night.summarize("100", 0, SPLIT="valid")["runs"][0]
 
-    assert (size["metrics"]["f1"], size["record"]) == (0.125, str(night.objs / "tiny-llm_train_100.valid.json"))
+    assert (run["metrics"]["f1"], run["record"]) == (0.125, str(night.objs / "tiny-llm_train_100.valid.json"))
 
 
 def test_a_damaged_outcome_is_neither_done_nor_not_run(night: Night) -> None:
-    night.size(100)
-    (night.folder / "evaluation-100.json").write_text('{"schema": 1, "ki')
+    night.done(100)
+    (night.folder / "evaluation-tiny-llm_train_100.json").write_text('{"schema": 1, "ki')
     (night.folder / "notes.txt").write_text("mine")
 
     found = night.summarize("100", 0)
 
-    assert found["counts"] == {"sizes": 1, "done": 0, "failed": 0, "interrupted": 0, "unknown": 1, "not_run": 0}
-    path = night.folder / "evaluation-100.json"
-    assert found["sizes"][0]["reason"].startswith(f"{path}: line 1: not valid JSON")
-    assert "metrics" not in found["sizes"][0]
-    assert [each["file"] for each in found["unknown_files"]] == ["evaluation-100.json", "notes.txt"]
+    assert found["counts"] == {"runs": 1, "done": 0, "failed": 0, "interrupted": 0, "unknown": 1, "not_run": 0}
+    path = night.folder / "evaluation-tiny-llm_train_100.json"
+    assert found["runs"][0]["reason"].startswith(f"{path}: line 1: not valid JSON")
+    assert "metrics" not in found["runs"][0]
+    assert [each["file"] for each in found["unknown_files"]] == ["evaluation-tiny-llm_train_100.json", "notes.txt"]
     assert night.lines[1].startswith("  N = 100  unknown  ")
 
 
@@ -351,7 +373,7 @@ def test_a_long_reason_is_whole_in_the_json(night: Night) -> None:
     reason = "\x1b[31mRuntimeError\x1b[0m: \r\n" + "磁盘已满 " * 200
     night.step("training", "failed", 100, reason=reason)
 
-    assert night.summarize("100", 1)["sizes"][0]["reason"] == reason
+    assert night.summarize("100", 1)["runs"][0]["reason"] == reason
 
     line = night.lines[1]
     assert line.startswith("  N = 100  FAILED  training: [31mRuntimeError [0m: 磁盘已满 磁盘已满 ")
@@ -365,18 +387,17 @@ def test_no_secret_is_in_it(night: Night, monkeypatch: pytest.MonkeyPatch) -> No
     night.step("training", "failed", 100, reason="HTTP 401 for sesame-4711", log="logs/sesame-4711.log")
     monkeypatch.setenv("HF_TOKEN", "sesame-4711")
 
-    found = night.summarize("100", 1, "--command", "env X=sesame-4711 bin/sweep.sh", "--reason", "of sesame-4711")
+    found = night.summarize("100", 1)
 
     assert "sesame" not in night.text + json.dumps(found)
-    assert found["command"] == "env X=*** bin/sweep.sh"
-    assert found["sizes"][0]["reason"] == "HTTP 401 for ***"
+    assert found["runs"][0]["reason"] == "HTTP 401 for ***"
 
 
 def test_many_sizes_take_a_line_each_and_four_more(night: Night) -> None:
     sizes = range(1, 40)
     night.step("results", "failed", reason="no")
     for size in sizes:
-        night.size(size)
+        night.done(size)
 
     night.summarize(" ".join(map(str, sizes)), 2)
 
@@ -387,9 +408,9 @@ def test_many_sizes_take_a_line_each_and_four_more(night: Night) -> None:
 # --- The script ---
 
 
-def script(night: Night, *more: str | Path, **how: Any) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, PY / "summarize.py", "--outcomes", night.folder, "--name", "tiny", "--split", "test"]
-    command += ["--objs", night.objs, "--status", "1", "--started", str(time.time()), "--sizes", "100", *more]
+def script(night: Night, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    night.given(**night.settings(SIZES="100"))
+    command = [sys.executable, PY / "summarize.py", "--status", "1", "--started", str(int(time.time()))]
     return subprocess.run(command, **({"capture_output": True, "timeout": 60} | how))
 
 
@@ -404,17 +425,18 @@ def test_a_terminal_that_is_gone_does_not_cost_the_files(night: Night) -> None:
     assert "磁盘已满" in night.text
 
 
-def test_a_terminal_without_the_letters_gets_the_rest(night: Night) -> None:
+def test_a_terminal_without_the_letters_gets_the_rest(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     night.step("training", "failed", 100, reason="磁盘已满!")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
 
-    done = script(night, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    done = script(night)
 
     assert done.returncode == 0
     assert b"training: ????! (" in done.stdout
 
 
 def test_what_cannot_be_written_is_printed_and_the_old_one_goes(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
-    night.size(100)
+    night.done(100)
     night.summarize("100")
     old = night.objs / "tiny/summary.json"
     assert old.exists()
@@ -436,16 +458,8 @@ def test_a_file_in_place_of_the_folder(night: Night) -> None:
     done = script(night)
 
     assert done.returncode == 2
-    assert done.stdout.startswith(b"sweep tiny: 0 of 1 sizes done")
+    assert done.stdout.startswith(b"sweep tiny: 0 of 1 runs done")
     assert done.stderr.decode() == f"error: {night.objs / 'tiny'}: is in the way; move it away and run again\n"
-
-
-@pytest.mark.parametrize("started", ["yesterday", "nan", "1e300"])
-def test_a_start_that_is_no_moment(night: Night, started: str) -> None:
-    done = script(night, "--started", started)
-
-    assert done.returncode == 2
-    assert f"argument --started: '{started}': not in seconds since the epoch" in done.stderr.decode()
 
 
 def test_it_starts_fast() -> None:

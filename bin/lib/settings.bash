@@ -512,6 +512,7 @@ read_settings() {
     value=${BASH_REMATCH[2]//\\\"/\"}
     printf -v value '%b' "$value"
     case $name in
+    ON_FINISH) ;; # write_settings leaves it out; the default that py/plan.py writes must not replace ours
     SIZES | SEEDS | GPUS) read -r -a "${name?}" <<<"$value" ;;
     *) printf -v "$name" '%s' "$value" ;;
     esac

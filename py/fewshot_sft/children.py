@@ -25,6 +25,7 @@ class Child:
         patience: float,
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        keep: Sequence[int] = (),
     ) -> None:
         """Start the command.
 
@@ -34,6 +35,7 @@ class Child:
             patience: seconds between TERM and KILL when it is ended.
             log: where its output is appended; None: to ours.
             environment: variables beside ours.
+            keep: descriptors of ours that it keeps open, such as a lock's.
 
         Raises:
             OSError: the log cannot be written.
@@ -50,6 +52,7 @@ class Child:
                 stderr=output,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
+                pass_fds=keep,
             )
 
     def __enter__(self) -> Child:
@@ -67,7 +70,7 @@ class Child:
         """Return its exit status as a shell has it (128 + N after a signal), None while it runs."""
         return self._shell(self._process.poll())
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float | None = None) -> int | None:
         """Wait for its end, for so long at most; return what :meth:`status` does."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)

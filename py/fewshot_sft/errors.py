@@ -26,3 +26,12 @@ def describe_os_error(error: OSError) -> str:
     """Return ``<path>: <cause and remedy>`` for an ``OSError`` of the kinds that a user can mend."""
     where = error.filename if error.filename is not None else "output"
     return f"{where}: {MENDABLE.get(error.errno or 0, error.strerror or str(error))}"
+
+
+def describe(error: Exception) -> str:
+    """Return in one line why something failed: what the user can mend in our words, else the error's class and text."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in MENDABLE:
+        return describe_os_error(error)
+    return f"{type(error).__name__}: {error}"

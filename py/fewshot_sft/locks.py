@@ -1,4 +1,4 @@
-"""Locks between processes: a lock file is held by one of them, until it ends, however it ends."""
+"""A lock that ends with its holder, however that ends."""
 
 from __future__ import annotations
 
@@ -13,32 +13,39 @@ from .log import say
 
 
 @contextmanager
-def hold(path: Path, what: str, patience: float) -> Iterator[None]:
-    """Hold a lock; another process that has it is waited for, ``patience`` s: a killed one's parts may be ending.
+def hold(path: Path, what: str, patience: float) -> Iterator[int]:
+    """Hold a file locked; the file and its folder are made.
+
+    Yields its descriptor. A child that keeps it holds the lock as well: what a killed program leaves to the kernel to
+    end is waited for.
+
+    Args:
+        path: the file.
+        what: what messages call what is locked.
+        patience: seconds to wait for another holder: of one that was killed parts may still end.
 
     Raises:
-        UserError: it still has it.
+        UserError: another process still holds it.
+        OSError: the file cannot be made.
     """
-    deadline = time.monotonic() + patience
-    said = False
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        while not _is_ours(stream.fileno()):
-            if not said:
-                said = True
-                say(f"{what}: another process is at it ({path} is locked); waiting up to {patience:g} s")
-            if time.monotonic() >= deadline:
-                raise UserError(
-                    f"{what}: another process is still at it ({path} is locked); wait for that one, or end it, and "
-                    "run the same command again"
-                )
-            time.sleep(0.1)
-        yield
+    with path.open("ab") as file:
+        if not _is_locked(file.fileno()):
+            say(f"{what}: another process is at it ({path} is locked); waiting up to {patience:g} s")
+            deadline = time.monotonic() + patience
+            while not _is_locked(file.fileno()):
+                if time.monotonic() >= deadline:
+                    raise UserError(
+                        f"{what}: another process is still at it ({path} is locked); "
+                        "wait for that one, or end it, and run the same command again"
+                    )
+                time.sleep(0.1)
+        yield file.fileno()
 
 
-def _is_ours(file: int) -> bool:
+def _is_locked(descriptor: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

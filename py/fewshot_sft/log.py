@@ -12,6 +12,7 @@ from pathlib import Path
 from .outcomes.outcomes import note_reason
 
 TAIL = 15  # lines
+TAIL_BYTES = 40_000  # a progress bar makes long lines
 
 
 def say(message: str) -> None:
@@ -39,8 +40,14 @@ def start_log(log: Path, command: Sequence[str]) -> None:
 
 def show_tail(log: Path) -> None:
     """Show the end of a log, as evidence beside an error."""
+    print(f"--- last lines of {log}", *tail(log).splitlines()[-TAIL:], "---", sep="\n", file=sys.stderr, flush=True)
+
+
+def tail(log: Path) -> str:
+    """Return the end of a log, "" when it cannot be read."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return stream.read().decode("utf-8", "replace")
     except OSError:
-        lines = []
-    print(f"--- last lines of {log}", *lines, "---", sep="\n", file=sys.stderr, flush=True)
+        return ""

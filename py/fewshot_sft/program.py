@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from .errors import MENDABLE, UserError, describe_os_error
+from .errors import MENDABLE, UserError, describe
 from .outcomes.outcomes import note_reason
 
 # The exit statuses of all our programs and scripts. One that a signal ends has 128 and its number: 129 HUP, 130 INT,
@@ -43,22 +43,21 @@ def run(main: Callable[[list[str]], int], *, prints_results: bool = False) -> No
                 f"all is done, but what was printed is lost: {MENDABLE.get(lost[0].errno or 0, lost[0].strerror)}"
             )
     except UserError as error:
-        note_reason(str(error))
+        note_reason(describe(error))
         if os.environ.get("DEBUG") == "1":
             raise
         print(f"error: {error}", file=sys.stderr)
         status = TO_MEND
     except OSError as error:
-        mendable = error.errno in MENDABLE
-        note_reason(describe_os_error(error) if mendable else _name_of(error))
-        if os.environ.get("DEBUG") == "1" or not mendable:
+        note_reason(describe(error))
+        if os.environ.get("DEBUG") == "1" or error.errno not in MENDABLE:
             raise
-        print(f"error: {describe_os_error(error)}", file=sys.stderr)
+        print(f"error: {describe(error)}", file=sys.stderr)
         status = TO_MEND
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Exception as error:
-        note_reason(_name_of(error))
+        note_reason(describe(error))
         raise
     sys.exit(status)
 
@@ -91,12 +90,8 @@ def _output(stream: TextIO | None, lost: list[OSError]) -> TextIO:
         io.BufferedWriter(_Output(number, lost)),
         encoding=stream.encoding,
         errors="replace",  # letters that a terminal does not have are no reason to fail
-        line_buffering=bool(stream.line_buffering),
+        line_buffering=True,  # a program that runs for hours is followed in a log
     )
-
-
-def _name_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def end_on_signals() -> None:

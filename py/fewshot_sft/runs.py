@@ -43,6 +43,11 @@ class Run:
         return f"size {self.size}" + (f", seed {self.seed}" if self.seed != DEFAULT_SEED else "")
 
     @property
+    def caption(self) -> str:
+        """What tables and pictures call it: ``N = 100``, ``N = 100, seed 1``, ``zero-shot``."""
+        return self.title.replace("size", "N =")
+
+    @property
     def fields(self) -> dict[str, Any]:
         """The run as records tell it."""
         return {

@@ -127,7 +127,7 @@ equal() {
 
 # calls: how often the stub was called, and for what: "train 4, api 4"
 calls() {
-  sed -nE 's/.* (train|api) --.* llm_train_([0-9]+) .*/\1 \2/p; s/.* API_MODEL_NAME=\S*_([0-9]+) api --.*/api \1/p
+  sed -nE 's/.* (train|api) --.* llm_train_(\S+) .*/\1 \2/p; s/.* API_MODEL_NAME=\S*_([0-9]+) api --.*/api \1/p
     s/.* API_MODEL_NAME=\S*-zero-shot api --.*/api 0/p
     s/.* train --.* base_corpus .*/train base/p' "$STUB/calls" | paste -sd, | sed 's/,/, /g'
 }

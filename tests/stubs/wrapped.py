@@ -1,5 +1,5 @@
-"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), with little patience (IMPATIENT,
-RETRIES), or stopped before a file takes its place (HOLD_WRITE).
+"""Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), with little patience
+(IMPATIENT, RETRIES), or stopped before a file takes its place (HOLD_WRITE).
 
     python wrapped.py py/train.py RUN ...
 
@@ -21,7 +21,8 @@ replace = os.replace
 
 def held(source: Any, target: Any, **options: Any) -> None:
     """Replace, but once, for the file that the test named, tell the test first and wait for it."""
-    if str(target).endswith(os.environ.get("HOLD_WRITE") or "/"):
+    wanted = os.environ.get("HOLD_WRITE")
+    if wanted and str(target).endswith(wanted):
         try:
             (latch.FOLDER / "held").mkdir()
         except FileExistsError:
@@ -31,15 +32,21 @@ def held(source: Any, target: Any, **options: Any) -> None:
     replace(source, target, **options)
 
 
+def hardware() -> dict[str, Any]:
+    """Return the record of the GPUs that the test asked for."""
+    count = 0 if os.environ["GPU"] == "none" else int(os.environ.get("GPU_COUNT", "1"))
+    gpu = {"name": "a GPU", "memory_bytes": 80 << 30, "free_bytes": 79 << 30, "compute_capability": "9.0"}
+    bf16 = os.environ["GPU"] == "bf16"
+    return {"schema": 1, "kind": "hardware", "count": count, "gpus": [gpu] * count, "bf16": bf16}
+
+
 os.replace = held
 sys.argv = sys.argv[1:]
 sys.path[0] = str(Path(sys.argv[0]).parent)
-if kind := os.environ.get("GPU"):
+if os.environ.get("GPU"):
     from fewshot_sft.planning import gpus
 
-    count = 0 if kind == "none" else int(os.environ.get("GPU_COUNT", "1"))
-    found = {"count": count, "gpus": [], "bf16": kind == "bf16"}
-    gpus.examine = lambda: found
+    gpus.examine = hardware
 if sys.argv[0] == "py/eval.py":
     from fewshot_sft.evaluation import asking
     from fewshot_sft.serving import probe

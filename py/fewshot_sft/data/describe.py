@@ -13,14 +13,15 @@ from .sampling import fitting
 
 def table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the splits as text: rows, classes that occur, the smallest and largest of all, and those never seen."""
-    lines = [f"{'split':<16}{'rows':>8}{'classes':>9}{'smallest':>10}{'largest':>9}"]
+    width = max(16, *(len(name) + 1 for name in splits))
+    lines = [f"{'split':<{width}}{'rows':>8}{'classes':>9}{'smallest':>10}{'largest':>9}"]
     for name, record in splits.items():
         counts = record["per_class"].values()
         present = sum(1 for count in counts if count)
-        lines.append(f"{name:<16}{record['rows']:>8}{present:>9}{min(counts):>10}{max(counts):>9}")
+        lines.append(f"{name:<{width}}{record['rows']:>8}{present:>9}{min(counts):>10}{max(counts):>9}")
     for name, record in splits.items():
         absent = [label for label, count in record["per_class"].items() if not count]
-        if absent and name.startswith("llm_train_"):
+        if absent and "size" in record:
             lines.append(f"{name}: classes never seen: {len(absent)} of {len(record['per_class'])}: {listed(absent)}")
     return "\n".join(lines)
 

@@ -19,15 +19,16 @@ from .cleaning import Example
 from .prompts import alpaca_row
 
 FILE = "manifest.json"
+SCHEMA = 2  # 1 knew one seed only
 # What may differ between two builds of the same data.
 CIRCUMSTANCES = ("created", "versions", "git_revision")
 # What a changed file is explained by.
-DECISIVE = ("source", "seed", "sampling", "sizes", "labels", "instruction", "document_prefix")
+DECISIVE = ("source", "split_seed", "sampling", "sizes", "seeds", "labels", "instruction", "document_prefix")
 
 
-def split_file(examples: Sequence[Example], instruction: str, prefix: str) -> bytes:
+def split_file(examples: Sequence[Example], instruction: str) -> bytes:
     """Return the bytes of an Alpaca file: a JSON list of instruction, input and output."""
-    return dumps([alpaca_row(each.text, each.label, instruction, prefix) for each in examples]).encode()
+    return dumps([alpaca_row(each.text, each.label, instruction) for each in examples]).encode()
 
 
 def split_record(name: str, examples: Sequence[Example], labels: Sequence[str], content: bytes) -> dict[str, Any]:
@@ -42,9 +43,9 @@ def split_record(name: str, examples: Sequence[Example], labels: Sequence[str], 
     }
 
 
-def never_seen(folder: Path, size: int) -> list[str] | None:
-    """Return the labels without an example in the training file of this size; None when no manifest tells."""
-    split = (read(folder / FILE) or {}).get("splits", {}).get(f"llm_train_{size}")
+def never_seen(folder: Path, dataset: str) -> list[str] | None:
+    """Return the labels without an example in a training subset; None when no manifest tells."""
+    split = (read(folder / FILE) or {}).get("splits", {}).get(dataset)
     return [label for label, count in split.get("per_class", {}).items() if not count] if split else None
 
 
@@ -78,7 +79,7 @@ def save(folder: Path, content: dict[str, Any], files: Mapping[str, bytes]) -> l
 
 
 def pending(folder: Path, content: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, str]:
-    """Return which files :func:`save` would write, and why, for example ``{"llm_test.json": "seed changed"}``.
+    """Return which files :func:`save` would write, and why, for example ``{"llm_test.json": "split_seed changed"}``.
 
     Raises:
         UserError: data files of the same names are there that no build of this kind has left.
@@ -104,6 +105,8 @@ def pending(folder: Path, content: Mapping[str, Any], files: Mapping[str, bytes]
 
 def why_changed(before: Mapping[str, Any] | None, content: Mapping[str, Any]) -> str:
     """Say which of the parts that decide the data differ from those of an earlier build."""
+    if before and before.get("schema") != SCHEMA:
+        return "it is of an earlier version"
     parts = [part for part in DECISIVE if part in content and (before or {}).get(part) != content[part]]
     return f"{', '.join(parts)} changed" if parts else "not as it was built"
 

@@ -27,14 +27,14 @@ def render_instruction(labels: Sequence[str], template: str = INSTRUCTION_TEMPLA
     return template.replace(PLACEHOLDER, "\n".join(quoted(label) for label in labels))
 
 
-def render_document(text: str, prefix: str = DOCUMENT_PREFIX) -> str:
+def render_document(text: str) -> str:
     """Return the input (the user turn) of one document."""
-    return prefix + text
+    return DOCUMENT_PREFIX + text
 
 
-def alpaca_row(text: str, label: str, instruction: str, prefix: str = DOCUMENT_PREFIX) -> dict[str, str]:
+def alpaca_row(text: str, label: str, instruction: str) -> dict[str, str]:
     """Return one Alpaca item: ``instruction``, ``input`` and ``output``, in this order."""
-    return {"instruction": instruction, "input": render_document(text, prefix), "output": label}
+    return {"instruction": instruction, "input": render_document(text), "output": label}
 
 
 def read_template(path: Path | None) -> str:

@@ -7,7 +7,6 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..errors import UserError
 from .cleaning import Example
 
 # Of the training rows: the usual share, and what a small source gives so that each class has a row.
@@ -21,30 +20,6 @@ def fitting(sizes: Sequence[int], rows: int) -> list[int]:
     """
     below = [size for size in sizes if size < rows]
     return sorted({*(below if len(below) > 1 else (rows // 4, rows // 2)), rows} - {0})
-
-
-def parse_sizes(values: Sequence[str]) -> list[int]:
-    """Return the sizes in ascending order.
-
-    Raises:
-        UserError: a size is not a whole number, is 0 or less, or is there twice.
-    """
-    sizes: list[int] = []
-    for value in values:
-        try:
-            size = int(value) if value.isascii() and "_" not in value else None
-        except ValueError:
-            size = None
-        if size is None:
-            raise UserError(f'--sizes: "{value}" is not a whole number; give sizes such as --sizes 100 500 1000 2000')
-        if size == 0:
-            raise UserError("--sizes: 0 has nothing to train on; --with-base evaluates the model without training")
-        if size < 0:
-            raise UserError(f"--sizes: {size} is negative; sizes are 1 or more")
-        if size in sizes:
-            raise UserError(f"--sizes: {size} is there twice; remove one")
-        sizes.append(size)
-    return sorted(sizes)
 
 
 def stratified_order(examples: Sequence[Example], seed: int) -> list[Example]:
@@ -111,18 +86,22 @@ def shuffled(examples: Iterable[Example], salt: str) -> list[Example]:
     return sorted(examples, key=lambda example: hashlib.sha256(f"{salt}/{example.sha256}".encode()).digest())
 
 
-def subsets(pool: Sequence[Example], sizes: Iterable[int], seed: int, sampling: str) -> dict[int, list[Example]]:
-    """Return the training subset of each size.
+def subsets(
+    pool: Sequence[Example], sizes: Iterable[int], seed: int, split_seed: int, sampling: str
+) -> dict[int, list[Example]]:
+    """Return the training subset of each size for one seed.
 
     Args:
-        pool: the training examples in stratified order.
+        pool: the training examples as :func:`hold_out` returns them.
         sizes: none larger than the pool.
-        seed: of the independent draws; the nested order was seeded when it was made.
-        sampling: "nested" takes prefixes of the pool, so that each subset contains the smaller ones and has the
-            pool's class proportions; "independent" draws each size by itself and without regard to classes.
+        seed: of the draw; the pool, which all seeds draw from, does not depend on it.
+        split_seed: whose stratified order the pool has already.
+        sampling: "nested" takes prefixes of a stratified order, so that each subset contains the smaller ones and has
+            the pool's class proportions; "independent" draws each size by itself and without regard to classes.
     """
     if sampling == "nested":
-        return {size: list(pool[:size]) for size in sizes}
+        ordered = pool if seed == split_seed else stratified_order(pool, seed)
+        return {size: list(ordered[:size]) for size in sizes}
     return {size: shuffled(pool, f"{seed}/{size}")[:size] for size in sizes}
 
 

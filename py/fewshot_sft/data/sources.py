@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,18 +63,18 @@ def without_labels(where: str, split: str, why: str = "") -> str:
     return f"{where}: has no labels{why}; leave {split.upper()}_FILE empty, and {split} rows are held out of TRAIN_FILE"
 
 
-def from_hub(dataset: str, config: str | None, text_column: str, label_column: str) -> tuple[Tables, dict[str, Any]]:
+def from_hub(
+    dataset: str, config: str | None, text_column: str, label_column: str, modelscope: bool = False
+) -> tuple[Tables, dict[str, Any]]:
     """Return the splits train, validation and test of a hub's data set, and a record of the source.
 
-    ModelScope's hub serves it when ``USE_MODELSCOPE_HUB`` is set (the switch that LLaMA-Factory reads too),
-    Hugging Face's otherwise.
+    ModelScope's hub serves it when asked to, Hugging Face's otherwise.
 
     Raises:
         UserError: the data set cannot be loaded, or has no train split or not these columns.
     """
     if Path(dataset).is_file():
         raise UserError(f"DATASET={dataset} is a file; name it with TRAIN_FILE")
-    modelscope = os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "y")
     try:
         found = _load_modelscope(dataset, config) if modelscope else _load_huggingface(dataset, config)
     except Exception as error:  # whatever the hub's client raises: a dozen types over several libraries

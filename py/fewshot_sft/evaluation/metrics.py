@@ -13,9 +13,8 @@ from typing import Any
 
 from ..provenance import PROJECT
 
-METRICS = ("accuracy", "precision", "recall", "f1")
-# Not `evaluate.load("f1")`: that fetches code from a hub. These compute with scikit-learn as the hub's own do.
-MODULES = PROJECT / "py/metrics"
+# Not `evaluate.load("f1")`: that fetches code from a hub. This computes with scikit-learn as the hub's own do.
+MODULE = PROJECT / "py/metrics"
 _LOADING = threading.Lock()
 
 
@@ -25,14 +24,9 @@ def compute(predictions: Sequence[int], references: Sequence[int], classes: Sequ
     Precision, recall and F1 are unweighted means over ``classes`` (default, and the original's way: over the classes
     that occur in either list). A class never predicted has precision 0, one without references recall 0.
     """
-    found: dict[str, float] = {}
     with _LOADING:
-        modules = _load()
-    for name, module in modules.items():
-        # 0 is scikit-learn's own value for such a class; saying it only leaves out the warning.
-        options = {} if name == "accuracy" else {"average": "macro", "labels": classes, "zero_division": 0}
-        found |= module.compute(predictions=predictions, references=references, **options)
-    return found
+        module = _load()
+    return module.compute(predictions=predictions, references=references, labels=classes)
 
 
 def prepare() -> None:
@@ -42,8 +36,8 @@ def prepare() -> None:
 
 
 @functools.cache
-def _load() -> dict[str, Any]:
-    """Load the four modules, once a process.
+def _load() -> Any:
+    """Load the module, once a process.
 
     ``evaluate`` copies a local module into a cache below HOME and imports the copy. A folder of our own, gone
     again after the import, needs no writable HOME and is never shared with another process.
@@ -53,7 +47,7 @@ def _load() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fewshot-metrics-") as folder:
         evaluate.config.HF_MODULES_CACHE = folder
         try:
-            return {name: evaluate.load(str(MODULES / name), cache_dir=folder, keep_in_memory=True) for name in METRICS}
+            return evaluate.load(str(MODULE), cache_dir=folder, keep_in_memory=True)
         finally:
             evaluate.config.HF_MODULES_CACHE = usual
             sys.path[:] = [entry for entry in sys.path if entry != folder]

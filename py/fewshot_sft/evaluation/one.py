@@ -53,7 +53,7 @@ def look(run: Run) -> Evaluation | None:
     return None
 
 
-def lock(run: Run) -> AbstractContextManager[None]:
+def lock(run: Run) -> AbstractContextManager[int]:
     """Hold the lock of a run's evaluation; of one that was killed parts may still be ending."""
     return locks.hold(EvaluationFiles.of(run).lock, run.title, patience(run))
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import UserError, describe_os_error
+from ..errors import UserError, describe, describe_os_error
 from ..jsonio import read_json, write_json
 from ..redaction import redact
 
@@ -90,7 +91,7 @@ def of_run(step: str, run: str, log: Path | None = None) -> Iterator[Callable[[s
     """Note the outcome of a run's step: it begins now. Yields a function that ends it with a state.
 
     A step that ends in an error has failed of that; one that is ended by a signal stays ``running``, which the summary
-    calls interrupted. Without FEWSHOT_OUTCOMES nothing is noted.
+    calls interrupted. Without FEWSHOT_OUTCOMES nothing is noted. That something cannot be noted ends no step.
     """
     folder = os.environ.get(FOLDER)
     if not folder:
@@ -98,11 +99,22 @@ def of_run(step: str, run: str, log: Path | None = None) -> Iterator[Callable[[s
         return
     path = Path(folder) / file_name(step, run)
     os.environ[VARIABLE] = str(path)
-    begin(path, step, run, str(log) if log else None)
+
+    def note(state: str, reason: str | None = None) -> None:
+        try:
+            if state == "running":
+                begin(path, step, run, str(log) if log else None)
+            else:
+                finish(path, step, state, run, reason=reason)
+        except OSError:
+            lost = f"what became of it could not be noted in {folder}; the summary will not know"
+            print(f"warning: {step} of {run}: {lost}", file=sys.stderr)
+
+    note("running")
     try:
-        yield lambda state: finish(path, step, state, run)
+        yield note
     except Exception as error:
-        finish(path, step, "failed", run, reason=str(error))
+        note("failed", describe(error))
         raise
 
 

@@ -1,4 +1,4 @@
-"""One evaluation record, ``objs/<NAME>-llm_train_<N>.json``, checked: the only source of tables and pictures."""
+"""One evaluation record, ``objs/<run>.json``, checked: the only source of tables and pictures."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..runs import SCHEMA, Run
 
 METRICS = ("accuracy", "precision", "recall", "f1")
 # bin/eval.sh evaluates what has no record, so a record that is wrong must be moved away first.
-AGAIN = "move it away and evaluate that size again with bin/eval.sh"
+AGAIN = "move it away and evaluate that run again with bin/eval.sh"
 
 
 @dataclass(frozen=True)
-class Run:
-    """One size of a sweep as its evaluation record tells it; what was not measured is None."""
+class Evaluation:
+    """What a run's evaluation record tells; what was not measured is None."""
 
-    path: Path
-    run: str
-    name: str
-    size: int
+    run: Run
     labels: tuple[str, ...]
     items: int
     correct: int
@@ -29,7 +27,7 @@ class Run:
     not_in_labels: int
     support: tuple[int, ...]  # test items of each label
     metrics: dict[str, float]
-    seed_metrics: dict[str, float] | None
+    original_metrics: dict[str, float] | None  # as the original scores
     constrained: dict[str, float] | None  # the metrics of --constrain
     confusion: tuple[tuple[int, ...], ...]  # rows: true label; columns: the labels, then "(outside the labels)"
     record: dict[str, Any] = field(repr=False)  # the whole record: settings, timings, versions
@@ -48,27 +46,28 @@ class Run:
         return self.labels, self.support, self.data_hash
 
 
-def parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
-    """Check a record against its file name and against itself, and return it as a :class:`Run`.
+def parse(path: Path, record: Any, run: Run) -> Evaluation:
+    """Check the record of a run's evaluation, on the split of its settings, against the run and against itself.
 
     Raises:
         UserError: the record lacks something or contradicts itself; the message names the file.
     """
     try:
-        return _parse(path, record, name, size, split)
+        return _parse(record, run)
     except KeyError as error:
         raise UserError(f"{path}: corrupt record: {error.args[0]!r} is missing; {AGAIN}") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: corrupt record: {error}; {AGAIN}") from None
 
 
-def _parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
+def _parse(record: Any, run: Run) -> Evaluation:
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
-    expected = {"schema": 1, "kind": "evaluation", "name": name, "size": size, "split": split}
+    expected = {"schema": SCHEMA, "kind": "evaluation", **run.fields, "split": run.settings.split}
     for key, value in expected.items():
-        if record[key] != value:
-            raise ValueError(f"{key} is {record[key]!r}, {value!r} was expected")
+        found = record[key] if value is not None else record.get(key)
+        if found != value:
+            raise ValueError(f"{key} is {found!r}, {value!r} was expected")
     labels = tuple(str(label) for label in record["labels"])
     counts = record["counts"]
     items, correct, inside, outside = (
@@ -77,7 +76,7 @@ def _parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
     support = tuple(_count(counts["per_class"][label], "items") for label in labels)
     confusion = tuple(tuple(_count(row, index) for index in range(len(row))) for row in record["confusion"]["matrix"])
     metrics = {key: _share(record["metrics"], key) for key in METRICS}
-    seed, constrained = record.get("seed_scoring"), record.get("constrained")
+    original, constrained = record.get("original_scoring"), record.get("constrained")
     checks = {
         "it has no test items": items > 0,
         "in_labels and not_in_labels do not add up to items": inside + outside == items,
@@ -95,11 +94,8 @@ def _parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
     for complaint, holds in checks.items():
         if not holds:
             raise ValueError(complaint)
-    return Run(
-        path=path,
-        run=str(record["run"]),
-        name=name,
-        size=size,
+    return Evaluation(
+        run=run,
         labels=labels,
         items=items,
         correct=correct,
@@ -107,7 +103,7 @@ def _parse(path: Path, record: Any, name: str, size: int, split: str) -> Run:
         not_in_labels=outside,
         support=support,
         metrics=metrics,
-        seed_metrics={key: _share(seed["metrics"], key) for key in METRICS} if seed else None,
+        original_metrics={key: _share(original["metrics"], key) for key in METRICS} if original else None,
         constrained={key: _share(constrained["metrics"], key) for key in METRICS} if constrained is not None else None,
         confusion=confusion,
         record=record,

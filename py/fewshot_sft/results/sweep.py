@@ -1,94 +1,123 @@
-"""Gathers a sweep: its evaluation records, the sizes that have none and why, and what does not compare."""
+"""Gathers a sweep: its evaluation records, the runs that have none and why, and what does not compare."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json
-from ..provenance import PROJECT
-from .record import Run, parse
+from ..runs import SCHEMA, Run, evaluations
+from ..settings import Settings
+from .record import Evaluation, parse
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of one NAME, smallest size first, and the sizes that were begun but have no record."""
+    """The evaluations of one sweep on one split, the base model first, then by size and seed."""
 
     name: str
-    runs: tuple[Run, ...]
-    absent: tuple[tuple[int, str], ...]  # (size, why)
+    evaluations: tuple[Evaluation, ...]
+    absent: tuple[tuple[Run, str], ...] = ()  # what the settings ask for and has no record, and why
+    earlier: tuple[Path, ...] = ()  # records of an earlier version
 
 
-def read_sweep(objs: Path, name: str, split: str, saves: Path, sizes: Iterable[int] = ()) -> Sweep:
-    """Read all records of one sweep and split.
+def read_sweep(settings: Settings, name: str) -> Sweep:
+    """Read all records of a sweep in OBJS_DIR, on the split of the settings.
 
-    ``saves`` is the folder of the models or of one model's adapters (``saves/<MODEL_NAME>/lora``); ``sizes`` are those
-    that were asked for: one without a record counts as absent, and so does one whose training was begun.
+    They are found by what they tell, and may be of runs that the settings no longer ask for. Which runs are absent is
+    known of the settings' own sweep only.
 
     Raises:
         UserError: there is no record of it, or one is corrupt.
     """
-    suffix = "" if split == "test" else f".{split}"
-    found = _numbered(objs, re.escape(name) + r"-llm_train_(0|[1-9]\d*)" + re.escape(suffix) + r"\.json")
+    wanted = evaluations(settings) if name == settings.sweep_name else []
+    expected = {run.result(".json"): run for run in wanted}
+    found, earlier = [], []
+    for path, record in _records(settings, expected):
+        if record["name"] != name or record.get("split") != settings.split:
+            continue
+        if record.get("schema") != SCHEMA:
+            earlier.append(path)
+            continue
+        run = _run_of(record, settings)
+        if run.result(".json") == path:
+            found.append(_with_training(parse(path, record, run)))
+        elif path in expected:
+            parse(path, record, expected[path])  # it tells what does not fit; any other is a copy under another name
     if not found:
-        raise UserError(_no_records(objs, name, split))
-    folders = [saves, *sorted(saves.glob("*/lora"))]
-    runs = [_with_training(parse(path, read_json(path), name, size, split), folders) for size, path in found]
-    begun: dict[int, Path] = {}
-    for folder in dict.fromkeys([*(run.adapter.parent for run in runs if run.adapter), *folders]):
-        for size, path in _numbered(folder, re.escape(name) + r"-llm_train_([1-9]\d*)"):
-            begun.setdefault(size, path)
-    missing = {*begun, *sizes} - {run.size for run in runs}
-    return Sweep(name, tuple(runs), tuple((size, _why_absent(begun.get(size), split)) for size in sorted(missing)))
+        raise UserError(_no_records(settings, name, earlier))
+    found.sort(key=lambda one: (one.run.size or 0, one.run.method, one.run.seed or 0))
+    there = {one.run.name for one in found}
+    absent = tuple((run, _why_absent(run)) for run in wanted if run.name not in there)
+    return Sweep(name, tuple(found), absent, tuple(earlier))
 
 
-def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:
-    """Return (size, path) of what in ``folder`` is named as ``pattern`` says, smallest size first."""
-    if not folder.is_dir():
-        return []
-    matches = ((re.fullmatch(pattern, path.name), path) for path in folder.iterdir())
-    return sorted((int(match[1]), path) for match, path in matches if match)
+def _records(settings: Settings, expected: Mapping[Path, Run]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the evaluation records in OBJS_DIR, of any sweep; damaged ones count only where they are expected."""
+    for path in sorted(Path(settings["OBJS_DIR"]).glob("*.json")):
+        try:
+            record = read_json(path)
+            if path in expected and not isinstance(record, dict):
+                parse(path, record, expected[path])
+        except UserError:
+            if path in expected:
+                raise
+            continue
+        if isinstance(record, dict) and record.get("kind") == "evaluation" and "name" in record:
+            yield path, record
 
 
-def _no_records(objs: Path, name: str, split: str) -> str:
-    files = sorted(path.name for path in objs.iterdir()) if objs.is_dir() else []
+def _run_of(record: Mapping[str, Any], settings: Settings) -> Run:
+    model, method, size, seed = (record.get(key) for key in ("model", "method", "size", "seed"))
+    return Run(model, str(method), size, seed, settings.but(SWEEP_NAME=str(record["name"]), MODEL_NAME=str(model)))
+
+
+def _no_records(settings: Settings, name: str, earlier: Sequence[Path]) -> str:
     known: dict[str, set[str]] = {}
-    for file in files:
-        if match := re.fullmatch(r"(.+)-llm_train_\d+(?:\.(valid))?\.json", file):
-            known.setdefault(match[1], set()).add(match[2] or "test")
-    message = f"{objs}: no evaluation record of {name!r}, split {split}"
-    if name in known:
-        message += f", but of its split {' and '.join(sorted(known[name]))} (--split)"
+    for _, record in _records(settings, {}):
+        if record.get("schema") == SCHEMA:
+            known.setdefault(str(record["name"]), set()).add(str(record.get("split")))
+    message = f"{settings['OBJS_DIR']}: no evaluation record of {name!r}, split {settings.split}"
+    if earlier:
+        message += f", but {_not_used(earlier)}"
+    elif name in known:
+        message += f", but of its split {' and '.join(sorted(known[name]))} (SPLIT)"
     elif known:
         message += f"; there are records of {', '.join(sorted(known))}"
-    return message + "; bin/sweep.sh makes them, or bin/eval.sh when the sizes are trained already"
+    return message + "; bin/sweep.sh makes them, or bin/eval.sh when the runs are trained already"
 
 
-def _with_training(run: Run, folders: Sequence[Path]) -> Run:
-    """Find the run's adapter folder; a record from another machine names one that may be elsewhere here."""
-    noted = run.record.get("adapter")
-    if not isinstance(noted, str):
-        return run
-    candidates = [*(path / run.run for path in folders), Path(noted), PROJECT / noted]
-    folder = next((path for path in candidates if path.is_dir()), None)
+def _not_used(earlier: Sequence[Path]) -> str:
+    return f"{', '.join(path.name for path in earlier)} of an earlier version, not used"
+
+
+def _with_training(one: Evaluation) -> Evaluation:
+    """Find the adapter's folder; a record from another machine names one that may be elsewhere here."""
+    noted = one.record.get("adapter")
+    if not isinstance(noted, str) or not one.run.is_trained:
+        return one
+    folder = next((path for path in (one.run.adapter, Path(noted)) if path.is_dir()), None)
     if folder is None:
-        return run
+        return one
     try:
         training = read_json(folder / "training.json")
     except UserError:  # no training was recorded here: its columns stay empty
         training = None
-    return replace(run, adapter=folder, training=training if isinstance(training, dict) else None)
+    return replace(one, adapter=folder, training=training if isinstance(training, dict) else None)
 
 
-def _why_absent(folder: Path | None, split: str) -> str:
-    if folder is None:
+def _why_absent(run: Run) -> str:
+    split = run.settings.split
+    if not run.is_trained:
+        return f"split {split} is not evaluated yet; run bin/eval.sh"
+    if not run.adapter.is_dir():
         return "not trained; run bin/train.sh"
-    path = folder / "training.json"
+    path = run.adapter / "training.json"
     if not path.exists():
-        return f"training did not finish ({folder}); run bin/train.sh again"
+        return f"training did not finish ({run.adapter}); run bin/train.sh again"
     try:
         training = read_json(path)
     except UserError as error:
@@ -102,41 +131,42 @@ def _why_absent(folder: Path | None, split: str) -> str:
 def warnings_of(sweeps: Sequence[Sweep]) -> list[str]:
     """Return what a reader of the table has to know: numbers that do not compare, records older than the training."""
     found = [warning for sweep in sweeps for warning in (*_differences(sweep), *_training_doubts(sweep))]
-    if len({sweep.runs[-1].test_data for sweep in sweeps}) > 1:
-        told = "; ".join(f"{sweep.name}: {_data_text(sweep.runs[-1])}" for sweep in sweeps)
+    found += [f"{sweep.name}: {_not_used(sweep.earlier)}; move them away" for sweep in sweeps if sweep.earlier]
+    if len({sweep.evaluations[-1].test_data for sweep in sweeps}) > 1:
+        told = "; ".join(f"{sweep.name}: {_data_text(sweep.evaluations[-1])}" for sweep in sweeps)
         found.append(f"the sweeps were evaluated on different data, so their numbers do not compare ({told})")
     return found
 
 
 def _differences(sweep: Sweep) -> Iterator[str]:
-    sets: dict[object, list[Run]] = {}
-    for run in sweep.runs:
-        sets.setdefault(run.test_data, []).append(run)
+    sets: dict[object, list[Evaluation]] = {}
+    for one in sweep.evaluations:
+        sets.setdefault(one.test_data, []).append(one)
     if len(sets) > 1:
         told = "; ".join(
-            f"N={', '.join(str(run.size) for run in runs)}: {_data_text(runs[0])}" for runs in sets.values()
+            f"{', '.join(one.run.name for one in group)}: {_data_text(group[0])}" for group in sets.values()
         )
         yield (
-            f"{sweep.name}: the sizes were evaluated on different data, so their numbers do not compare ({told}); "
+            f"{sweep.name}: the runs were evaluated on different data, so their numbers do not compare ({told}); "
             "bin/eval.sh evaluates again what is of other data"
         )
-    for key in ("model", "template", "backend"):
-        values = sorted({str(run.record[key]) for run in sweep.runs if key in run.record})
+    for key in ("base_model", "template", "backend"):
+        values = sorted({str(one.record[key]) for one in sweep.evaluations if key in one.record})
         if len(values) > 1:
-            yield f"{sweep.name}: the sizes were evaluated with different {key}s: {', '.join(values)}"
+            yield f"{sweep.name}: the runs were evaluated with different {key.replace('_', ' ')}s: {', '.join(values)}"
 
 
 def _training_doubts(sweep: Sweep) -> Iterator[str]:
-    for run in sweep.runs:
-        training = run.training or {}
+    for one in sweep.evaluations:
+        training, run = one.training or {}, one.run
         if training.get("status") == "failed":
             reason = training.get("reason", "no reason given")
-            yield f"{run.run}: the record is older than the adapter, whose training failed: {reason}"
+            yield f"{run.name}: the record is older than the adapter, whose training failed: {reason}"
         elif training.get("examples", run.size) != run.size:
-            yield f"{run.run}: trained on {training['examples']} examples, not on {run.size}"
+            yield f"{run.name}: trained on {training['examples']} examples, not on {run.size}"
 
 
-def _data_text(run: Run) -> str:
-    text = f"{run.items} items, {len(run.labels)} labels"
-    noted = run.data_hash
+def _data_text(one: Evaluation) -> str:
+    text = f"{one.items} items, {len(one.labels)} labels"
+    noted = one.data_hash
     return f"{text}, {str(noted)[:8]}" if noted else text

@@ -9,36 +9,34 @@ from typing import Any
 
 from ..words import display_width
 from .interval import largest_class, wilson
-from .record import METRICS, Run
+from .record import METRICS, Evaluation
 from .sweep import Sweep
 
 Row = dict[str, Any]
-MADE_WITH = ("model", "adapter", "template", "server", "backend", "identity", "git_revision")
+MADE_WITH = ("model", "base_model", "adapter", "template", "server", "backend", "identity", "git_revision")
 
 
-def row_of(run: Run) -> Row:
+def row_of(one: Evaluation) -> Row:
     """Return one run as a flat row: shares from 0 to 1, counts, seconds. What was not measured has no key."""
-    record, training = run.record, run.training or {}
-    low, high = wilson(run.correct, run.items)
+    record, training = one.record, one.training or {}
+    low, high = wilson(one.correct, one.items)
     timings = record.get("timings") or {}
     tokens = training.get("tokens") or {}
     row = {
-        "name": run.name,
-        "run": run.run,
-        "size": run.size,
+        **{key: one.run.fields[key] for key in ("name", "run", "method", "size", "seed")},
         "split": record["split"],
-        **run.metrics,
+        **one.metrics,
         "accuracy_low": low,
         "accuracy_high": high,
-        "outside_rate": run.not_in_labels / run.items,
-        **{f"seed_{key}": value for key, value in (run.seed_metrics or {}).items()},
-        **{f"constrained_{key}": value for key, value in (run.constrained or {}).items()},
-        "largest_class_accuracy": largest_class(run.support)[0],
-        "largest_class_f1": largest_class(run.support)[1],
-        "items": run.items,
-        "correct": run.correct,
-        "in_labels": run.in_labels,
-        "not_in_labels": run.not_in_labels,
+        "outside_rate": one.not_in_labels / one.items,
+        **{f"original_{key}": value for key, value in (one.original_metrics or {}).items()},
+        **{f"constrained_{key}": value for key, value in (one.constrained or {}).items()},
+        "largest_class_accuracy": largest_class(one.support)[0],
+        "largest_class_f1": largest_class(one.support)[1],
+        "items": one.items,
+        "correct": one.correct,
+        "in_labels": one.in_labels,
+        "not_in_labels": one.not_in_labels,
         "seconds": timings.get("seconds"),
         "items_per_second": timings.get("items_per_second"),
         "train_examples": training.get("examples"),
@@ -53,8 +51,8 @@ def row_of(run: Run) -> Row:
 
 # Every column that a row can have, in order: the same header whatever was measured.
 CSV_COLUMNS = (
-    *("name", "run", "size", "split", *METRICS, "accuracy_low", "accuracy_high", "outside_rate"),
-    *(f"seed_{key}" for key in METRICS),
+    *("name", "run", "method", "size", "seed", "split", *METRICS, "accuracy_low", "accuracy_high", "outside_rate"),
+    *(f"original_{key}" for key in METRICS),
     *(f"constrained_{key}" for key in METRICS),
     *("largest_class_accuracy", "largest_class_f1", "items", "correct", "in_labels", "not_in_labels"),
     *("seconds", "items_per_second", "train_examples", "train_never_seen", "train_truncated", "train_loss_last"),
@@ -74,73 +72,68 @@ def to_csv(rows: Sequence[Row]) -> bytes:
 
 # (heading, how a row shows it); a missing key shows as "-".
 _Column = tuple[str, Callable[[Row], str]]
+_CONSTRAINED: tuple[_Column, ...] = (
+    ("constr. acc.", lambda row: f"{row['constrained_accuracy']:.3f}"),
+    ("constr. F1", lambda row: f"{row['constrained_f1']:.3f}"),
+)
 _COLUMNS: tuple[_Column, ...] = (
-    ("N", lambda row: "0 (base)" if row["size"] == 0 else str(row["size"])),
+    ("sweep", lambda row: row["name"]),
+    ("N", lambda row: str(row.get("size", row["method"]))),
+    ("seed", lambda row: str(row["seed"])),
     ("accuracy", lambda row: f"{row['accuracy']:.3f}"),
     ("95% interval", lambda row: f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}"),
     ("precision", lambda row: f"{row['precision']:.3f}"),
     ("recall", lambda row: f"{row['recall']:.3f}"),
     ("F1", lambda row: f"{row['f1']:.3f}"),
     ("outside", lambda row: f"{row['outside_rate']:.1%}"),
-    ("seed acc.", lambda row: f"{row['seed_accuracy']:.3f}"),
-    ("seed F1", lambda row: f"{row['seed_f1']:.3f}"),
+    ("original's acc.", lambda row: f"{row['original_accuracy']:.3f}"),
+    ("original's F1", lambda row: f"{row['original_f1']:.3f}"),
+    *_CONSTRAINED,
     ("items", lambda row: str(row["items"])),
     ("seconds", lambda row: f"{row['seconds']:.1f}"),
     ("items/s", lambda row: f"{row['items_per_second']:.1f}"),
 )
-# Shown only where an evaluation was made with --constrain.
-_CONSTRAINED: tuple[_Column, ...] = (
-    ("constr. acc.", lambda row: f"{row['constrained_accuracy']:.3f}"),
-    ("constr. F1", lambda row: f"{row['constrained_f1']:.3f}"),
-)
-_CONSTRAINED_AFTER = "seed F1"
-_CONSTRAINED_NOTE = (
-    "constr. acc., constr. F1: a second evaluation in which the server lets the model answer with a label only."
-)
 NOTES = (
     "precision, recall, F1: macro averages. An answer outside the labels counts as wrong; its rate is `outside`.\n"
-    "seed acc., seed F1: as the original scripts score, such answers replaced by a random label.\n"
+    "original's acc., original's F1: as the original scores, such answers replaced by a random label.\n"
     "95% interval: Wilson's, of the accuracy, over the test items only (one draw of the training examples)."
+)
+_CONSTRAINED_NOTE = (
+    "constr. acc., constr. F1: a second evaluation in which the server lets the model answer with a label only."
 )
 
 
 def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
-    """Return the table for a terminal; absent sizes, classes without training example and the columns' meaning below.
+    """Return the table for a terminal; absent runs, classes without training example and the columns' meaning below.
 
-    With several sweeps their names are the first column. Columns are aligned by the width that a terminal gives
-    to a character. ``bold`` sets the heading in bold, by ANSI escapes.
+    With several sweeps their names are the first column; with several seeds there is a column of them. Columns are
+    aligned by the width that a terminal gives to a character. ``bold`` sets the heading in bold, by ANSI escapes.
     """
     several = len(sweeps) > 1
-    constrained = any(run.constrained for sweep in sweeps for run in sweep.runs)
-    columns = [
-        column
-        for each in _COLUMNS
-        for column in (each, *(_CONSTRAINED if constrained and each[0] == _CONSTRAINED_AFTER else ()))
-    ]
-    heading = [*(["sweep"] if several else []), *(title for title, _ in columns)]
-    lines = [
-        [*([sweep.name] if several else []), *(_cell(show, row_of(run)) for _, show in columns)]
-        for sweep in sweeps
-        for run in sweep.runs
-    ]
-    widths = [max(map(display_width, column)) for column in zip(heading, *lines, strict=True)]
-    text = [_line(line, widths, left=several) for line in (heading, *lines)]
+    shown = [(sweep, one, row_of(one)) for sweep in sweeps for one in sweep.evaluations]
+    constrained = any(one.constrained for _, one, _ in shown)
+    hidden = set() if several else {"sweep"}
+    hidden |= set() if len({row["seed"] for *_, row in shown if "seed" in row}) > 1 else {"seed"}
+    hidden |= set() if constrained else {heading for heading, _ in _CONSTRAINED}
+    columns = [column for column in _COLUMNS if column[0] not in hidden]
+    lines = [[title for title, _ in columns], *([_cell(show, row) for _, show in columns] for *_, row in shown)]
+    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+    text = [_line(line, widths, left=several) for line in lines]
     if bold:
         text[0] = f"\x1b[1m{text[0]}\x1b[0m"
-    caption = f"{', '.join(sweep.name for sweep in sweeps)}: split {sweeps[0].runs[0].record['split']}"
-    absent = [
-        f"absent: {f'{sweep.name}, ' if several else ''}N = {size}: {why}"
-        for sweep in sweeps
-        for size, why in sweep.absent
-    ]
+    caption = f"{', '.join(sweep.name for sweep in sweeps)}: split {shown[0][2]['split']}"
+    absent = [f"absent: {_of(sweep) * several}{run.title}: {why}" for sweep in sweeps for run, why in sweep.absent]
     unseen = [
-        f"classes never seen: {f'{sweep.name}, ' if several else ''}N = {run.size}: {count} of {len(run.labels)}"
-        for sweep in sweeps
-        for run in sweep.runs
-        if (count := row_of(run).get("train_never_seen"))
+        f"classes never seen: {_of(sweep) * several}{one.run.title}: {count} of {len(one.labels)}"
+        for sweep, one, row in shown
+        if (count := row.get("train_never_seen"))
     ]
     notes = [NOTES, *([_CONSTRAINED_NOTE] if constrained else [])]
     return "\n".join([caption, "", *text, "", *absent, *unseen, *([""] if absent or unseen else []), *notes])
+
+
+def _of(sweep: Sweep) -> str:
+    return f"{sweep.name}, "
 
 
 def _cell(show: Any, row: Row) -> str:

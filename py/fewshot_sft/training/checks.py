@@ -12,7 +12,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json, write_bytes
-from .log import TRAINER_LOG, broken_loss, losses
+from ..log import tail
+from .trainer_log import TRAINER_LOG, broken_loss, losses
 
 TOKENIZED = "tokenized"
 STATE = "trainer_state.json"
@@ -27,7 +28,6 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
     "pytorch_model.bin",
 )
-LOG_TAIL = 40_000
 
 
 def failure_of_process(exit_code: int, log: Path) -> str | None:
@@ -37,24 +37,19 @@ def failure_of_process(exit_code: int, log: Path) -> str | None:
     """
     if exit_code == 0:
         return None
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, log.stat().st_size - LOG_TAIL))
-            tail = stream.read().decode("utf-8", "replace")
-    except OSError:
-        tail = ""
-    if "OutOfMemoryError" in tail or "CUDA out of memory" in tail:
+    text = tail(log)
+    if "OutOfMemoryError" in text or "CUDA out of memory" in text:
         return (
             "CUDA out of memory; with MICRO_BATCH=1 CHECKPOINTING=1, or TRAIN_JOBS=1 OVERLAP=0, the same needs less; "
             "or lower CUTOFF_LEN, or set QUANTIZATION=4"
         )
-    if "No space left on device" in tail:
+    if "No space left on device" in text:
         return "the disk is full; free some space and run again"
     if exit_code > 128:
         return f"the trainer was ended by signal {exit_code - 128}" + (
             " (killed: often the machine ran out of memory)" if exit_code == 137 else ""
         )
-    errors = [line.strip() for line in tail.splitlines() if re.match(r"\s*[\w.]*(Error|Exception)\b.*:", line)]
+    errors = [line.strip() for line in text.splitlines() if re.match(r"\s*[\w.]*(Error|Exception)\b.*:", line)]
     return f"the trainer ended with status {exit_code}" + (f": {errors[-1][:300]}" if errors else "")
 
 

@@ -1,4 +1,4 @@
-"""The learning curve: accuracy and macro-F1 against the number of training examples, one line a sweep."""
+"""The learning curve: accuracy and macro-F1 against the number of training examples, one line a sweep and seed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def draw(sweeps: Sequence[Sweep]) -> Figure:
     """Return the picture: two panels on one scale from 0 to 1, the sizes themselves as ticks of a log axis.
 
     A logarithm has no 0, so the base model is a dashed line across. The dotted line is what always answering the
-    largest class would get. Several sweeps are moved sideways by a hair, so that their error bars stay apart.
+    largest class would get. Several lines are moved sideways by a hair, so that their error bars stay apart.
     """
     figure = new_figure(11, 5.4)
-    split = sweeps[0].runs[0].record["split"]
+    split = sweeps[0].evaluations[0].record["split"]
     title = f"{sweeps[0].name}: learning curve" if len(sweeps) == 1 else "Learning curves"
     figure.suptitle(wrap(f"{title}, split {split} ({_items(sweeps)})", 110))
     panels = figure.subplots(1, 2, sharey=True)
@@ -48,12 +48,12 @@ def draw(sweeps: Sequence[Sweep]) -> Figure:
 
 
 def _items(sweeps: Sequence[Sweep]) -> str:
-    counts = sorted({run.items for sweep in sweeps for run in sweep.runs})
+    counts = sorted({one.items for sweep in sweeps for one in sweep.evaluations})
     return f"{' / '.join(map(str, counts))} items"
 
 
 def _axis(panel: Axes, sweeps: Sequence[Sweep]) -> None:
-    sizes = sorted({run.size for sweep in sweeps for run in sweep.runs if run.size})
+    sizes = sorted({size for sweep in sweeps for one in sweep.evaluations if (size := one.run.size)})
     panel.set_xscale("log")
     low, high = (sizes[0], sizes[-1]) if sizes else (10, 1000)
     room = max((high / low) ** 0.09, 1.4 if low == high else 1.12)
@@ -64,37 +64,42 @@ def _axis(panel: Axes, sweeps: Sequence[Sweep]) -> None:
     panel.set_ylim(-0.03, 1.03)
     panel.set_yticks([tick / 10 for tick in range(0, 11, 2)])
     panel.grid(axis="y")
-    panel.set_xlabel("training examples (log scale)" if sizes else "only the base model was evaluated")
+    panel.set_xlabel("training examples (log scale)" if sizes else "only zero-shot was evaluated")
 
 
 def _lines(panel: Axes, sweeps: Sequence[Sweep], key: str) -> tuple[list[Mark], list[list[tuple[float, float]]]]:
     """Draw one panel and return the values to be written and the lines that they should keep off."""
     left, right = panel.get_xlim()
     marks, lines = [], []
+    series = [(sweep.name, seed) for sweep in sweeps for seed in _seeds(sweep)]
     for index, sweep in enumerate(sweeps):
         style = sweep_style(index)
-        sideways = (right / left) ** (0.012 * (index - (len(sweeps) - 1) / 2))
-        points = []
-        for run in sweep.runs:
-            value = run.metrics[key]
-            if run.size == 0:
+        points: dict[int | None, list[tuple[float, float]]] = {seed: [] for seed in _seeds(sweep)}
+        for one in sweep.evaluations:
+            value, size, seed = one.metrics[key], one.run.size, one.run.seed
+            if size is None:
                 panel.axhline(value, **_base_style(style))
                 panel.plot([0, 1], [value] * 2, transform=panel.get_yaxis_transform(), **_base_marker(style, sweeps))
                 lines.append([(left, value), (right, value)])
                 continue
-            x, low, high = run.size * sideways, value, value
+            sideways = series.index((sweep.name, seed)) - (len(series) - 1) / 2
+            x, low, high = size * (right / left) ** (0.012 * sideways), value, value
             if key == "accuracy":
-                low, high = wilson(run.correct, run.items)
+                low, high = wilson(one.correct, one.items)
                 panel.errorbar([x], [value], [[value - low], [high - value]], **_BAR, ecolor=style["color"])
             marks.append(Mark(x, value, low, high, f"{value:.3f}", style["color"]))
-            points.append((x, value))
-        if points:
-            panel.plot(*zip(*points, strict=True), **style, linewidth=1.5)
-            lines.append(points)
-    for value in {largest_class(run.support)[key == "f1"] for sweep in sweeps for run in sweep.runs}:
+            points[seed].append((x, value))
+        for line in points.values():
+            panel.plot(*zip(*line, strict=True), **style, linewidth=1.5)
+            lines.append(line)
+    for value in {largest_class(one.support)[key == "f1"] for sweep in sweeps for one in sweep.evaluations}:
         panel.axhline(value, **_CHANCE)
         lines.append([(left, value), (right, value)])
     return sorted(marks, key=lambda mark: (mark.x, -mark.y)), lines
+
+
+def _seeds(sweep: Sweep) -> list[int | None]:
+    return list(dict.fromkeys(one.run.seed for one in sweep.evaluations if one.run.size))
 
 
 def _base_style(style: dict[str, Any]) -> dict[str, Any]:
@@ -111,22 +116,22 @@ def _handles(panel: Axes, sweeps: Sequence[Sweep]) -> list[Artist]:
     """Return what the legend explains; the lines across have their values there, where nothing is in their way."""
     handles: list[Artist] = []
     for index, sweep in enumerate(sweeps):
-        style, base, tuned = sweep_style(index), sweep.runs[0], sweep.runs[-1]
-        names = ("fine-tuned on N examples", "no fine-tuning")
+        style, base, tuned = sweep_style(index), sweep.evaluations[0], sweep.evaluations[-1]
+        names = ("fine-tuned on N examples" + ", a line for each seed" * (len(_seeds(sweep)) > 1), "zero-shot")
         if len(sweeps) > 1:
             # A legend leaves out what begins with an underscore.
             name = wrap(sweep.name, 60).replace("_", " _", sweep.name.startswith("_"))
-            names = name, f"{name}: no fine-tuning"
-        if tuned.size:
+            names = name, f"{name}: zero-shot"
+        if tuned.run.size:
             handles.append(Line2D([], [], **style, linewidth=1.5, label=names[0]))
-        if base.size == 0:
+        if base.run.size is None:
             line = {**_base_marker(style, sweeps), **_base_style(style)}
             handles.append(Line2D([], [], **line, label=f"{names[1]} ({_both(**base.metrics)})"))
     chance = "; ".join(
-        _both(*pair) for pair in sorted({largest_class(run.support) for sweep in sweeps for run in sweep.runs})
+        _both(*pair) for pair in sorted({largest_class(one.support) for sweep in sweeps for one in sweep.evaluations})
     )
     handles.append(Line2D([], [], **_CHANCE, label=f"always the largest class ({chance})"))
-    if any(sweep.runs[-1].size for sweep in sweeps):
+    if any(sweep.evaluations[-1].run.size for sweep in sweeps):
         label = "accuracy: Wilson 95 % interval over the test items"
         handles.append(panel.errorbar([1], [math.nan], [0], **_BAR, ecolor=_GREY, label=label))
     return handles

@@ -1,4 +1,4 @@
-"""The training losses of all sizes in one picture, as the trainer logged them (``trainer_log.jsonl``)."""
+"""The training losses of all runs in one picture, as the trainer logged them (``trainer_log.jsonl``)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from ...training import log
-from ..record import Run
+from ...runs import Run
+from ...training import trainer_log
+from ..record import Evaluation
 from .style import new_figure, panel_grid, size_styles, size_text, wrap
 
 Points = list[tuple[int, float]]  # (optimizer step, mean loss since the line before)
 
 
-def read_losses(run: Run) -> Points:
+def read_losses(one: Evaluation) -> Points:
     """Return the finite losses that the trainer logged for a run; empty when there is no adapter or no log.
 
     Raises:
         UserError: a line of the log is no JSON.
     """
-    if run.adapter is None or not (run.adapter / log.TRAINER_LOG).is_file():
+    if one.adapter is None or not (one.adapter / trainer_log.TRAINER_LOG).is_file():
         return []
-    return [(step, loss) for step, loss in log.losses(run.adapter) if math.isfinite(loss)]
+    return [(step, loss) for step, loss in trainer_log.losses(one.adapter) if math.isfinite(loss)]
 
 
-def draw(losses: Mapping[str, Mapping[int, Points]]) -> Figure:
-    """Return the picture of ``losses[name][size]``: one panel a sweep, one line a size, nothing smoothed.
+def draw(losses: Mapping[str, Mapping[Run, Points]]) -> Figure:
+    """Return the picture of ``losses[name][run]``: one panel a sweep, one line a run, nothing smoothed.
 
     Steps are on a log axis when the longest training has more than four times the steps of the shortest (epochs are
     fixed, so that steps grow with N), losses when they span more than a factor of 50.
@@ -36,17 +37,17 @@ def draw(losses: Mapping[str, Mapping[int, Points]]) -> Figure:
     rows, columns = panel_grid(len(losses))
     figure = new_figure(6.2 * columns + 1.4, 4.4 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
-    styles = size_styles(size for sizes in losses.values() for size in sizes)
-    every = [points for sizes in losses.values() for points in sizes.values()]
+    styles = size_styles(run.size for runs in losses.values() for run in runs)
+    every = [points for runs in losses.values() for points in runs.values()]
     lengths = [points[-1][0] for points in every]
     values = [loss for points in every for _, loss in points]
     log_x = max(lengths) > 4 * min(lengths)
     log_y = min(values) > 0 and max(values) > 50 * min(values)
-    for index, (panel, (name, sizes)) in enumerate(zip(panels, losses.items(), strict=False)):
+    for index, (panel, (name, runs)) in enumerate(zip(panels, losses.items(), strict=False)):
         panel.set_title(wrap(name, 70))
-        for size, points in sizes.items():
+        for run, points in runs.items():
             # Markers at equal distances on the page, not on every point.
-            panel.plot(*zip(*points, strict=True), **styles[size], linewidth=1.3, markevery=0.12)
+            panel.plot(*zip(*points, strict=True), **styles[run.size], linewidth=1.3, markevery=0.12)
         panel.set_xscale("log" if log_x else "linear")
         panel.set_yscale("log" if log_y else "linear")
         if not log_y:

@@ -20,7 +20,7 @@ _DISC, _SIDE, _ABOVE, _BELOW, _LEGEND = 3.4, 0.85, 1.2, 0.45, 2.1
 
 
 def draw(sweeps: Sequence[Sweep]) -> Figure:
-    """Return the picture: one panel a sweep, one polygon a size, the same scale on every axis and panel.
+    """Return the picture: one panel a sweep, one polygon a run in its size's colour, one scale on all axes.
 
     ``radar_plot`` of the ``evaluate`` package scales each axis by its own range, which makes equal differences look
     unequal (and has nothing to scale for one run); here a longer way from the centre is always a larger value.
@@ -29,17 +29,17 @@ def draw(sweeps: Sequence[Sweep]) -> Figure:
     panel_width, panel_height = _DISC + 2 * _SIDE, _DISC + _ABOVE + _BELOW
     width, height = columns * panel_width + _LEGEND, rows * panel_height
     figure = new_figure(width, height, layout=None)
-    styles = size_styles(run.size for sweep in sweeps for run in sweep.runs)
+    styles = size_styles(one.run.size for sweep in sweeps for one in sweep.evaluations)
     for index, sweep in enumerate(sweeps):
         left = index % columns * panel_width + _SIDE
         bottom = height - (index // columns + 1) * panel_height + _BELOW
         box = (left / width, bottom / height, _DISC / width, _DISC / height)
         panel = figure.add_axes(box, projection="polar")
         _panel(panel)
-        for run in sweep.runs:
-            values = [run.metrics[key] for key in METRICS]
-            panel.plot([*_ANGLES, 0], [*values, values[0]], **styles[run.size], linewidth=1.4, clip_on=False)
-        title = f"{wrap(sweep.name, 48, 3)}\nsplit {sweep.runs[0].record['split']}, all axes from 0 to 1"
+        for one in sweep.evaluations:
+            values = [one.metrics[key] for key in METRICS]
+            panel.plot([*_ANGLES, 0], [*values, values[0]], **styles[one.run.size], linewidth=1.4, clip_on=False)
+        title = f"{wrap(sweep.name, 48, 3)}\nsplit {sweep.evaluations[0].record['split']}, all axes from 0 to 1"
         figure.text((left + _DISC / 2) / width, (bottom + _DISC + 0.42) / height, title, ha="center")
     handles = [Line2D([], [], **style, linewidth=1.4, label=size_text(size)) for size, style in styles.items()]
     place = ((width - _LEGEND) / width, (height - _ABOVE) / height)

@@ -87,9 +87,9 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def size_styles(sizes: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return line settings for each size: darker with more examples, its own marker and dashes."""
-    ordered = sorted(set(sizes))
+def size_styles(sizes: Iterable[int | None]) -> dict[int | None, dict[str, Any]]:
+    """Return line settings for each size: darker with more examples, its own marker and dashes; None is zero-shot."""
+    ordered = sorted(set(sizes), key=lambda size: size or 0)
     colours = matplotlib.colormaps["viridis"]
     steps = max(len(ordered) - 1, 1)
     return {
@@ -111,9 +111,9 @@ def sweep_style(index: int) -> dict[str, Any]:
     }
 
 
-def size_text(size: int) -> str:
-    """Return how a legend or a title calls a size."""
-    return "N = 0 (no fine-tuning)" if size == 0 else f"N = {size}"
+def size_text(size: int | None) -> str:
+    """Return how a legend calls a size."""
+    return "zero-shot" if size is None else f"N = {size}"
 
 
 def wrap(text: str, columns: int, lines: int | None = None) -> str:

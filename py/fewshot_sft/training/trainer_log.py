@@ -18,8 +18,6 @@ from pathlib import Path
 from ..errors import UserError
 
 TRAINER_LOG = "trainer_log.jsonl"
-STARTED = "training.started.json"  # what is being trained, and from which step on; training_record.py writes it
-ABORTED = "training.aborted.json"  # why the watcher ended the trainer; watch_training.py writes it
 REMEDY = "GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE"
 
 
