@@ -19,7 +19,7 @@ from typing import Any
 
 NAME = os.environ.get("RECORD_NAME", "demo")
 SIZES = [int(size) for size in os.environ["RECORD_SIZES"].split()]
-MEASURED = ("size", "split", "labels", "counts", "metrics", "per_class", "not_in_labels", "seed_scoring", "confusion")
+MEASURED = ("size", "split", "labels", "counts", "metrics", "per_class", "not_in_labels", "original_scoring", "confusion")
 TRAINED = ("status", "examples", "tokens", "loss", "steps")
 SIGNALS = {129: "HUP", 130: "INT", 143: "TERM"}
 # Of results.csv: what does not depend on the speed of this run.
@@ -108,9 +108,9 @@ def check_summary(work: Path, status: str, phase: str = "", done: str = "", unwr
         return
     told = json.loads(path.read_text(encoding="utf-8"))
     assert told["status"] == int(status), f"summary: status {told['status']}, not {status}"
-    assert [each["size"] for each in told["sizes"]] == SIZES, told["sizes"]
-    states = {each["size"]: each["state"] for each in told["sizes"]}
-    for each in told["sizes"]:
+    assert [each["size"] for each in told["runs"]] == SIZES, told["runs"]
+    states = {each["size"]: each["state"] for each in told["runs"]}
+    for each in told["runs"]:
         if each["state"] == "done":
             record, trained = evaluation(work, each["size"]), training(work, each["size"])
             assert None not in (record, trained), f"size {each['size']} is called done"
@@ -128,7 +128,7 @@ def check_summary(work: Path, status: str, phase: str = "", done: str = "", unwr
         assert told["ended_by"] == SIGNALS[int(status)], told
         if phase in ("training", "server start", "evaluation"):
             assert set(states.values()) <= {"interrupted", "not run", "done"}, states
-    assert f"{len(found)} of {len(SIZES)} sizes done" in text.read_text(encoding="utf-8")
+    assert f"{len(found)} of {len(SIZES)} runs done" in text.read_text(encoding="utf-8")
 
 
 def rest(work: Path) -> list[str]:
