@@ -20,8 +20,8 @@ case ${BASH_VERSION:+$-} in *p*) ;; *)
   ;;
 esac
 set -Eeuo pipefail
-# shellcheck source=../bin/lib/all.bash
-source "${0%/*}/../bin/lib/all.bash"
+# shellcheck source=../bin/eval.sh
+source "${0%/*}/../bin/eval.sh" # the servers' commands
 # shellcheck source=lib.bash
 source "${0%/*}/lib.bash"
 
