@@ -186,8 +186,11 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   equal '0 1 2' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
   : >"$STUB/calls"
   for size in 4 8 16; do plan "train-$size" exit; done
-  FEWSHOT_PLAN=$(printf '%s\n' MICRO_BATCH=2 CHECKPOINTING=1 QUANTIZATION=none OVERLAP=1 GPU_MEMORY=0.9 EAGER=1 SERVER_ALONE=1) \
-  GPU_COUNT=3 script train.sh --train-jobs 3
+  # As in a sweep whose hardware plan gives the server a GPU.
+  # shellcheck disable=SC2016 # for the library's shell
+  in_library 'load_settings; GPUS=(0 1 2) SERVER_ALONE=1 TRAIN_JOBS=3 MICRO_BATCH=2 CHECKPOINTING=1 QUANTIZATION=none
+    PRECISION=bf16; write_settings "$1"' "$WORK/settings.json"
+  FEWSHOT_SETTINGS=$WORK/settings.json script train.sh
   status_is 1
   equal '0 0 1' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
   : >"$STUB/calls"
