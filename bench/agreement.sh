@@ -27,14 +27,13 @@ main() {
   begin_script "$0" "$@"
   work_folder
   own_children
-  settings_as_flags
-  # What only one of the two can do, or this bench does not look at.
-  FLAGS+=("--eval-limit=${EVAL_LIMIT:-500}" --split=test --constrain=0 --overlap=0 --adapter-check=0)
   for ((round = 1; round <= ${BENCH_ROUNDS:-2}; round++)); do
     for server in ${BENCH_SERVERS:-vllm llamafactory}; do
       say "round $round: $server"
-      run_child "the evaluation" bin/eval.sh "${FLAGS[@]}" "--server=$server" \
-        "--objs-dir=$WORK/$server.$round" "--logs-dir=$WORK/$server.$round/logs" || failed=1
+      # Without what only one of the two can do, or this bench does not look at.
+      with_settings "$WORK/$server.$round" "SERVER=$server" "OBJS_DIR=$WORK/$server.$round" \
+        "LOGS_DIR=$WORK/$server.$round/logs" "EVAL_LIMIT=${EVAL_LIMIT:-500}" SPLIT=test CONSTRAIN=0 OVERLAP=0 \
+        ADAPTER_CHECK=0 -- "$BASH" -p bin/eval.sh || failed=1
     done
   done
   python bench/agreement.py --folder "$WORK" --name "$SWEEP_NAME" --sizes "${SIZES[@]}"

@@ -26,13 +26,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "py"))
 
 LABELS = ["Physics", "Electricity", "Textiles; Paper", "Chemistry; Metallurgy", "Fixed Constructions"]
-RUN = "bench-llm_train_0"
+RUN = "bench-zero-shot"
 WAYS = {
     "ChatOpenAI on its own, 256 at a time": None,
-    "ours, one process, 256 at a time": ["--processes", "1", "--concurrency", "256"],
-    "ours, one process, concurrency auto": ["--processes", "1", "--concurrency", "auto"],
-    "ours, all auto": ["--processes", "auto", "--concurrency", "auto", "--helpers-at-once"],
-    "ours, four processes": ["--processes", "4", "--concurrency", "auto"],
+    "ours, one process, 256 at a time": ("256", {"processes": 1}),
+    "ours, one process, concurrency auto": ("auto", {"processes": 1}),
+    "ours, all auto": ("auto", {"at_once": True}),
+    "ours, four processes": ("auto", {"processes": 4}),
 }
 
 
@@ -45,10 +45,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the measurements as JSON, too")
     parser.add_argument("--plain", type=Path, nargs=2, help=argparse.SUPPRESS)  # a way of its own process: data, result
+    parser.add_argument("--ours", nargs=5, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.plain:
         asyncio.run(plain(args.url, *args.plain))
+        return
+    if args.ours:
+        ours(args.url, *args.ours)
         return
     serve = [sys.executable, str(PROJECT / "bench/stub_server.py"), "--rate", str(args.rate)]
     with (
@@ -62,9 +66,9 @@ def main() -> None:
             write_data(data, args.items)
             found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
             for number in range(args.rounds):
-                for way, flags in WAYS.items():
+                for way, how in WAYS.items():
                     before = cpu_seconds()
-                    measured = measure(url, data, flags, Path(folder) / f"{number} {way}")
+                    measured = measure(url, server.pid, data, how, Path(folder) / f"{number} {way}")
                     found[way].append(measured | {"cpu_seconds": cpu_seconds() - before})
         finally:
             server.terminate()
@@ -91,19 +95,41 @@ def write_data(folder: Path, items: int) -> None:
     (folder / "model.safetensors").write_text("none: the server needs no weights")
 
 
-def measure(url: str, data: Path, flags: list[str] | None, out: Path) -> dict[str, float]:
+def measure(url: str, pid: int, data: Path, how: tuple[str, dict] | None, out: Path) -> dict[str, float]:
     """Ask all items once; returns seconds, the seconds before the first request, and what the client decided."""
+    command = [sys.executable, __file__, "--url", url]
+    command += ["--plain", str(data), str(out)]
+    if how is not None:
+        command[-3:] = ["--ours", str(pid), str(data), how[0], json.dumps(how[1]), str(out)]
     environment = os.environ | {"FEWSHOT_API_KEY": "none"}
-    if flags is None:
-        command = [sys.executable, __file__, "--url", url, "--plain", str(data), str(out)]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        return json.loads(out.read_text())
-    command = [sys.executable, str(PROJECT / "py/infer_eval.py"), "--run", RUN, "--name", "bench", "--size", "0"]
-    command += ["--data", str(data), "--model", str(data), "--served-model", "stub", "--template", "none"]
-    command += ["--base-url", url, "--objs", str(out), "--server", "vllm", "--backend", "vllm", *flags]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if how is None:
+        return json.loads(out.read_text())
     timings = json.loads((out / f"{RUN}.json").read_text())["timings"]
     return {key: value for key, value in timings.items() if not isinstance(value, str)}
+
+
+def ours(url: str, pid: str, data: str, concurrency: str, how: str, out: str) -> None:
+    """Our evaluation of the base model, with CONCURRENCY and what else asking.ask_missing is told."""
+    from fewshot_sft import runs
+    from fewshot_sft.evaluation.evaluation import Evaluation
+    from fewshot_sft.serving.server import Server
+    from fewshot_sft.settings import Settings
+
+    template = Path(data) / "none/none.json"
+    template.parent.mkdir(exist_ok=True)
+    template.write_text('{"stop_token_ids": []}')
+    values = {
+        "SWEEP_NAME": "bench",
+        "MODEL": data,
+        "MODEL_NAME": "none",
+        "TEMPLATE": "none",
+        "CONCURRENCY": concurrency,
+    }
+    values |= {"SERVER": "vllm", "BACKEND": "vllm", "CONCURRENCY": concurrency}
+    values |= {"DATA_DIR": data, "SAVES_DIR": data, "OBJS_DIR": out}
+    evaluation = Evaluation(runs.zero_shot(Settings(values)))
+    assert evaluation.make(Server(url, int(pid), "the server"), **json.loads(how)) == 0
 
 
 def cpu_seconds() -> float:

@@ -16,29 +16,36 @@ case ${BASH_VERSION:+$-} in *p*) ;; *)
   ;;
 esac
 set -Eeuo pipefail
-# shellcheck source=../bin/lib/all.bash
-source "${0%/*}/../bin/lib/all.bash"
+# shellcheck source=../bin/eval.sh
+source "${0%/*}/../bin/eval.sh" # the servers' commands
 # shellcheck source=lib.bash
 source "${0%/*}/lib.bash"
 
+# asking WORK: while the server runs.
+asking() {
+  local round limit=${EVAL_LIMIT:-300}
+  for round in 1 2; do
+    python bench/seed_loop.py --base-url "$URL" --data "$DATA_DIR/llm_test.json" --limit "$limit" --out "$1/seed.$round.json"
+    our_evaluation "${RUNS[0]}" "$1/ours.$round" "$limit"
+  done
+  python bench/ratio.py "$1" "${RUNS[0]}"
+}
+
 main() {
   begin_script "$0" "$@"
-  choose_device
-  resolve_plan
+  use_hardware
   own_children
-  local size=0 each limit=${EVAL_LIMIT:-300} work round
-  for each in "${SIZES[@]}"; do ((each <= size)) || size=$each; done
-  work=$(mktemp -d)
-  new_api_key
-  start_server "$size" "$work/server.log"
-  URL=http://127.0.0.1:$PORT/v1
-  await_answer "$size" "$work/ready.json"
-  for round in 1 2; do
-    python bench/seed_loop.py --base-url "$URL" --data "$DATA_DIR/llm_test.json" --limit "$limit" --out "$work/seed.$round.json"
-    our_evaluation "$size" "$work/ours.$round" "$limit"
-  done
-  python bench/ratio.py "$work" "$(run_name "$size")"
-  rm -rf -- "$work"
+  list_runs trainings 2 # the largest first
+  if [[ -n ${URL-} ]]; then
+    asking "$BENCH_WORK"
+    return
+  fi
+  export BENCH_WORK
+  BENCH_WORK=$(mktemp -d)
+  api_command "${RUNS[0]}"
+  run_child "the bench" python bench/serve.py "${RUNS[0]}" "$BENCH_WORK/server.log" -- "${SERVER_COMMAND[@]}" -- \
+    "$BASH" -p bench/evaluation.sh
+  rm -rf -- "$BENCH_WORK"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

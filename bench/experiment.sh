@@ -20,73 +20,75 @@ case ${BASH_VERSION:+$-} in *p*) ;; *)
   ;;
 esac
 set -Eeuo pipefail
-# shellcheck source=../bin/lib/all.bash
-source "${0%/*}/../bin/lib/all.bash"
+# shellcheck source=../bin/eval.sh
+source "${0%/*}/../bin/eval.sh" # the servers' commands
 # shellcheck source=lib.bash
 source "${0%/*}/lib.bash"
 
-# in_folder FOLDER: fill WAY with all settings, and the outputs in FOLDER.
-in_folder() {
-  WAY=("${FLAGS[@]}" "--saves-dir=$1/saves" "--logs-dir=$1/logs" "--objs-dir=$1/objs" "--sweep-name=bench")
+# settings_as_flags: fill FLAGS with every setting as it is now; not ON_FINISH, which may be secret.
+settings_as_flags() {
+  local flag
+  FLAGS=()
+  for flag in "${!SETTING_FLAG[@]}"; do
+    local -n value=${SETTING_FLAG[$flag]}
+    [[ $flag == --on-finish ]] || FLAGS+=("$flag=${value[*]}")
+  done
 }
 
 the_seeds_way() {
-  local work=$1/seed smallest=${SIZES[0]} size
+  local work=$1/seed smallest=${SIZES[0]} size way
   for size in "${SIZES[@]}"; do ((size >= smallest)) || smallest=$size; done
-  in_folder "$work"
-  run_child "the data" bin/build_data.sh "${WAY[@]}"
   # On a CPU checkpointing is left out of both ways; on a GPU it is LLaMA-Factory's default, and the original's.
-  local checkpointing=1
-  [[ $DEVICE == gpu ]] || checkpointing=0
-  WAY+=("--sizes=$smallest" --trainer=llamafactory-cli "--micro-batch=$BATCH_SIZE" "--checkpointing=$checkpointing"
-    --quantization=none --train-jobs=1 --server=llamafactory --gpu-memory=0.7)
-  run_child "the original's training" bin/train.sh "${WAY[@]}"
-  load_settings "${WAY[@]}"
-  local asked=$smallest
-  if [[ -n ${BENCH_ASKED-} ]]; then
-    asked=$BENCH_ASKED
-    # shellcheck disable=SC2034 # for adapter_folder
-    SAVES_DIR=$1/ours/saves
-  fi
-  new_api_key
-  start_server "$asked" "$work/server.log"
-  URL=http://127.0.0.1:$PORT/v1
-  await_answer "$asked" "$work/server.json"
-  run_child "the original's loop" python bench/seed_loop.py --base-url "$URL" \
-    --data "$DATA_DIR/llm_test.json" --limit "${BENCH_ITEMS:-200}" --max-tokens "$MAX_TOKENS" \
-    --adapter "$(adapter_folder "$asked")" --out "$work/loop.json"
-  stop_group "$SERVER_GROUP"
+  way=("SIZES=$smallest" "SAVES_DIR=$work/saves" "LOGS_DIR=$work/logs" "OBJS_DIR=$work/objs" SWEEP_NAME=bench
+    TRAINER=llamafactory-cli "MICRO_BATCH=$BATCH_SIZE" "CHECKPOINTING=$((${#GPUS[@]} > 0))" QUANTIZATION=none
+    TRAIN_JOBS=1 SERVER=llamafactory GPU_MEMORY=0.7)
+  with_settings "$work" "${way[@]}" -- "$BASH" -p bin/build_data.sh
+  with_settings "$work" "${way[@]}" -- "$BASH" -p bin/train.sh
+  [[ -z ${BENCH_ASKED-} ]] || way+=("SIZES=$BENCH_ASKED" "SAVES_DIR=$1/ours/saves")
+  with_settings "$work" "${way[@]}" -- "$BASH" -p bench/experiment.sh --ask-as-the-original "$work"
+}
+
+# ask_as_the_original WORK: the first run, by the original's loop.
+ask_as_the_original() {
+  list_runs trainings 1
+  api_command "${RUNS[0]}"
+  # shellcheck disable=SC2016 # for the shell that is started
+  run_child "the original's loop" python bench/serve.py "${RUNS[0]}" "$1/server.log" -- "${SERVER_COMMAND[@]}" -- \
+    bash -c 'exec python bench/seed_loop.py --base-url "$URL" "$@"' _ --data "$DATA_DIR/llm_test.json" \
+    --limit "${BENCH_ITEMS:-200}" --max-tokens "$MAX_TOKENS" --adapter "${ADAPTER_OF[${RUNS[0]}]}" --out "$1/loop.json"
 }
 
 our_way() {
   local work=$1/ours status=0
-  in_folder "$work"
+  local way=("--saves-dir=$work/saves" "--logs-dir=$work/logs" "--objs-dir=$work/objs" --sweep-name=bench)
   mkdir -p -- "$work"
   if command -v nvidia-smi >/dev/null; then
     start_group "the look at the GPU's memory" "$work/memory.txt" \
       nvidia-smi "${LOOKED_AT[@]}" --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=1000
   fi
   local watching=${GROUP-}
-  run_child "our sweep" env "${GPUS_GIVEN[@]}" bin/sweep.sh "${WAY[@]}" || status=$?
+  run_child "our sweep" env "${GPUS_GIVEN[@]}" bin/sweep.sh "${FLAGS[@]}" "${way[@]}" || status=$?
   [[ -z $watching ]] || stop_group "$watching"
   return "$status"
 }
 
 main() {
-  local part sizes
+  local part ask=''
+  if [[ ${1-} == --ask-as-the-original ]]; then ask=$2 && shift 2; fi
   begin_script "$0" "$@"
-  # choose_device leaves one GPU; our sweep has all that were given.
+  settings_as_flags # before what is auto is decided
+  # use_hardware leaves one GPU; our sweep has all that were given.
   GPUS_GIVEN=(-u CUDA_VISIBLE_DEVICES) LOOKED_AT=()
   if [[ -n ${CUDA_VISIBLE_DEVICES-} ]]; then
     GPUS_GIVEN=("CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES") LOOKED_AT=("--id=$CUDA_VISIBLE_DEVICES")
   fi
   work_folder
-  # shellcheck disable=SC2034 # for choose_device
-  LOGS_DIR=$WORK
   own_children
-  choose_device
-  settings_as_flags
-  sizes=("${SIZES[@]}") # the original's way changes the settings
+  use_hardware
+  if [[ -n $ask ]]; then
+    ask_as_the_original "$ask"
+    return
+  fi
   for part in ${BENCH_PARTS:-ours seed}; do
     case $part in
     ours) our_way "$WORK" ;;
@@ -94,7 +96,7 @@ main() {
     *) die "BENCH_PARTS: no part '$part'; there are ours and seed" ;;
     esac
   done
-  python bench/experiment.py --folder "$WORK" --sizes "${sizes[@]}" --epochs "$EPOCHS" --data "$DATA_DIR" --model "$MODEL"
+  python bench/experiment.py --folder "$WORK" --sizes "${SIZES[@]}" --epochs "$EPOCHS" --data "$DATA_DIR" --model "$MODEL"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -8,16 +8,23 @@ work_folder() {
   WORK=$(cd -- "$WORK" && pwd -P)
 }
 
-# await_answer SIZE OUT [ARGUMENT...]: the server at URL, of SERVER_GROUP, answers as that size; OUT tells after how long.
-await_answer() {
-  run_child "the readiness probe" python py/probe_server.py --base-url "$URL" --served-model "$(run_name "$1")" \
-    --data "$DATA_DIR" --wait "$READY_TIMEOUT" --pid "$SERVER_GROUP" --out "$2" "${@:3}"
-}
+# with_settings FOLDER NAME=VALUE... -- COMMAND...: run a script or program of ours with some settings changed.
+with_settings() (
+  local file=$1/settings.json
+  shift
+  mkdir -p -- "${file%/*}"
+  while [[ $1 != -- ]]; do
+    # shellcheck disable=SC2034 # for write_settings
+    [[ $1 != SIZES=* ]] || SIZES=()
+    printf -v "${1%%=*}" '%s' "${1#*=}"
+    shift
+  done
+  write_settings "$file"
+  FEWSHOT_SETTINGS=$file exec "${@:2}"
+)
 
-# our_evaluation SIZE OBJS LIMIT [ARGUMENT...]: ask the first LIMIT test items through the server at URL.
+# our_evaluation RUN OBJS LIMIT: ask the first LIMIT test items through the server at URL (bench/serve.py).
 our_evaluation() {
-  run_child "our evaluation of size $1" python py/infer_eval.py --run "$(run_name "$1")" --name "$SWEEP_NAME" \
-    --size "$1" --data "$DATA_DIR" --objs "$2" --limit "$3" --base-url "$URL" --served-model "$(run_name "$1")" \
-    --model "$MODEL" --adapter "$(adapter_folder "$1")" --template "$TEMPLATE" --backend "$BACKEND" \
-    --concurrency "$CONCURRENCY" --max-tokens "$MAX_TOKENS" "${@:4}"
+  with_settings "$2" "OBJS_DIR=$2" "EVAL_LIMIT=$3" ADAPTER_CHECK=0 SPLIT=test CONSTRAIN=0 -- \
+    python py/eval.py "$1" --at "$URL" --server-pid "$SERVER_PID"
 }

@@ -1,6 +1,6 @@
 """Compare what bench/server.sh has left in a folder.
 
-    python bench/server.py --folder FOLDER --name tiny --sizes 100 500
+    python bench/server.py --folder FOLDER RUN...
 
 Prints the table and writes server.json.
 """
@@ -22,18 +22,18 @@ def main() -> None:
     """Print items per second of both, from the first request to the last answer, and the share."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--sizes", type=int, nargs="+", required=True)
+    parser.add_argument("runs", nargs="+")
     args = parser.parse_args()
     rows = []
-    for size in args.sizes:
-        plain = json.loads((args.folder / f"plain.{size}.json").read_text(encoding="utf-8"))
-        record = args.folder / f"ours/{args.name}-llm_train_{size}.json"
-        timings = json.loads(record.read_text(encoding="utf-8"))["timings"]
+    for run in args.runs:
+        plain = json.loads((args.folder / f"plain.{run}.json").read_text(encoding="utf-8"))
+        record = json.loads((args.folder / f"ours/{run}.json").read_text(encoding="utf-8"))
+        timings = record["timings"]
         asking = timings["answered"] / (timings["seconds"] - timings["client_start_seconds"])
         rows.append(
             {
-                "size": size,
+                "run": run,
+                "size": record["size"],
                 "items": plain["items"],
                 "plain": plain["items_per_second"],
                 "ours": round(asking, 2),
@@ -49,7 +49,7 @@ def main() -> None:
         print(f"{rates} {row['ours_with_start']:15.1f} {row['processes']:10}")
     share = median(row["share"] for row in rows)
     print(f"our evaluation takes {share:.0%} of what the server can take (median)")
-    write_json(args.folder / "server.json", {"schema": 1, "kind": "server", "sizes": rows, "median_share": share})
+    write_json(args.folder / "server.json", {"schema": 1, "kind": "server", "runs": rows, "median_share": share})
 
 
 if __name__ == "__main__":

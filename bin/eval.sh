@@ -1,20 +1,16 @@
 #!/usr/bin/env bash
 # Summary: Serve and evaluate the adapter of each run.
 #
-# Usage: bin/eval.sh [--follow PID] [--with-base] [--SETTING VALUE]...
+# Usage: bin/eval.sh [--follow=PID] [--with-base] [--SETTING VALUE]...
 #
 # SERVER=llamafactory: for each run a `llamafactory-cli api` with its adapter on 127.0.0.1, EVAL_JOBS at a time.
 # SERVER=vllm: one `vllm serve`, which loads each adapter; all runs are asked at once. py/eval.py starts the server,
-# waits until it has answered a completion, asks every example of the split through LangChain, scores, ends the server
-# and verifies that nothing is left. With --with-base the base model is evaluated too, as the run zero-shot.
-#
-# The base model and each adapter are asked a few texts without the instruction first: an adapter whose answers equal the
-# base model's is not applied, and its run fails (--adapter-check 0: without).
-#
-# Results go to objs/<run>.json and objs/<run>.pkl, answers as they arrive to objs/<run>.predictions.jsonl, logs to
-# logs/<run>.server.log. A run that is evaluated already is skipped; an interrupted one goes on with the examples that
-# have no answer yet. A run that fails does not stop the others. With --follow the process PID is training them
-# meanwhile: each is evaluated when its training has ended.
+# waits until it has answered a completion, checks that the adapter is applied (--adapter-check 0: without), asks every
+# example of the split through LangChain, scores, ends the server and verifies that nothing is left. With --with-base
+# the base model is evaluated too, as the run zero-shot. A run that fails does not stop the others.
+# Results go to objs/<run>.json and .pkl, answers as they arrive to objs/<run>.predictions.jsonl, logs to logs/. A run that
+# is evaluated already is skipped; an interrupted one goes on with the examples that have no answer yet. With --follow
+# the process PID is training meanwhile: each run is evaluated when its training has ended.
 #
 # Exit status: 0 all runs are evaluated, 1 some failed, 2 something for you to mend, 130/143/129 interrupted.
 
@@ -36,8 +32,7 @@ api_command() {
   [[ ${ADAPTER_OF[$1]} == - ]] || SERVER_COMMAND+=(--adapter_name_or_path "${ADAPTER_OF[$1]}" --finetuning_type lora)
   SERVER_COMMAND+=(--template "$TEMPLATE" --infer_backend "$BACKEND")
   [[ $BACKEND != vllm ]] || SERVER_COMMAND+=(--vllm_enforce_eager)
-  # 0.7 is LLaMA-Factory's own.
-  [[ $BACKEND != vllm || $GPU_MEMORY == 0.7 ]] || SERVER_COMMAND+=(--vllm_gpu_util "$GPU_MEMORY")
+  [[ $BACKEND != vllm || $GPU_MEMORY == 0.7 ]] || SERVER_COMMAND+=(--vllm_gpu_util "$GPU_MEMORY") # 0.7 is its own
   split_words "$SERVER_ARGS"
   SERVER_COMMAND+=("${WORDS[@]}")
 }
@@ -45,25 +40,17 @@ api_command() {
 # vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of
 # the model's own generation settings, and the template that was trained (py/chat_template.py).
 vllm_command() {
-  local rank many=$((${#RUNS[@]} - WITH_BASE)) dtype=auto
-  # The ranks that vLLM has kernels for.
-  for rank in 8 16 32 64 128 256 320 512; do ((rank < LORA_RANK)) || break; done
+  local rank many=$((${#RUNS[@]} - WITH_BASE))
+  local -A dtype=([bf16]=bfloat16 [fp16]=float16)
+  for rank in 8 16 32 64 128 256 320 512; do ((rank < LORA_RANK)) || break; done # those that vLLM has kernels for
   ((rank >= LORA_RANK)) || die "LORA_RANK=$LORA_RANK: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface"
-  case $PRECISION in
-  bf16) dtype=bfloat16 ;;
-  fp16) dtype=float16 ;;
-  esac
   SERVER_COMMAND=(vllm serve "$MODEL"
     --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"
     --generation-config vllm
-    --dtype "$dtype"
-    --max-model-len 4096
-    --gpu-memory-utilization "$GPU_MEMORY"
-    --enable-prefix-caching
-    --enable-lora
-    --max-lora-rank "$rank"
-    --max-loras "$((many < 8 ? many : 8))"
-    --max-cpu-loras "$((many < 8 ? 8 : many))")
+    --dtype "${dtype[$PRECISION]-auto}" --max-model-len 4096
+    --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching
+    --enable-lora --max-lora-rank "$rank"
+    --max-loras "$((many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))")
   ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
@@ -71,27 +58,26 @@ vllm_command() {
   SERVER_COMMAND+=("${WORDS[@]}")
 }
 
-# command_of RUN: for each_run.
+# command_of RUN: fill COMMAND for each_run.
 command_of() {
   api_command "$1"
-  COMMAND=(python py/eval.py "$1" "${HOW[@]}" -- "${SERVER_COMMAND[@]}")
+  # shellcheck disable=SC2034 # for each_run
+  COMMAND=(python py/eval.py "$1" "${FOLLOW[@]}" "${DRY[@]}" -- "${SERVER_COMMAND[@]}")
 }
 
 # evaluate_together: all runs by one program, with one server, which beside trainers on several GPUs has the last one.
 evaluate_together() {
-  local status=0
   vllm_command
-  [[ -z $FOLLOW ]] || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}
-  start_family "the evaluation" python py/eval.py "${RUNS[@]}" "${HOW[@]}" -- "${SERVER_COMMAND[@]}"
-  wait_group "$GROUP" || status=$?
-  exit "$((status > 3 ? 1 : status))"
+  ((${#FOLLOW[@]} == 0)) || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}
+  start_family "the evaluation" python py/eval.py "${RUNS[@]}" "${FOLLOW[@]}" "${DRY[@]}" -- "${SERVER_COMMAND[@]}"
+  wait_group "$GROUP" || exit "$(($? > 3 ? 1 : $?))"
+  exit
 }
 
-SCRIPT_FLAGS=(--dry-run)
-HOW=() FOLLOW='' # of py/eval.py; the process that trains meanwhile
+SCRIPT_FLAGS=(--dry-run) FOLLOW=() DRY=()
 
 main() {
-  [[ ${1-} != --follow ]] || { FOLLOW=${2-} && HOW=(--follow "$FOLLOW") && shift 2; }
+  if [[ ${1-} == --follow=* ]]; then FOLLOW=("$1") && shift; fi
   begin_script "$0" "$@"
   ensure_folder "$LOGS_DIR"
   ensure_folder "$OBJS_DIR"
@@ -99,12 +85,11 @@ main() {
   use_hardware
   own_children
   list_runs evaluations "$EVAL_JOBS"
-  ((DRY_RUN == 0)) || HOW+=(--dry-run)
+  ((DRY_RUN == 0)) || DRY=(--dry-run)
   # Once, here: what is answered from now on is kept, however often a server or a program is started anew.
   ((FORCE == 0 || DRY_RUN)) || run_child "the look at earlier results" python py/eval.py "${RUNS[@]}" --set-aside
   [[ $SERVER != vllm ]] || evaluate_together
-  AGAIN_WHEN_KILLED=1
-  each_run evaluation "$EVAL_JOBS"
+  each_run evaluation "$EVAL_JOBS" --again
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

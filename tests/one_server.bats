@@ -131,7 +131,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   ended 1
   nothing_left
   said 'size 4: not evaluated, its training failed' 'training failed: size 4' 'evaluation failed: size 4' \
-    'sweep demo: 2 of 3 sizes done, 1 failed'
+    'sweep demo: 2 of 3 runs done, 1 failed'
   equal 1 "$(grep -c ' serve ' "$STUB/calls")"
   evaluated 8
   evaluated 16
@@ -186,8 +186,11 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   equal '0 1 2' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
   : >"$STUB/calls"
   for size in 4 8 16; do plan "train-$size" exit; done
-  FEWSHOT_PLAN=$(printf '%s\n' MICRO_BATCH=2 CHECKPOINTING=1 QUANTIZATION=none OVERLAP=1 GPU_MEMORY=0.9 EAGER=1 SERVER_ALONE=1) \
-  GPU_COUNT=3 script train.sh --train-jobs 3
+  # As in a sweep whose hardware plan gives the server a GPU.
+  # shellcheck disable=SC2016 # for the library's shell
+  in_library 'load_settings; GPUS=(0 1 2) SERVER_ALONE=1 TRAIN_JOBS=3 MICRO_BATCH=2 CHECKPOINTING=1 QUANTIZATION=none
+    PRECISION=bf16; write_settings "$1"' "$WORK/settings.json"
+  FEWSHOT_SETTINGS=$WORK/settings.json script train.sh
   status_is 1
   equal '0 0 1' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
   : >"$STUB/calls"
@@ -218,32 +221,6 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   evaluated 4
 }
 
-@test "a dry run prints the hardware plan once, with its reasons, and writes nothing" {
-  setting SKIP_PREFLIGHT=1
-  script sweep.sh --dry-run
-  status_is 0
-  equal 1 "$(grep -c "^MICRO_BATCH=2  # the GPUs are unknown, py/hardware.py has left no record; the original's$" "$WORK/output")"
-  said 'KV_CACHE_BYTES=0' 'SERVER_ALONE=0'
-  [[ ! -e $LOGS ]]
-}
-
-@test "in a sweep the GPUs are looked at once" {
-  local python=$FEWSHOT_VENV/bin/python
-  mv "$python" "$python.without"
-  cat >"$python" <<END
-#!/usr/bin/env bash
-[[ \${1-} != py/hardware.py ]] || printf '%s\n' "\${*:2}" >>"$STUB/looks"
-exec '$python.without' "\$@"
-END
-  chmod +x "$python"
-  setting SIZES='(4)'
-  setting SKIP_PREFLIGHT=1
-  script sweep.sh
-  status_is 0
-  equal "--out $LOGS/hardware.json
---known $LOGS/hardware.json" "$(uniq "$STUB/looks")"
-}
-
 @test "bench/server.sh: what the server can take, what our evaluation takes, how close the answers are" {
   with_adapters
   export BENCH_DIR="$WORK/bench" BENCH_MARGINS=1 EVAL_LIMIT=5
@@ -256,11 +233,11 @@ END
     python3 - "$BENCH_DIR" <<'END'
 import json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
-for one in json.loads((folder / "server.json").read_text())["sizes"]:
-    plain = json.loads((folder / f"plain.{one['size']}.json").read_text())
-    ours = json.loads((folder / f"ours/demo-llm_train_{one['size']}.json").read_text())
-    close = json.loads((folder / f"margins.demo-llm_train_{one['size']}.json").read_text())
-    lines = (folder / f"ours/demo-llm_train_{one['size']}.predictions.jsonl").read_text().splitlines()[1:]
+for one in json.loads((folder / "server.json").read_text())["runs"]:
+    plain = json.loads((folder / f"plain.{one['run']}.json").read_text())
+    ours = json.loads((folder / f"ours/{one['run']}.json").read_text())
+    close = json.loads((folder / f"margins.{one['run']}.json").read_text())
+    lines = (folder / f"ours/{one['run']}.predictions.jsonl").read_text().splitlines()[1:]
     answers = [line["pred"] for line in sorted(map(json.loads, lines), key=lambda line: line["index"])]
     print(one["size"], one["items"], plain["preds"] == close["preds"] == answers, close["margins"])
     assert one["plain"] == plain["items_per_second"]

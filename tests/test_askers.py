@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 from openai_server import OpenAIServer
-from test_infer_eval import KEY, PY, RUN, Sweep, _environment, results, right, server, sweep
+from test_evaluation import KEY, RUN, Sweep, _environment, results, right, server, sweep
 
-import infer_eval
 from fewshot_sft import processes
 from fewshot_sft.errors import UserError
-from fewshot_sft.evaluation import askers
+from fewshot_sft.evaluation import askers, asking
 from fewshot_sft.evaluation.ask import GaveUp
 from fewshot_sft.evaluation.askers import Askers
-from fewshot_sft.evaluation.client import ClientSettings, Refused, Retry, Unanswered
 from fewshot_sft.evaluation.concurrency import Fixed
+from fewshot_sft.program import AGAIN
+from fewshot_sft.serving.client import ClientSettings, Refused, Retry, Unanswered
 
 
 def children(pid: int) -> list[int]:
@@ -48,6 +48,15 @@ def wait_until_gone(handles: list[int]) -> None:
         os.close(handle)
 
 
+# py/eval.py as it is, but for the number of processes.
+TWO_PROCESSES = """import functools, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+from fewshot_sft.evaluation import evaluation
+evaluation.ask_missing = functools.partial(evaluation.ask_missing, processes=2)
+runpy.run_path(sys.argv[0], run_name="__main__")"""
+
+
 class Evaluator:
     """The evaluator as a process of its own with two client processes, each with two requests that hang."""
 
@@ -55,8 +64,9 @@ class Evaluator:
         self.sweep = Sweep.make(folder, items=30)
         self.server = server
         server.behave = lambda text: "hang" if len(server.answered) >= good else "ok"
-        command = [sys.executable, PY / "infer_eval.py", *self.sweep.argv(server, "--concurrency", "4")]
-        self.process = subprocess.Popen([*command, "--processes", "2"], stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", TWO_PROCESSES, *self.sweep.command(server, CONCURRENCY="4")[3:]]
+        environment = os.environ | {"FEWSHOT_SETTINGS": str(self.sweep.folder / "settings.json")}
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         server.wait_for(lambda: len(server.answered) >= good and server.in_flight == 4, timeout=300)
         self.children = children(self.process.pid)
         self.handles = [os.pidfd_open(pid) for pid in self.children]
@@ -78,17 +88,15 @@ def test_two_processes_find_what_one_finds(tmp_path, server):
     alone = Sweep.make(tmp_path / "alone", items=40)
     shared = Sweep.make(tmp_path / "shared", items=40)
     server.answer = lambda text: {"text 1 ": '"Électricité"', "text 2 ": ""}.get(text[10:17], right(text))
-    assert alone.evaluate(server, "--processes", "1") == 0
+    assert alone.evaluate(server, how={"processes": 1}) == 0
     server.requests.clear()
 
-    assert shared.evaluate(server, "--processes", "2", "--concurrency", "8") == 0
+    assert shared.evaluate(server, how={"processes": 2}, CONCURRENCY="8") == 0
 
     assert sorted(server.asked) == sorted(shared.texts)
-    same = {"model": 0, "adapter": 0}
-    assert results(shared.record) | same == results(alone.record) | same
+    assert results(shared.record) == results(alone.record)
     assert alone.record["timings"]["processes"] == 1
     assert shared.record["timings"]["processes"] == 2
-    assert shared.record["settings"]["processes"] == 2
     bodies = [request.body for request in server.requests]
     assert {str(sorted(body)) for body in bodies} == {"['max_tokens', 'messages', 'model', 'stream', 'temperature']"}
 
@@ -120,7 +128,7 @@ def test_the_end_of_the_evaluator_is_the_end_of_its_processes(tmp_path, server, 
     evaluator.process.send_signal(ending)
     _, error = evaluator.process.communicate(timeout=300)
 
-    assert evaluator.process.returncode == (130 if ending == signal.SIGINT else -ending)
+    assert evaluator.process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending)
     assert "Traceback" not in error
     wait_until_gone(evaluator.handles)
     evaluator.finish()
@@ -145,14 +153,14 @@ def test_a_client_process_that_dies_is_named_and_nothing_is_lost_or_doubled(tmp_
     os.kill(victim, signal.SIGKILL)
     _, error = evaluator.process.communicate(timeout=300)
 
-    assert evaluator.process.returncode == 1
+    assert evaluator.process.returncode == AGAIN
     kept = len(evaluator.sweep.lines) - 1
     assert error.endswith(
         f"size 100: evaluation incomplete: {kept} of 30 items answered, {30 - kept} not; gave up: client process "
         f"{victim} ended by signal 9 (SIGKILL). The answers are kept in {evaluator.sweep.objs}/{RUN}.predictions.jsonl"
         "; run the same command again to go on\n"
     )
-    assert kept >= 6
+    assert kept >= 5  # of the six one was to see whether it answers
     wait_until_gone(evaluator.handles)
     evaluator.finish()
 
@@ -174,7 +182,7 @@ def test_a_refusal_through_another_process_is_said_as_without(sweep, server):
     server.behave = lambda text: "400" if "text 3" in text else "ok"
 
     with pytest.raises(UserError) as error:
-        sweep.evaluate(server, "--processes", "2")
+        sweep.evaluate(server, how={"processes": 2})
 
     assert 'size 100: the server refuses: item 3: HTTP 400: {"detail": "you sent Bearer ***"}' in str(error.value)
     assert children(os.getpid()) == []
@@ -182,19 +190,19 @@ def test_a_refusal_through_another_process_is_said_as_without(sweep, server):
 
 def test_a_dead_server_ends_the_evaluation_early_whoever_asks(tmp_path, server, capsys):
     sweep = Sweep.make(tmp_path, items=200)
-    server.stop()
+    server.behave = lambda text: "reset"
 
-    assert sweep.evaluate(server, "--processes", "2") == 1
+    assert sweep.evaluate(server, how={"processes": 2}) == AGAIN
 
     error = capsys.readouterr().err
     assert "0 of 200 items answered, 200 not; gave up: 8 items in a row got no answer; the last: item " in error
-    assert "no connection, or it broke: [Errno 111] Connect call failed" in error
+    assert "no connection, or it broke: " in error
 
 
 def test_a_process_that_cannot_start_is_said(sweep, server, monkeypatch, capsys):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
 
-    assert sweep.evaluate(server, "--processes", "2") == 1
+    assert sweep.evaluate(server, how={"processes": 2}) == AGAIN
 
     assert "gave up: a client process did not start: [Errno 2] No such file or directory: " in capsys.readouterr().err
 
@@ -417,7 +425,7 @@ def test_concurrency_auto_is_noted_with_what_it_reached(tmp_path, server):
     sweep = Sweep.make(tmp_path, items=60)
     server.behave = lambda text: "slow"
     done = []
-    thread = threading.Thread(target=lambda: done.append(sweep.evaluate(server, "--concurrency", "auto")))
+    thread = threading.Thread(target=lambda: done.append(sweep.evaluate(server, CONCURRENCY="auto")))
     thread.start()
     server.wait_for(lambda: server.in_flight == 8)
     server.release.set()
@@ -425,28 +433,18 @@ def test_concurrency_auto_is_noted_with_what_it_reached(tmp_path, server):
 
     assert done == [0]
     assert sweep.record["settings"]["concurrency"] == "auto"
-    assert sweep.record["settings"]["processes"] == "auto"
     assert sweep.record["timings"]["highest_concurrency"] >= 8
     assert sweep.record["timings"]["processes"] == 1
     assert sweep.record["metrics"]["accuracy"] == 1
 
 
-def test_concurrency_auto_asks_less_of_a_server_that_has_too_much_to_do(tmp_path, server):
+def test_concurrency_auto_asks_less_of_a_server_that_has_too_much_to_do(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(asking, "RETRY", Retry(60, 0.0))
     sweep = Sweep.make(tmp_path, items=80)
     # More than 3 at once are turned away.
     server.behave = lambda text: "ok" if server.in_flight <= 3 else "429"
 
-    assert sweep.evaluate(server, "--concurrency", "auto", "--max-retries", "60") == 0
+    assert sweep.evaluate(server, CONCURRENCY="auto") == 0
 
     assert sweep.record["metrics"]["accuracy"] == 1
     assert sorted(server.answered) == sorted(sweep.texts)
-
-
-@pytest.mark.parametrize("flag", ["--concurrency", "--processes"])
-def test_numbers_and_auto_are_what_the_flags_take(sweep, server, flag, capsys):
-    with pytest.raises(UserError, match=rf"^{flag} 0: 1 is the least$"):
-        sweep.evaluate(server, flag, "0")
-    with pytest.raises(SystemExit):
-        sweep.evaluate(server, flag, "many")
-    assert f"argument {flag}: invalid" in capsys.readouterr().err
-    assert server.requests == []

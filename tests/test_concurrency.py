@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from fewshot_sft.evaluation.ask import ask_all
-from fewshot_sft.evaluation.client import Answer
 from fewshot_sft.evaluation.concurrency import MOST, START, START_BATCHING, Adaptive, Fixed, Pace
+from fewshot_sft.serving.client import Answer
 
 TIMEOUT = 120.0
 

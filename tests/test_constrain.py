@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from openai_server import OpenAIServer
-from test_infer_eval import LABELS, RUN, Sweep, _environment, right, server, sweep
+from test_evaluation import LABELS, RUN, Sweep, _environment, right, server, sweep
 
-import infer_eval
 from fewshot_sft.errors import UserError
-from fewshot_sft.serving import identity
+from fewshot_sft.evaluation.evaluation import Evaluation, set_results_aside
+from fewshot_sft.program import AGAIN
+from fewshot_sft.serving import identity, prompt
 
-VLLM = ("--server", "vllm")
-BOTH = (*VLLM, "--constrain")
+VLLM = {"SERVER": "vllm", "BACKEND": "vllm"}
+BOTH = VLLM | {"CONSTRAIN": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _vllm(monkeypatch):
+    monkeypatch.setattr(prompt, "read_json", lambda path: {"stop_token_ids": [7]})
+    # vLLM is not installed where only the tests are.
+    monkeypatch.setattr(identity, "versions", lambda names: dict.fromkeys(names, "1.0"))
 
 
 def constrained_lines(sweep: Sweep) -> list[dict]:
@@ -29,15 +36,13 @@ def is_constrained(server: OpenAIServer, number: int) -> bool:
 # --- The server ---
 
 
-def test_the_server_is_noted_and_decides(sweep, server, capsys, monkeypatch):
-    # vLLM is not installed where only the tests are.
-    monkeypatch.setattr(identity, "versions", lambda names: dict.fromkeys(names, "1.0"))
+def test_the_server_is_noted_and_decides(sweep, server, capsys):
     assert sweep.evaluate(server) == 0
     assert (sweep.record["server"], sweep.record["backend"]) == ("llamafactory", "huggingface")
     assert sweep.lines[0]["decides"]["server"] == "llamafactory"
     server.requests.clear()
 
-    assert sweep.evaluate(server, *VLLM) == 0
+    assert sweep.evaluate(server, **VLLM) == 0
 
     assert (sweep.record["server"], sweep.record["backend"]) == ("vllm", "vllm")
     assert "vllm" in sweep.lines[0]["decides"]["versions"]
@@ -45,13 +50,7 @@ def test_the_server_is_noted_and_decides(sweep, server, capsys, monkeypatch):
     assert len(server.requests) == 6
     assert "made anew, for it is of another server, backend" in capsys.readouterr().err
     server.requests.clear()
-    assert sweep.evaluate(server, *VLLM) == 0
-    assert server.requests == []
-
-
-def test_only_vllm_can_constrain(sweep, server):
-    with pytest.raises(UserError, match=r"^--constrain: only vLLM's own server can .*; use it with SERVER=vllm$"):
-        sweep.evaluate(server, "--constrain", "--backend", "vllm")
+    assert sweep.evaluate(server, **VLLM) == 0
     assert server.requests == []
 
 
@@ -61,19 +60,20 @@ def test_only_vllm_can_constrain(sweep, server):
 def test_both_scores_are_in_the_record_and_the_free_one_is_as_without(sweep, server, capsys):
     # Outside the labels when free: the server then answers with the first label instead.
     server.answer = lambda text: "Unknown" if "text 1 " in text or "text 3 " in text else right(text)
-    assert sweep.evaluate(server, *VLLM) == 0
+    assert sweep.evaluate(server, **VLLM) == 0
     free = sweep.record
     server.requests.clear()
     capsys.readouterr()
 
-    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, **BOTH) == 0
 
     record = sweep.record
     constrained = record.pop("constrained")
     assert record == free
     assert len(server.requests) == 6  # nothing of the free one is asked again
     assert server.requests[0].body["structured_outputs"] == {"choice": LABELS}
-    assert server.requests[0].body["max_tokens"] == 32
+    assert server.requests[0].body["max_tokens"] == 64
+    assert server.requests[0].body["stop_token_ids"] == [7]
     assert record["counts"]["correct"] == 4
     assert record["counts"]["not_in_labels"] == 2
     assert constrained["counts"]["correct"] == 5  # item 3 is of the first label
@@ -92,20 +92,20 @@ def test_both_scores_are_in_the_record_and_the_free_one_is_as_without(sweep, ser
 
 
 def test_one_command_makes_both_and_the_next_nothing(sweep, server, capsys):
-    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, **BOTH) == 0
 
     assert [is_constrained(server, number) for number in range(12)] == [False] * 6 + [True] * 6
     assert sweep.record["constrained"]["metrics"]["accuracy"] == 1
     server.requests.clear()
-    assert sweep.evaluate(server, *BOTH) == 0
-    assert sweep.evaluate(server, *VLLM) == 0  # without the flag: what is there stays
+    assert sweep.evaluate(server, **BOTH) == 0
+    assert sweep.evaluate(server, **VLLM) == 0  # without the flag: what is there stays
     assert "constrained" in sweep.record
     assert server.requests == []
     assert capsys.readouterr().out.count("already evaluated") == 2
 
 
 def test_the_second_one_asks_through_other_processes_too(sweep, server):
-    assert sweep.evaluate(server, *BOTH, "--processes", "2") == 0
+    assert sweep.evaluate(server, how={"processes": 2}, **BOTH) == 0
 
     assert [is_constrained(server, number) for number in range(12)] == [False] * 6 + [True] * 6
     assert sweep.record["constrained"]["timings"]["processes"] == 2
@@ -116,34 +116,31 @@ def test_an_interrupted_second_one_goes_on_where_it_was_and_the_free_score_stays
     server.script.extend(["ok"] * 8)
     server.behave = lambda text: "500"
 
-    assert sweep.evaluate(server, *BOTH, "--concurrency", "1") == 1
+    assert sweep.evaluate(server, CONCURRENCY="1", **BOTH) == AGAIN
 
     assert "size 100, constrained: evaluation incomplete: 2 of 6 items answered, 4 not; " in capsys.readouterr().err
     assert sweep.record["metrics"]["accuracy"] == 1
     assert "constrained" not in sweep.record
-    argv = sweep.argv(SimpleNamespace(base_url="http://127.0.0.1:1/v1"), *BOTH)
-    assert infer_eval.main([*argv, "--only-check"]) == 4
-    assert infer_eval.main([*argv, "--plan"]) == 4
-    assert "evaluation 100: to do, constrained: 2 of 6 items have an answer" in capsys.readouterr().out
+    assert Evaluation(sweep.run(**BOTH)).why_made() == "constrained: 2 of 6 items have an answer"
     server.behave = lambda text: "ok"
     server.requests.clear()
 
-    assert sweep.evaluate(server, *BOTH, "--concurrency", "1") == 0
+    assert sweep.evaluate(server, CONCURRENCY="1", **BOTH) == 0
 
     assert server.asked == sweep.texts[2:]
     assert all(is_constrained(server, number) for number in range(4))
     assert sweep.record["constrained"]["timings"]["resumed"] == 2
     assert sweep.record["constrained"]["counts"]["correct"] == 6
-    assert infer_eval.main([*argv, "--only-check"]) == 0
+    assert Evaluation(sweep.run(**BOTH)).why_made() is None
 
 
 def test_a_free_score_made_anew_gets_the_constrained_one_back_without_asking(sweep, server):
-    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, **BOTH) == 0
     before = sweep.record
     (sweep.objs / f"{RUN}.json").unlink()
     server.requests.clear()
 
-    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, **BOTH) == 0
 
     assert server.requests == []
     for key in ("metrics", "counts", "confusion", "identity"):
@@ -152,10 +149,11 @@ def test_a_free_score_made_anew_gets_the_constrained_one_back_without_asking(swe
 
 
 def test_force_makes_both_anew(sweep, server, capsys):
-    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, **BOTH) == 0
     server.requests.clear()
 
-    assert sweep.evaluate(server, *BOTH, "--force") == 0
+    set_results_aside(sweep.run(**BOTH))
+    assert sweep.evaluate(server, **BOTH) == 0
 
     assert len(server.requests) == 12
     kept = {name.rpartition("-")[0] for name in sweep.names if name.startswith("replaced/")}
@@ -165,11 +163,11 @@ def test_force_makes_both_anew(sweep, server, capsys):
 
 
 def test_another_adapter_makes_both_anew(sweep, server):
-    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, **BOTH) == 0
     (sweep.adapter / "adapter_model.safetensors").write_text("another")
     server.requests.clear()
 
-    assert sweep.evaluate(server, *BOTH) == 0
+    assert sweep.evaluate(server, **BOTH) == 0
 
     assert len(server.requests) == 12
     assert constrained_lines(sweep)[0]["decides"]["choice"] == LABELS
@@ -181,6 +179,6 @@ def test_a_server_that_cannot_is_said(sweep, server):
     server.behave = lambda text: "400"
 
     with pytest.raises(UserError, match=r"^size 100, constrained: the server refuses: item \d: HTTP 400: .*not supp"):
-        sweep.evaluate(server, *BOTH)
+        sweep.evaluate(server, **BOTH)
 
     assert sweep.record["metrics"]["accuracy"] == 1

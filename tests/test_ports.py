@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from fewshot_sft.errors import UserError
 from fewshot_sft.serving import ports
 
-PY = Path(__file__).resolve().parents[1] / "py"
 LISTEN = """
 import socket, sys
 address, number = sys.argv[1], int(sys.argv[2])
@@ -83,15 +83,22 @@ def test_a_server_that_ends_loses_its_port(listen):
         assert port.is_lost()  # though nothing listens
 
 
-def test_a_port_has_one_mark_as_long_as_the_command_runs():
-    number = os.getpid() % 50000 + 70000  # no port; the mark is only a name
-    command = [sys.executable, "hold_port.py", str(number)]
-    with subprocess.Popen([*command, "cat"], cwd=PY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        holder.stdin.write(b"here\n")
-        holder.stdin.flush()
-        assert holder.stdout.readline() == b"here\n"
-        assert len(ports.marks(number)) == 1
-        second = subprocess.run([*command, "true"], cwd=PY, capture_output=True, text=True)
-        assert (second.returncode, second.stdout) == (1, f"port {number}: another sweep's server is to listen there\n")
-    assert ports.marks(number) == set()
-    assert subprocess.run([*command, "true"], cwd=PY).returncode == 0
+def test_a_port_is_chosen_that_nobody_has_and_no_other_sweep_has_chosen(listen, capsys):
+    _, first = listen("127.0.0.1")
+    with contextlib.ExitStack() as claims, socket.socket() as bound:
+        second = claims.enter_context(ports.claim(first))
+        third = claims.enter_context(ports.claim(first))  # a sweep that starts now
+        assert first < second < third
+        bound.bind(("127.0.0.1", third + 1))  # it need not listen
+        assert claims.enter_context(ports.claim(first, {third + 2})) > third + 2
+        assert f" port {first} is in use; taking {second}\n" in capsys.readouterr().err
+    with ports.claim(second) as again:  # its mark has ended
+        assert again == second
+
+
+def test_where_no_port_is_free_that_is_said(listen, monkeypatch):
+    _, number = listen("127.0.0.1")
+    monkeypatch.setattr(ports, "TRIED", 1)
+    told = rf"^no free port from {number} to {number} on 127\.0\.0\.1; set API_PORT to another range, or see who "
+    with pytest.raises(UserError, match=told), ports.claim(number):
+        pass

@@ -7,22 +7,23 @@ import subprocess
 import sys
 
 import pytest
-from test_infer_eval import PY, Sweep, _environment, right, server, sweep  # noqa: F401 - fixtures
+from test_evaluation import PY, _environment, right, server, sweep  # noqa: F401 - fixtures
 
 sys.path.insert(0, str(PY.parent / "tests/helpers"))
 
 from listener import listener
 
-AS_IT_IS = """import sys, infer_eval
-from fewshot_sft.evaluation import client
+AS_IT_IS = """import sys, eval
+from fewshot_sft.serving import client
 client.FOREIGN = ("-",)
-sys.exit(infer_eval.main(sys.argv[1:]))"""
+sys.exit(eval.main(sys.argv[1:]))"""
 
 
 @pytest.mark.parametrize("cleaned", [True, False])
 def test_no_tracer_and_no_other_server_hears_of_an_evaluation(sweep, server, cleaned):  # noqa: F811 - fixtures
     """In the environment as it is they do: this shows that the listener would hear it."""
-    program = [PY / "infer_eval.py"] if cleaned else ["-c", AS_IT_IS]
+    settings, interpreter, script, *arguments = sweep.command(server)[1:]
+    program = [script] if cleaned else ["-c", AS_IT_IS]
     with listener() as (url, heard):
         addresses = "LANGSMITH_ENDPOINT LANGCHAIN_ENDPOINT OPENAI_BASE_URL OPENAI_API_BASE OPENAI_PROXY"
         addresses += " HTTP_PROXY ALL_PROXY http_proxy all_proxy"
@@ -30,9 +31,9 @@ def test_no_tracer_and_no_other_server_hears_of_an_evaluation(sweep, server, cle
         environment = os.environ | dict.fromkeys(addresses.split(), url) | dict.fromkeys(secrets.split(), "foreign")
         environment |= {"LANGSMITH_TRACING": "true", "LANGCHAIN_TRACING_V2": "true"}
         environment |= {"SSL_CERT_FILE": "/nowhere", "PYTHONPATH": str(PY)}
-        command = [sys.executable, *program, *sweep.argv(server)]
+        command = ["env", settings, interpreter, *program, *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert server.completions == 6
+    assert server.completions == 7  # one to see whether it answers
     assert (heard == []) is cleaned
     assert any("foreign" in str(request.headers) for request in server.requests) is not cleaned

@@ -24,12 +24,12 @@ def test_only_the_exact_label_is_inside():
     assert scoring.numbers(["Physics", "physics", '"Physics"', "Physics.", "", "Unknown"], CLASSES) == [0] + [-1] * 5
 
 
-def test_the_seeds_scoring_draws_a_seeded_class_for_each_outside_answer_in_item_order():
+def test_the_originals_scoring_draws_a_seeded_class_for_each_outside_answer_in_item_order():
     drawn = random.Random(7)
     expected = [0, 1, 1, drawn.randrange(3), drawn.randrange(3), drawn.randrange(3)]
 
-    assert scoring.seed_numbers(ANSWERS, CLASSES, seed=7) == expected
-    assert {tuple(scoring.seed_numbers(ANSWERS, CLASSES, seed)) for seed in range(20)} != {tuple(expected)}
+    assert scoring.original_numbers(ANSWERS, CLASSES, seed=7) == expected
+    assert {tuple(scoring.original_numbers(ANSWERS, CLASSES, seed)) for seed in range(20)} != {tuple(expected)}
 
 
 def test_confusion_has_a_last_column_for_outside_answers():
@@ -82,7 +82,7 @@ def test_metrics_count_an_outside_answer_as_wrong_and_a_class_never_predicted_as
     assert {label: each["support"] for label, each in found["per_class"].items()} == dict.fromkeys(CLASSES, 2)
 
 
-def test_the_seeds_metrics_are_scikit_learns_defaults_over_the_classes_that_occur():
+def test_the_originals_metrics_are_scikit_learns_defaults_over_the_classes_that_occur():
     predictions, references = [0, 0, 1, 3], [0, 1, 1, 1]  # class 2 of 4 occurs nowhere
     with pytest.warns(sklearn_metrics._classification.UndefinedMetricWarning):
         expected = {

@@ -4,7 +4,6 @@
 # Filled by list_runs: the names in the order in which they are worked on, what messages call them, and what commands
 # need of each (- where the base model has none).
 RUNS=()
-AGAIN_WHEN_KILLED=0
 declare -A TITLE_OF=() SIZE_OF=() SEED_OF=() DATASET_OF=() ADAPTER_OF=()
 
 # list_runs trainings|evaluations JOBS: names and paths are made in one place (py/fewshot_sft/runs.py). With several JOBS
@@ -29,12 +28,12 @@ inputs_are_there() {
     die "MODEL=$MODEL: no such folder${MODEL_SCRIPT:+; make it with $MODEL_SCRIPT}"
 }
 
-# each_run WHAT JOBS: for each of RUNS start the command that command_of RUN puts into COMMAND, JOBS at a time, each on the
-# GPU that the fewest are on. With AGAIN_WHEN_KILLED=1 one whose program was killed is started once more. Then exit: 0 all went well, 1 WHAT failed
-# for some; of a dry run also 3, there is something to do.
+# each_run WHAT JOBS [--again]: for each of RUNS start the command that command_of RUN puts into COMMAND, JOBS at a time,
+# each on the GPU that the fewest are on. With --again one whose program was killed is started once more. Then exit: 0
+# all went well, 1 WHAT failed for some; of a dry run also 3, there is something to do.
 each_run() {
   local -A running=() gpu_of=() killed=()
-  local what=$1 jobs=$2 run todo=("${RUNS[@]}") gpu failed=() to_do=0
+  local what=$1 jobs=$2 again=${3-} run todo=("${RUNS[@]}") gpu failed=() to_do=0
   while ((${#todo[@]} + ${#running[@]} > 0)); do
     if ((${#todo[@]} == 0 || ${#running[@]} == jobs)); then
       _reap
@@ -58,7 +57,7 @@ _reap() {
   wait -n -p group "${!running[@]}" || status=$?
   stop_group "$group" || true
   run=${running[$group]}
-  if ((status == 137 && AGAIN_WHEN_KILLED)) && [[ ! -v killed[$run] ]]; then
+  if [[ $status == 137 && $again == --again && ! -v killed[$run] ]]; then
     say "${TITLE_OF[$run]}: its $what was killed; starting it once more"
     killed[$run]=1 todo=("$run" "${todo[@]}") status=0
   fi

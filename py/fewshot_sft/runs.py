@@ -59,6 +59,11 @@ class Run:
             "seed": self.seed,
         }
 
+    def head(self, kind: str) -> dict[str, Any]:
+        """Return what a record about it begins with; what it does not have is absent."""
+        known = {key: value for key, value in self.fields.items() if value is not None}
+        return {"schema": SCHEMA, "kind": kind, **known}
+
     @property
     def data_file(self) -> Path:
         """The training subset."""

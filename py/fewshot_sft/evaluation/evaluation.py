@@ -54,14 +54,16 @@ class Answers:
             return f"{len(stored.predictions)} of {self.items} items have an answer"
         return None
 
-    def open(self, run: str) -> PredictionLog:
+    def open(self, run: Run) -> PredictionLog:
         """Open the file; one of other questions is set aside before."""
         stored = predictions.read(self.path)
         if not stored.is_of(self.identity):
             before = stored.header or {}
             why = EARLIER if before.get("schema", SCHEMA) != SCHEMA else self._why_anew(before.get("decides"))
             set_aside([self.path], before.get("identity"), why)
-        log = PredictionLog(self.path, {"identity": self.identity, "run": run, "decides": self.decides})
+        log = PredictionLog(
+            self.path, run.head(predictions.KIND) | {"identity": self.identity, "decides": self.decides}
+        )
         if log.damaged:
             print(f"{self.title}: dropped {log.damaged} damaged line(s) of {self.path}", file=sys.stderr)
         return log
@@ -163,7 +165,7 @@ class Evaluation:
 
         Returns the file and how long it took; None when there are items left without an answer, after saying so.
         """
-        log = answers.open(self.run.name)
+        log = answers.open(self.run)
         started, resumed, items = now(), len(log.predictions), len(self.data.items)
         try:
             measured, trouble = ask_missing(

@@ -84,8 +84,7 @@ class PredictionLog:
         self.damaged = stored.damaged
         self.predictions = stored.predictions
         if stored.header is None or stored.damaged:
-            first = _line({"kind": KIND, "schema": SCHEMA, **header})
-            lines = [first, *(found.line() for found in self.predictions.values())]
+            lines = [_line(header), *(found.line() for found in self.predictions.values())]
             write_bytes(path, b"".join(lines))
         self._stream = path.open("ab", buffering=0)
 

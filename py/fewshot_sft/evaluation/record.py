@@ -9,7 +9,7 @@ from ..data.categories import listed
 from ..identity import read_record
 from ..jsonio import write_json
 from ..provenance import git_revision, versions
-from ..runs import SCHEMA, Run
+from ..runs import Run
 from ..text import COMPARISON
 from . import metrics, notebook_pickle, scoring
 from .files import EvaluationFiles
@@ -99,7 +99,7 @@ def write(run: Run, data: EvaluationSet, log: PredictionLog, files: EvaluationFi
         "git_revision": git_revision(),
         **rest,
     }
-    write_json(files.record, {"schema": SCHEMA, "kind": "evaluation", **run.fields, **_measured(record)})
+    write_json(files.record, run.head("evaluation") | _measured(record))
     for line in summary(result):
         print(f"{run.title}: {line}")
 

@@ -23,6 +23,7 @@ from .one import lock, look
 
 WORKER = ("python", "py/eval.py")
 INTERVAL = 0.1  # seconds between two looks at the workers
+GRACE = 5.0  # seconds after which a training that has not ended is one
 
 
 def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], follow: int | None) -> int:
@@ -37,7 +38,7 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
     Returns DONE, or FAILED when some have failed.
     """
     failed: list[Run] = []
-    todo = list(chosen) if follow else [run for run in chosen if _is_to_do(run, failed)]
+    todo = _to_do(chosen, failed, follow)
     restarts = 0
     while todo:
         try:
@@ -65,6 +66,25 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
     if failed:
         say(f"evaluation failed: {_titles(failed)}")
     return FAILED if failed else DONE
+
+
+def _to_do(chosen: Sequence[Run], failed: list[Run], follow: int | None) -> list[Run]:
+    """Return the runs that there is something to ask for, and those of which that is not known yet.
+
+    What is trained already is passed over in no time: where nothing is to be trained or asked, no server is started.
+    """
+    todo: set[Run] = set()
+    unknown = list(chosen)
+    deadline = time.monotonic() + GRACE
+    while unknown and not todo and time.monotonic() < deadline:
+        for run in list(unknown):
+            if not follow or not run.is_trained or trained.has_ended(run, follow):
+                deadline = time.monotonic() + GRACE
+                unknown.remove(run)
+                if _is_to_do(run, failed):
+                    todo.add(run)
+        time.sleep(INTERVAL if unknown and not todo else 0)
+    return [run for run in chosen if run in todo or run in unknown]
 
 
 def _is_to_do(run: Run, failed: list[Run]) -> bool:

@@ -44,14 +44,14 @@ def wait(run: Run | None, pid: int) -> None:
         run: whose training.
         pid: the process that trains, bin/train.sh.
     """
-    outcome = Path(os.environ.get(outcomes.FOLDER, "")) / outcomes.file_name("training", run.name if run else None)
-    while not _has_ended(outcome) and is_alive(pid):
+    while not has_ended(run, pid):
         time.sleep(INTERVAL)
 
 
-def _has_ended(outcome: Path) -> bool:
-    """Return whether the outcome tells an end; a missing or damaged one does not."""
+def has_ended(run: Run | None, pid: int) -> bool:
+    """Return whether its outcome tells an end, which a missing or damaged one does not, or the process is gone."""
+    outcome = Path(os.environ.get(outcomes.FOLDER, "")) / outcomes.file_name("training", run.name if run else None)
     try:
-        return outcomes.read(outcome).state != "running"
+        return outcomes.read(outcome).state != "running" or not is_alive(pid)
     except UserError:
-        return False
+        return not is_alive(pid)

@@ -86,5 +86,5 @@ def answers_of(base: Run) -> list[str]:
 
 def record_of(run: Run, answers: list[str], seconds: float) -> dict[str, Any]:
     """Return the answers as a record."""
-    head = {"schema": SCHEMA, "kind": KIND, **run.fields, "identity": identity(run.settings)}
-    return head | {"answers": answers, "seconds": round(seconds, 2)}
+    found = {"identity": identity(run.settings), "answers": answers, "seconds": round(seconds, 2)}
+    return run.head(KIND) | found

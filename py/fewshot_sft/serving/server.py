@@ -75,9 +75,9 @@ def serve(run: Run, command: Sequence[str], log: Path, check: Callable[[Server],
     settings = run.settings
     of_all = settings["SERVER"] == "vllm"
     title = "the server" if of_all else f"{run.title}: the server"
-    lost: set[int] = set()
+    first, lost = settings.api_port, set()
     for _ in range(PORT_TRIES):
-        with ports.claim(settings.api_port, lost) as port:
+        with ports.claim(first, lost) as port:
             # 128 bits, by way of the environment only: neither a log nor the process list shows them.
             key = os.environ[endpoint.API_KEY] = secrets.token_hex(16)
             environment = {"API_KEY": key, "VLLM_API_KEY": key}
@@ -98,7 +98,7 @@ def serve(run: Run, command: Sequence[str], log: Path, check: Callable[[Server],
                 except PortLost as error:
                     print(error, flush=True)
                     show_tail(log)
-                    lost.add(port)
+                    first, lost = port, {port, *lost}
                     continue
                 except NotApplied as error:
                     say_not_applied(run, error)

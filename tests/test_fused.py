@@ -8,8 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import convert_adapter  # noqa: E402 - after the skip
+
 from fewshot_sft.errors import UserError  # noqa: E402 - after the skip
+from fewshot_sft.serving import fused  # noqa: E402 - after the skip
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def adapter(tmp_path_factory):
 
 def test_the_parts_give_the_logits_of_peft(adapter):
     folder, model, base, ids, logits, plain = adapter
-    assert convert_adapter.main(["--adapter", str(folder)]) == 0
+    assert fused.for_vllm(folder) == folder / "vllm"
     from safetensors.torch import load_file
 
     weights = load_file(str(folder / "vllm/adapter_model.safetensors"))
@@ -72,7 +73,7 @@ def test_the_parts_give_the_logits_of_peft(adapter):
 def test_an_adapter_without_fused_modules_gets_no_copy(tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"target_modules": ["q_proj", "gate_proj"]}))
     (tmp_path / "vllm").mkdir()
-    assert convert_adapter.main(["--adapter", str(tmp_path)]) == 0
+    assert fused.for_vllm(tmp_path) == tmp_path
     assert not (tmp_path / "vllm").exists()
 
 
@@ -81,4 +82,4 @@ def test_what_cannot_be_split_is_refused():
     with pytest.raises(
         UserError, match="cannot be split for vLLM; train without DoRA and bias, or use BACKEND=huggingface"
     ):
-        convert_adapter.split({name: torch.ones(1)})
+        fused.split({name: fused.Tensor("F32", [1], bytes(4))})
