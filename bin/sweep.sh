@@ -67,7 +67,7 @@ train_and_evaluate() {
     start_step training bin/train.sh
     training=$GROUP
     # The server starts now; each adapter is asked as soon as its training has ended.
-    start_step evaluation bin/eval.sh "--follow=$training"
+    start_step evaluation bin/eval.sh --follow "$training"
     end_step training "$training" || FAILED=$?
     end_step evaluation "$GROUP" || FAILED=$((FAILED > 1 ? FAILED : $?))
   else

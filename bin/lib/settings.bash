@@ -386,8 +386,7 @@ _derive() {
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   SAVES_DIR=$(short "$SAVES_DIR")
-  # shellcheck disable=SC2034 # for the scripts
-  [[ $MODEL == "$2" ]] || MODEL_SCRIPT=''
+  [[ $MODEL == "$2" ]] || _only_if_given MODEL_SCRIPT
   MODEL=${MODEL/#@saves/"$SAVES_DIR"} # in quotes, for bash 5.2 puts what was found for an &
   stem=${MODEL%/}
   stem=${stem##*/}

@@ -73,7 +73,7 @@ before() {
   local part
   PHASE=$1
   if [[ $1 == 'base model' ]]; then
-    local base=(MODEL=@saves/tiny/base MODEL_NAME=a_model BASE_TEXTS=20)
+    local base=(MODEL=@saves/tiny/base MODEL_SCRIPT=bin/base_model.sh MODEL_NAME=a_model BASE_TEXTS=20)
     for part in "${base[@]}"; do setting "$part"; done
     undisturbed base "${base[@]}"
   fi
