@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Summary: Serve and evaluate the adapter of each run.
 #
-# Usage: bin/eval.sh [--follow=PID] [--with-base] [--SETTING VALUE]...
+# Usage: bin/eval.sh [--follow PID] [--with-base] [--SETTING VALUE]...
 #
 # SERVER=llamafactory: for each run a `llamafactory-cli api` with its adapter on 127.0.0.1, EVAL_JOBS at a time.
 # SERVER=vllm: one `vllm serve`, which loads each adapter; all runs are asked at once. py/eval.py starts the server,
@@ -77,7 +77,7 @@ evaluate_together() {
 SCRIPT_FLAGS=(--dry-run) FOLLOW=() DRY=()
 
 main() {
-  if [[ ${1-} == --follow=* ]]; then FOLLOW=("$1") && shift; fi
+  if [[ ${1-} == --follow ]]; then FOLLOW=("${@:1:2}") && shift 2; fi
   begin_script "$0" "$@"
   ensure_folder "$LOGS_DIR"
   ensure_folder "$OBJS_DIR"

@@ -75,7 +75,8 @@ def serve(run: Run, command: Sequence[str], log: Path, check: Callable[[Server],
     settings = run.settings
     of_all = settings["SERVER"] == "vllm"
     title = "the server" if of_all else f"{run.title}: the server"
-    first, lost = settings.api_port, set()
+    first = settings.api_port
+    lost: set[int] = set()
     for _ in range(PORT_TRIES):
         with ports.claim(first, lost) as port:
             # 128 bits, by way of the environment only: neither a log nor the process list shows them.
