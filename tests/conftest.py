@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,16 @@ from fewshot_sft.settings import Settings
 # In the background of a script (`bin/test.sh &`) SIGINT is ignored, and whatever a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _signal_handlers() -> Iterator[None]:
+    """Programs of ours that a test runs in this process install theirs."""
+    three = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
+    before = [signal.getsignal(each) for each in three]
+    yield
+    for each, handler in zip(three, before, strict=True):
+        signal.signal(each, handler)
 
 
 @pytest.fixture

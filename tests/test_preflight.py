@@ -250,7 +250,7 @@ def test_gpu_memory_is_not_judged_where_it_is_not_known(folder):
 def test_port(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        monkeypatch.setattr(machine, "PORTS", 1)
+        monkeypatch.setattr(machine, "TRIED", 1)
         assert machine.port(number).text == (
             f"port: none from {number} to {number} is free on 127.0.0.1; "
             "set API_PORT to another range, or see who listens: ss -ltnp"
