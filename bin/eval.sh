@@ -40,16 +40,14 @@ api_command() {
 # vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of
 # the model's own generation settings, and the template that was trained (py/chat_template.py).
 vllm_command() {
-  local rank many=$((${#RUNS[@]} - WITH_BASE))
+  local many=$((${#RUNS[@]} - WITH_BASE))
   local -A dtype=([bf16]=bfloat16 [fp16]=float16)
-  for rank in 8 16 32 64 128 256 320 512; do ((rank < LORA_RANK)) || break; done # those that vLLM has kernels for
-  ((rank >= LORA_RANK)) || die "LORA_RANK=$LORA_RANK: vLLM serves adapters up to rank 512; set SERVER=llamafactory BACKEND=huggingface"
   SERVER_COMMAND=(vllm serve "$MODEL"
     --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"
     --generation-config vllm
     --dtype "${dtype[$PRECISION]-auto}" --max-model-len 4096
     --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching
-    --enable-lora --max-lora-rank "$rank"
+    --enable-lora --max-lora-rank "$MAX_LORA_RANK"
     --max-loras "$((many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))")
   ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.

@@ -46,7 +46,7 @@ main() {
   ensure_folder "$LOGS_DIR"
   lock_outputs
   keep_settings
-  note_this_night
+  begin_outcomes
   preflight
   say "sweep $SWEEP_NAME: sizes ${SIZES[*]}, seeds ${SEEDS[*]}, model $MODEL, on the ${DEVICE^^}"
   step data bin/build_data.sh

@@ -15,8 +15,10 @@ import dataclasses
 import sys
 
 from fewshot_sft import planning
+from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.planning import facts, gpus
+from fewshot_sft.preflight.adapters import RANKS, served_rank
 from fewshot_sft.program import run
 from fewshot_sft.settings import Settings
 
@@ -45,7 +47,13 @@ def main(argv: list[str]) -> int:
     known, wishes = facts.collect(settings, hardware)
     plan = planning.make(known, wishes)
     chosen = {name: value for name, value in plan.settings.items() if settings[name] == "auto"}
-    settings.but(**chosen, **plan.details).write()
+    rank = served_rank(settings.lora_rank)
+    if rank is None and settings["SERVER"] == "vllm":
+        raise UserError(
+            f"LORA_RANK={settings.lora_rank}: vLLM serves adapters up to rank {RANKS[-1]}; "
+            "set SERVER=llamafactory BACKEND=huggingface"
+        )
+    settings.but(**chosen, **plan.details, MAX_LORA_RANK=str(rank or 0)).write()
     if args.dry_run:
         print("\n".join(plan.lines()))
     else:

@@ -12,8 +12,10 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 SIZES = (16, 32)
+SEEDS = (42, 7)
 ITEMS = 24
 EPOCHS = 12
+TRAINED = [f"llm_train_{size}{suffix}" for suffix in ("", "-seed7") for size in SIZES]
 
 # The loading code of the original's see_result notebook, its class replaced by nothing: it must work without.
 NOTEBOOK = """
@@ -52,6 +54,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     root = tmp_path_factory.mktemp("a sweep")
     environment = {key: value for key, value in os.environ.items() if key not in ("PROFILE", "MODEL")} | {
         "SIZES": " ".join(map(str, SIZES)),
+        "SEEDS": " ".join(map(str, SEEDS)),
         "WITH_BASE": "1",
         "TEST_COUNT": str(ITEMS),
         "VALID_COUNT": "9",
@@ -88,10 +91,11 @@ class TestSweep:
         if not swept["alone"]:
             pytest.skip("no network of its own can be had here (unshare --net): the sweep had this machine's")
 
-    @pytest.mark.parametrize("size", SIZES)
-    def test_the_trainer_had_exactly_n_examples(self, swept, size):
-        folder = swept["root"] / "saves/tiny/lora" / f"tiny-llm_train_{size}"
+    @pytest.mark.parametrize("run", TRAINED)
+    def test_the_trainer_had_exactly_n_examples(self, swept, run):
+        folder = swept["root"] / "saves/tiny/lora" / f"tiny-{run}"
         record = json.loads((folder / "training.json").read_text())
+        size = record["size"]
         assert record["status"] == "done"
         assert record["examples"] == size
         assert record["tokens"]["truncated"] == 0
@@ -137,13 +141,19 @@ class TestSweep:
         for name, weights in before.items():
             assert np.abs(weights - after[name]).max() <= 0.02 * np.abs(weights).max(), name
 
-    @pytest.mark.parametrize("size", [0, *SIZES])
-    def test_every_item_was_asked_once_and_the_record_agrees_with_the_answers(self, swept, size):
+    def test_another_seed_is_another_training_and_the_same_test(self, swept):
+        records = [json.loads((swept["root"] / f"objs/tiny-{run}.json").read_text()) for run in TRAINED]
+        fields = [(each["model"], each["method"], each["size"], each["seed"]) for each in records]
+        assert fields == [("tiny", "lora", size, seed) for seed in SEEDS for size in SIZES]
+        assert len({each["settings"]["data_sha256"] for each in records}) == 1
+        hashes = [json.loads((Path(each["adapter"]) / "training.json").read_text())["adapter"] for each in records]
+        assert len(set(hashes)) == len(hashes)
+
+    @pytest.mark.parametrize("run", ["zero-shot", *TRAINED])
+    def test_every_item_was_asked_once_and_the_record_agrees_with_the_answers(self, swept, run):
         objs = swept["root"] / "objs"
-        record = json.loads((objs / f"tiny-llm_train_{size}.json").read_text())
-        lines = [
-            json.loads(line) for line in (objs / f"tiny-llm_train_{size}.predictions.jsonl").read_text().splitlines()
-        ]
+        record = json.loads((objs / f"tiny-{run}.json").read_text())
+        lines = [json.loads(line) for line in (objs / f"tiny-{run}.predictions.jsonl").read_text().splitlines()]
         answers = lines[1:]
         truth = [item["output"] for item in json.loads((swept["root"] / "data/llm_test.json").read_text())]
         assert sorted(answer["index"] for answer in answers) == list(range(ITEMS))
@@ -152,9 +162,9 @@ class TestSweep:
         correct = sum(answer["pred"] == truth[answer["index"]] for answer in answers)
         assert record["counts"]["correct"] == correct
         assert record["metrics"]["accuracy"] == pytest.approx(correct / ITEMS)
-        assert ("adapter" in record) == (size > 0)
+        assert ("adapter" in record) == (run != "zero-shot")
 
-    def test_the_notebook_of_the_seed_opens_the_pickle(self, swept, tmp_path):
+    def test_the_notebook_of_the_original_opens_the_pickle(self, swept, tmp_path):
         run = f"tiny-llm_train_{SIZES[0]}"
         script = tmp_path / "see_result.py"
         script.write_text(NOTEBOOK)
@@ -163,7 +173,7 @@ class TestSweep:
         record = json.loads((swept["root"] / f"objs/{run}.json").read_text())
         assert shown["name"] == run
         assert shown["in_cnt"] + shown["not_in_cnt"] == len(shown["preds"]) == len(shown["labels"]) == ITEMS
-        assert shown["eval"] == record["seed_scoring"]["metrics"]
+        assert shown["eval"] == record["original_scoring"]["metrics"]
 
     def test_no_key_and_no_foreign_address_in_any_log(self, swept):
         text = "".join(path.read_text(errors="replace") for path in (swept["root"] / "logs").glob("*.log"))

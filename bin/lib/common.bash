@@ -33,12 +33,6 @@ note_reason() {
   python py/outcome.py --note "$1" 2>/dev/null || true
 }
 
-# say_why MESSAGE: say it, and keep it as the reason.
-say_why() {
-  say "$1"
-  note_reason "$1"
-}
-
 # die MESSAGE...: an error that the user can mend; exit 2.
 die() {
   note_reason "$*"
@@ -49,32 +43,6 @@ die() {
 # show_help SCRIPT: the script's header comment is its help, followed by the settings that it takes.
 show_help() {
   awk 'NR == 1 { next } /^#/ { sub(/^# ?/, ""); print; next } { exit }' "$1"
-}
-
-# quoted COMMAND...: the command as one could paste it into a shell.
-quoted() {
-  local words
-  printf -v words ' %q' "$@"
-  printf '%s' "${words:1}"
-}
-
-# start_log LOG COMMAND...: begin a log with the command. An earlier one is kept as LOG.1, LOG.2, ...: what a log says
-# must be about one attempt, for reasons are read from it.
-start_log() {
-  local log=$1 number=1
-  shift
-  if [[ -s $log ]]; then
-    while [[ -e $log.$number ]]; do number=$((number + 1)); done
-    mv -- "$log" "$log.$number"
-  fi
-  printf '%s: %s\n' "$(date -Is)" "$(quoted "$@")" >"$log"
-}
-
-# show_tail LOG: the end of a log, as evidence beside an error.
-show_tail() {
-  printf -- '--- last lines of %s\n' "$1" >&2 || true
-  tail -n 15 -- "$1" >&2 2>/dev/null || true
-  printf -- '---\n' >&2 || true
 }
 
 # ensure_folder FOLDER: make it, or say why it cannot be made or written. A dry run makes none.

@@ -86,20 +86,6 @@ run_child() {
   wait_group "$GROUP"
 }
 
-# hold_lock FILE WHAT: hold FILE locked (descriptor 7) until let_go, or until this script and what it started from now
-# on have ended, however they end: what a killed script leaves to the kernel to end is waited for.
-hold_lock() {
-  exec 7>>"$1"
-  flock -n 7 && return
-  say "$2: another process is at it ($1 is locked); waiting up to $((STOP_TIMEOUT + 30)) s"
-  run_child "the wait for $1" flock -w $((STOP_TIMEOUT + 30)) 7 && return
-  say_why "$2: another process is still at it ($1 is locked); wait for that one, or end it, and run the same command again"
-  exec 7>&-
-  return 1
-}
-
-let_go() { exec 7>&-; }
-
 # group_members GROUP: the live (not zombie) processes of a group. Reads /proc: `ps` is not in every container.
 group_members() {
   local stat line fields

@@ -63,24 +63,24 @@ keep_settings() {
   OWN_SETTINGS=''
 }
 
-# note_this_night: from here on this sweep has its own account of what becomes of each step.
-note_this_night() {
+# begin_outcomes: from here on this sweep notes how each step ends.
+begin_outcomes() {
   export FEWSHOT_OUTCOMES=$LOGS_DIR/$SWEEP_NAME.outcomes
   BEGUN=$(date +%s)
   rm -rf -- "$FEWSHOT_OUTCOMES"
-  # After KILL nothing would tell that an earlier night's are not of this one.
+  # After SIGKILL an earlier sweep's would pass for this one's.
   rm -f -- "$OBJS_DIR/$SWEEP_NAME"/summary.{json,txt}
   mkdir -p -- "$FEWSHOT_OUTCOMES"
   # shellcheck disable=SC2034 # for process.bash
-  AT_EXIT=in_the_morning
+  AT_EXIT=summarize
 }
 
-# in_the_morning STATUS: on every exit, what became of each run, and word to the user.
-in_the_morning() {
+# summarize STATUS: on every exit, say how each run ended, and tell ON_FINISH.
+summarize() {
   local summary=$OBJS_DIR/$SWEEP_NAME/summary.json log=$LOGS_DIR/$SWEEP_NAME.on_finish.log text
   python py/summarize.py --status "$1" --started "$BEGUN" || summary=''
   [[ -n $ON_FINISH ]] || return 0
-  # Word is sent also when no file can be written any more: that is the night to hear of.
+  # Also when no file can be written any more: that is when the user needs to hear of it.
   text=$([[ -z $summary ]] || cat -- "${summary%.json}.txt") || summary=''
   [[ -n $summary ]] || text="sweep $SWEEP_NAME: ended with status $1; its summary could not be written to $OBJS_DIR"
   : 2>/dev/null >"$log" || log=/dev/null

@@ -129,13 +129,10 @@ deaf() {
   before "$1"
   setting STOP_TIMEOUT="${PATIENCE-1}"
   plan train-4 stubborn
-  plan api-4 stubborn
+  plan api-4 deaf
   case $1 in
   training) begin 'train 4' ;;
-  'server start')
-    start sweep.sh
-    patiently listens "$PORT"
-    ;;
+  'server start') begin 'api 4' ;;
   esac
 }
 

@@ -28,7 +28,7 @@ EARLIER = "it is of an earlier version"
 
 
 @dataclass(frozen=True)
-class Answers:
+class Asking:
     """The answers of one asking: all items, free or with CONSTRAIN=1 as one of the ``choices`` only."""
 
     title: str
@@ -96,8 +96,8 @@ class Evaluation:
             "temperature": 0,
         }
         count = len(self.data.items)
-        self._free = Answers(run.title, self.files.predictions, decides, count)
-        self._constrained = Answers(
+        self._free = Asking(run.title, self.files.predictions, decides, count)
+        self._constrained = Asking(
             f"{run.title}, constrained",
             self.files.constrained,
             decides | {"choice": self.data.labels},
@@ -149,17 +149,17 @@ class Evaluation:
         whole = self.files.pickle.exists() and identity_of(self.files.record) == self._identity(self._free)
         return "all items have an answer, to be scored" if why is None and not whole else why
 
-    def _identity(self, answers: Answers) -> str:
+    def _identity(self, answers: Asking) -> str:
         """Return what the record's figures depend on: the answers, and how they are scored."""
         seed = self.run.settings.split_seed
         decides = {"predictions": answers.identity, "labels": self.data.labels, "seed": seed, "scoring": SCORING}
         return sha256_json(decides)
 
-    def _rest(self, answers: Answers, timings: dict[str, Any]) -> dict[str, Any]:
+    def _rest(self, answers: Asking, timings: dict[str, Any]) -> dict[str, Any]:
         return {"timings": timings, "identity": self._identity(answers)}
 
     def _answer(
-        self, answers: Answers, server: Server, how: dict[str, Any]
+        self, answers: Asking, server: Server, how: dict[str, Any]
     ) -> tuple[PredictionLog, dict[str, Any]] | None:
         """Ask what has no answer in a predictions file yet.
 

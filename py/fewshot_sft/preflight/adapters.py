@@ -9,7 +9,7 @@ from ..training import step_counts
 from . import Finding
 from .templates import Slots
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for, as in bin/eval.sh
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 LLAMAFACTORY_RANK = 32  # of its vLLM, without --vllm_max_lora_rank
 NO = ("false", "0", "no", "off", "none")
 # What LLaMA-Factory trains with them is more than the two matrices of each module, which is all that vLLM takes.
@@ -23,6 +23,11 @@ NOT_FOR_VLLM = {
     "pissa_init": "PiSSA, which changes the base model",
 }
 ON_HUGGING_FACE = "set SERVER=llamafactory BACKEND=huggingface"
+
+
+def served_rank(rank: int) -> int | None:
+    """Return the least rank that vLLM has kernels for and that holds adapters of ``rank``; None: there is none."""
+    return next((each for each in RANKS if each >= rank), None)
 
 
 def check(train_args: str, server_args: str, rank: int, server: str, backend: str) -> Iterator[Finding]:
@@ -45,11 +50,11 @@ def check(train_args: str, server_args: str, rank: int, server: str, backend: st
         )
         return
     if server == "vllm":
-        flag, most = "max_lora_rank", next((each for each in RANKS if each >= rank), RANKS[-1])
+        flag, most = "max_lora_rank", served_rank(rank) or RANKS[-1]
         mend = f"set LORA_RANK={trained} instead"
     else:
         flag, most = "vllm_max_lora_rank", LLAMAFACTORY_RANK
-        mend = f"SERVER_ARGS='--{flag} {next(each for each in RANKS if each >= trained)}', or SERVER=vllm"
+        mend = f"SERVER_ARGS='--{flag} {served_rank(trained)}', or SERVER=vllm"
     if served.get(flag, "").isdecimal():
         most, mend = int(served[flag]), f"raise --{flag.replace('_', '-') if server == 'vllm' else flag} in SERVER_ARGS"
     if trained > most:

@@ -16,7 +16,7 @@ AGAIN = "move it away and evaluate that run again with bin/eval.sh"
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Result:
     """What a run's evaluation record tells; what was not measured is None."""
 
     run: Run
@@ -46,7 +46,7 @@ class Evaluation:
         return self.labels, self.support, self.data_hash
 
 
-def parse(path: Path, record: Any, run: Run) -> Evaluation:
+def parse(path: Path, record: Any, run: Run) -> Result:
     """Check the record of a run's evaluation, on the split of its settings, against the run and against itself.
 
     Raises:
@@ -60,7 +60,7 @@ def parse(path: Path, record: Any, run: Run) -> Evaluation:
         raise UserError(f"{path}: corrupt record: {error}; {AGAIN}") from None
 
 
-def _parse(record: Any, run: Run) -> Evaluation:
+def _parse(record: Any, run: Run) -> Result:
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
     expected = {"schema": SCHEMA, "kind": "evaluation", **run.fields, "split": run.settings.split}
@@ -94,7 +94,7 @@ def _parse(record: Any, run: Run) -> Evaluation:
     for complaint, holds in checks.items():
         if not holds:
             raise ValueError(complaint)
-    return Evaluation(
+    return Result(
         run=run,
         labels=labels,
         items=items,

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..jsonio import read_json
 from ..runs import SCHEMA, Run, evaluations
 from ..settings import Settings
-from .record import Evaluation, parse
+from .record import Result, parse
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Sweep:
     """The evaluations of one sweep on one split, the base model first, then by size and seed."""
 
     name: str
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[Result, ...]
     absent: tuple[tuple[Run, str], ...] = ()  # what the settings ask for and has no record, and why
     earlier: tuple[Path, ...] = ()  # records of an earlier version
 
@@ -94,7 +94,7 @@ def _not_used(earlier: Sequence[Path]) -> str:
     return f"{', '.join(path.name for path in earlier)} of an earlier version, not used"
 
 
-def _with_training(one: Evaluation) -> Evaluation:
+def _with_training(one: Result) -> Result:
     """Find the adapter's folder; a record from another machine names one that may be elsewhere here."""
     noted = one.record.get("adapter")
     if not isinstance(noted, str) or not one.run.is_trained:
@@ -139,7 +139,7 @@ def warnings_of(sweeps: Sequence[Sweep]) -> list[str]:
 
 
 def _differences(sweep: Sweep) -> Iterator[str]:
-    sets: dict[object, list[Evaluation]] = {}
+    sets: dict[object, list[Result]] = {}
     for one in sweep.evaluations:
         sets.setdefault(one.test_data, []).append(one)
     if len(sets) > 1:
@@ -166,7 +166,7 @@ def _training_doubts(sweep: Sweep) -> Iterator[str]:
             yield f"{run.name}: trained on {training['examples']} examples, not on {run.size}"
 
 
-def _data_text(one: Evaluation) -> str:
+def _data_text(one: Result) -> str:
     text = f"{one.items} items, {len(one.labels)} labels"
     noted = one.data_hash
     return f"{text}, {str(noted)[:8]}" if noted else text

@@ -9,14 +9,14 @@ from typing import Any
 
 from ..words import display_width
 from .interval import largest_class, wilson
-from .record import METRICS, Evaluation
+from .record import METRICS, Result
 from .sweep import Sweep
 
 Row = dict[str, Any]
 MADE_WITH = ("model", "base_model", "adapter", "template", "server", "backend", "identity", "git_revision")
 
 
-def row_of(one: Evaluation) -> Row:
+def row_of(one: Result) -> Row:
     """Return one run as a flat row: shares from 0 to 1, counts, seconds. What was not measured has no key."""
     record, training = one.record, one.training or {}
     low, high = wilson(one.correct, one.items)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from ..record import Evaluation
+from ..record import Result
 from .style import new_figure, wrap
 
 OUTSIDE = "(outside the labels)"
 
 
-def draw(one: Evaluation) -> Figure:
+def draw(one: Result) -> Figure:
     """Return the picture: counts, each row shaded by its shares; the column of outside answers only if there are any.
 
     Up to 12 labels their names are written whole; of more they are cut to one line, and zeros are left blank.

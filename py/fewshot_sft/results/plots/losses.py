@@ -11,13 +11,13 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ...runs import Run
 from ...training import trainer_log
-from ..record import Evaluation
+from ..record import Result
 from .style import new_figure, panel_grid, size_styles, size_text, wrap
 
 Points = list[tuple[int, float]]  # (optimizer step, mean loss since the line before)
 
 
-def read_losses(one: Evaluation) -> Points:
+def read_losses(one: Result) -> Points:
     """Return the finite losses that the trainer logged for a run; empty when there is no adapter or no log.
 
     Raises:
