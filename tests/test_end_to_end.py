@@ -186,9 +186,9 @@ class TestSweep:
         shown = swept["root"] / "objs/tiny"
         for size in SIZES:
             record = json.loads((swept["root"] / f"objs/tiny-llm_train_{size}.json").read_text())
-            row = next(line for line in table.splitlines() if line.split()[:1] == [str(size)])
+            row = next(line for line in table.splitlines() if line.split()[:2] == [str(size), "42"])
             assert f"{record['metrics']['accuracy']:.3f}" in row
-            assert (shown / f"confusion_{size}.png").stat().st_size > 1000
+            assert (shown / f"confusion_tiny-llm_train_{size}.png").stat().st_size > 1000
         for name in ("learning_curve", "radar", "training_loss"):
             assert (shown / f"{name}.png").read_bytes().startswith(b"\x89PNG")
             assert "<svg" in (shown / f"{name}.svg").read_text()
