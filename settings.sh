@@ -5,6 +5,9 @@
 # How many labelled examples: one adapter is trained and evaluated for each size.
 SIZES=(100 500 1000 2000)
 
+# Random seeds: every size is repeated with each of them; the test set stays the same.
+#SEEDS=(42 43 44)
+
 # Which model. Without any of these bin/sweep.sh takes the profile `tiny` (a CPU is enough) and the compose
 # service `sweep` takes `glm4-9b-chat`.
 #PROFILE=glm4-9b-chat
