@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Summary: Serve and evaluate the adapter of each run.
 #
-# Usage: bin/eval.sh [--follow PID] [--with-base] [--SETTING VALUE]...
+# Usage: bin/eval.sh [--follow PID] [--SETTING VALUE]...
 #
 # SERVER=llamafactory: for each run a `llamafactory-cli api` with its adapter on 127.0.0.1, EVAL_JOBS at a time.
 # SERVER=vllm: one `vllm serve`, which loads each adapter; all runs are asked at once. py/eval.py starts the server,
 # waits until it has answered a completion, checks that the adapter is applied (--adapter-check 0: without), asks every
-# example of the split through LangChain, scores, ends the server and verifies that nothing is left. With --with-base
-# the base model is evaluated too, as the run zero-shot. A run that fails does not stop the others.
+# example of the split through LangChain, scores, ends the server and verifies that nothing is left. The base
+# model is evaluated too, where METHODS has zero-shot. A run that fails does not stop the others.
 # Results go to objs/<run>.json and .pkl, answers as they arrive to objs/<run>.predictions.jsonl, logs to logs/. A run that
 # is evaluated already is skipped; an interrupted one goes on with the examples that have no answer yet. With --follow
 # the process PID is training meanwhile: each run is evaluated when its training has ended.
@@ -40,7 +40,9 @@ api_command() {
 # vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of
 # the model's own generation settings, and the template that was trained (py/chat_template.py).
 vllm_command() {
-  local many=$((${#RUNS[@]} - WITH_BASE))
+  local run many=0
+  for run in "${RUNS[@]}"; do [[ ${ADAPTER_OF[$run]} == - ]] || many=$((many + 1)); done
+  ((many > 0)) || many=1
   local -A dtype=([bf16]=bfloat16 [fp16]=float16)
   SERVER_COMMAND=(vllm serve "$MODEL"
     --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"

@@ -53,11 +53,23 @@ main() {
   [[ -z $MODEL_SCRIPT ]] || step 'base model' "$MODEL_SCRIPT"
   preflight --after-data
   plan_for_hardware
-  train_and_evaluate
+  compare_and_train
   # When runs have failed, that is what this ends with, even if there is no result to show.
   step results bin/results.sh || FAILED=$((FAILED > 0 ? FAILED : $?))
   say "sweep $SWEEP_NAME: ended"
   exit "$FAILED"
+}
+
+# compare_and_train: the methods that need no server run on the CPU, while the GPU trains.
+compare_and_train() {
+  local baselines
+  start_step baselines bin/baselines.sh
+  baselines=$GROUP
+  [[ $DEVICE == gpu ]] || end_step baselines "$baselines" || FAILED=$?
+  train_and_evaluate
+  [[ $DEVICE == gpu ]] || return 0
+  end_step baselines "$baselines" || FAILED=$((FAILED > 0 ? FAILED : $?))
+  [[ " $METHODS " != @(*' llm-embedding '*|*' encoder '*|*' setfit '*) ]] || step baselines bin/baselines.sh --on-gpu || FAILED=1
 }
 
 # train_and_evaluate: sets FAILED to 1 when runs have failed; what the user has to mend ends the sweep.

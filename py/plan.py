@@ -11,16 +11,21 @@ Exit status: 0, also where the plan does not fit (the preflight reports it), 2 s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import os
 import sys
 
-from fewshot_sft import planning
+from fewshot_sft import planning, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.planning import facts, gpus
+from fewshot_sft.preflight import model
 from fewshot_sft.preflight.adapters import RANKS, served_rank
 from fewshot_sft.program import run
 from fewshot_sft.settings import Settings
+
+SMALL = 1e9  # parameters; below, METHODS=auto has llm-embedding
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +35,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write no record")
     args = parser.parse_args(argv)
     settings = Settings.read()
+    if settings["METHODS"] == "auto":
+        settings = settings.but(METHODS=" ".join(methods(settings)))
     if settings.device == "cpu":
         values = {name: value for name, value in planning.ON_CPU.items() if settings[name] == "auto"}
         if settings["MICRO_BATCH"] == "auto":
@@ -60,6 +67,16 @@ def main(argv: list[str]) -> int:
         record = {"schema": 2, "kind": "plan", **dataclasses.asdict(plan), "facts": dataclasses.asdict(known)}
         write_json(settings.logs_dir / f"{settings.sweep_name}.plan.json", record)
     return 0
+
+
+def methods(settings: Settings) -> tuple[str, ...]:
+    """Return what METHODS=auto is: a small base model's own hidden states cost little."""
+    folder = facts.model_folder(settings.model, settings.use_modelscope_hub, os.environ)
+    with contextlib.suppress(UserError):
+        parameters = model.size_of(folder, settings.lora_target).parameters if folder else None
+        if parameters and parameters < SMALL:
+            return (*runs.USUAL, "llm-embedding")
+    return runs.USUAL
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fewshot_sft.answer.making import make as make_answer
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
@@ -41,6 +42,10 @@ def main(argv: list[str]) -> int:
     warnings = warnings_of(sweeps)
     rows = [row_of(one) for sweep in sweeps for one in sweep.evaluations]
 
+    answer = make_answer(sweeps[0], settings) if len(sweeps) == 1 else {}
+    if answer:
+        write_json(out / "answer.json", answer)
+        print(f"{sweeps[0].name}: {answer.get('sentence') or f'no answer: {answer["absent"]}'}\n")
     print(to_text(sweeps, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     sys.stdout.flush()
     write_bytes(out / "results.csv", to_csv(rows))

@@ -27,7 +27,7 @@ no_key_in() {
 @test "one server after the other, each size with its own adapter; a failed one does not stop the rest" {
   with_adapters
   for size in 0 4 8 16; do plan "api-$size" die; done
-  script eval.sh --sizes 8 4 --with-base
+  script eval.sh --sizes 8 4 --methods 'lora zero-shot'
   status_is 1
   equal "$(api 0 "$PORT" && api 8 "$PORT" && api 4 "$PORT")" "$(<"$STUB/calls")"
   said "size 8: starting the server (log: $LOGS/demo-llm_train_8.server.log)" \
@@ -51,7 +51,7 @@ no_key_in() {
   plan api-16 wait
   plan api-4 wait
   export HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 http_proxy=http://127.0.0.1:9 ALL_PROXY=http://127.0.0.1:9
-  start eval.sh --sizes 4 16 --eval-jobs 2 --with-base
+  start eval.sh --sizes 4 16 --eval-jobs 2 --methods 'lora zero-shot'
   reached_both 'api 16' 'api 4'
   no_key_in <(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n')
   release
@@ -71,7 +71,7 @@ no_key_in() {
   no_key_in "$LOGS" "$OBJS" "$STUB/calls" "$WORK/output"
 
   : >"$STUB/calls"
-  script eval.sh --sizes 4 16 --with-base
+  script eval.sh --sizes 4 16 --methods 'lora zero-shot'
   status_is 0
   equal "zero-shot: already evaluated ($OBJS/demo-zero-shot.json)
 size 4: already evaluated ($OBJS/demo-llm_train_4.json)

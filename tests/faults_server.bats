@@ -112,7 +112,7 @@ two_clones() {
     cp -r -- "$PROJECT"/{bin,py,pyproject.toml,requirements.lock} "$WORK"/{data,saves} "$WORK/$each/"
   done
   for each in one other; do
-    MARK="$BATS_TEST_TMPDIR" ADAPTER_CHECK=1 WITH_BASE=1 LOGS_DIR="$WORK/$each/logs" OBJS_DIR="$WORK/$each/objs" \
+    MARK="$BATS_TEST_TMPDIR" ADAPTER_CHECK=1 METHODS='lora zero-shot' LOGS_DIR="$WORK/$each/logs" OBJS_DIR="$WORK/$each/objs" \
       DATA_DIR="$WORK/$each/data" SAVES_DIR="$WORK/$each/saves" "$WORK/$each/bin/sweep.sh" >"$WORK/$each/output" 2>&1 3>&- &
     pids+=($!)
   done

@@ -18,7 +18,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
 @test "one server for all: the command, every size asked by its own name, no key anywhere" {
   with_adapters
   setting CONCURRENCY=8
-  script eval.sh --with-base --lora-rank 12
+  script eval.sh --methods 'lora zero-shot' --lora-rank 12
   status_is 0
   equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --chat-template $WORK/saves/a_model/glm4.jinja --generation-config vllm --dtype bfloat16 --max-model-len 4096 --gpu-memory-utilization 0.9 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8 --enforce-eager --host 127.0.0.1 --port $PORT --served-model-name demo-zero-shot" \
     "$(sed "s|$WORK/a model|$WORK/a\\\\ model|" "$STUB/calls" | sed 's|with\\ a\\ space|with a space|g; s|with a space/a model|with a space/a\\ model|')"
@@ -28,7 +28,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   no_key_in "$LOGS" "$OBJS" "$STUB/calls" "$WORK/output"
   nothing_left
   : >"$STUB/calls"
-  script eval.sh --with-base
+  script eval.sh --methods 'lora zero-shot'
   status_is 0
   equal '' "$(<"$STUB/calls")" # no server for what is there
 }
@@ -100,7 +100,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
 
 @test "--constrain: a second score beside the free one" {
   with_adapters
-  script eval.sh --sizes 4 --with-base --constrain
+  script eval.sh --sizes 4 --methods 'lora zero-shot' --constrain
   status_is 0
   equal '0 12' "$(value "$OBJS/demo-zero-shot.json" counts in_labels) $(value "$OBJS/demo-zero-shot.json" constrained counts in_labels)"
   evaluated zero-shot
@@ -148,7 +148,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
 
 @test "OVERLAP=1: the base model is asked while all is being trained" {
   setting OVERLAP=1
-  setting WITH_BASE=1
+  setting METHODS="'lora zero-shot'"
   setting SKIP_PREFLIGHT=1
   setting SIZES='(4)'
   plan train-4 wait

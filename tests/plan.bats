@@ -29,7 +29,7 @@ planned() {
 words() { "$STUB_PYTHON" -I -c 'import shlex, sys; print(*shlex.split(sys.argv[1]), sep="\n")' "$1"; }
 
 @test "before the first run: all is to do, and the commands are those that run" {
-  planned --sizes 4 8 --with-base
+  planned --sizes 4 8 --methods 'lora zero-shot'
   local size expected=''
   for size in 'data llm_train_4.json' 'data llm_train_8.json' 'data llm_valid.json' 'data llm_test.json' \
     'data dataset_info.json' 'data manifest.json'; do expected+="$size: to do, not there"$'\n'; done
@@ -41,7 +41,7 @@ words() { "$STUB_PYTHON" -I -c 'import shlex, sys; print(*shlex.split(sys.argv[1
   local train api
   train=$(grep '^    llamafactory-cli train ' "$WORK/output" | sed 's/^ *llamafactory-cli //')
   api=$(grep '^    env .* llamafactory-cli api ' "$WORK/output" | sed 's/.* llamafactory-cli //')
-  script sweep.sh --sizes 4 8 --with-base
+  script sweep.sh --sizes 4 8 --methods 'lora zero-shot'
   status_is 0
   equal "$(words "$train")" "$(words "$(sed -n 's/^CUDA_VISIBLE_DEVICES= train /train /p' "$STUB/calls")")"
   equal "$(words "$api")" "$(words "$(sed -n 's/.* api --/api --/p' "$STUB/calls")")"

@@ -60,7 +60,7 @@ refused() {
 
 @test "SIZES: what cannot be a size is refused" {
   local from='the environment variable SIZES'
-  SIZES=0 refused "size 0 in SIZES (from $from) has nothing to train; --with-base evaluates the base model"
+  SIZES=0 refused "size 0 in SIZES (from $from) has nothing to train; --methods zero-shot evaluates the base model"
   SIZES='4 -8' refused "size '-8' in SIZES (from $from) is not a whole number above 0"
   SIZES='4 8.5' refused "size '8.5' in SIZES (from $from) is not a whole number above 0"
   SIZES='4 many' refused "size 'many' in SIZES (from $from) is not a whole number above 0"
@@ -79,7 +79,7 @@ refused() {
   refused "TEST_COUNT (from --test-count) is '0'; it must be a whole number from 1 to 999999999, or empty" --test-count 0
   refused "API_PORT (from --api-port) is '70000'; it must be a port, 1 to 65535" --api-port 70000
   refused "SPLIT (from --split) is 'train'; it must be one of test,valid" --split train
-  refused "WITH_BASE (from --with-base) is 'maybe'; it must be 0 or 1" --with-base=maybe
+  refused "CONSTRAIN (from --constrain) is 'maybe'; it must be 0 or 1" --constrain=maybe
   local name
   for name in 'a b' . .. .night a/b -a; do
     refused "SWEEP_NAME (from --sweep-name) is '$name'; it must not hold spaces or slashes, nor start with a dash or a dot" \

@@ -55,7 +55,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     environment = {key: value for key, value in os.environ.items() if key not in ("PROFILE", "MODEL")} | {
         "SIZES": " ".join(map(str, SIZES)),
         "SEEDS": " ".join(map(str, SEEDS)),
-        "WITH_BASE": "1",
+        "METHODS": "lora zero-shot tfidf",
         "TEST_COUNT": str(ITEMS),
         "VALID_COUNT": "9",
         "BASE_TEXTS": "1000",

@@ -87,7 +87,7 @@ def named(pattern: re.Pattern[str]) -> dict[str, set[Path]]:
 
 def test_there_are_messages():
     assert len(MESSAGES) > 500
-    assert {"--with-base", "--force"} <= set(named(FLAG))
+    assert {"--methods", "--force"} <= set(named(FLAG))
     assert {"ENCODING", "LABELS_FILE", "MODEL"} <= set(named(NAME))
     assert "bin/build_data.sh" in named(FILE)
 

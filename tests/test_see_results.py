@@ -400,7 +400,7 @@ def test_absent_runs_are_listed_with_the_reason(sweeps: Sweeps, capsys: pytest.C
     unfinished = sweeps.train("tiny", 200)
     sweeps.train("tiny", 400, status="done")
 
-    out = sweeps.show("tiny", WITH_BASE=1, SIZES="50 100 200 400 900")
+    out = sweeps.show("tiny", METHODS="lora zero-shot", SIZES="50 100 200 400 900")
 
     reasons = {
         "zero-shot": "split test is not evaluated yet; run bin/eval.sh",

@@ -178,7 +178,7 @@ def test_all_done(night: Night) -> None:
         (night.objs / "tiny").mkdir(exist_ok=True)
         (night.objs / "tiny" / name).write_text("x")
 
-    found = night.summarize("100 500", 0, WITH_BASE=1)
+    found = night.summarize("100 500", 0, METHODS="lora zero-shot")
 
     assert night.lines == [
         "sweep tiny: 3 of 3 runs done (status 0, 1 min 50 s)",
@@ -198,7 +198,7 @@ def test_an_earlier_nights_records_are_not_this_ones(night: Night) -> None:
     night.step("training", "done", 100, 34)
     night.step("results", "failed", reason="no")
 
-    found = night.summarize("100 500", 2, WITH_BASE=1)
+    found = night.summarize("100 500", 2, METHODS="lora zero-shot")
 
     assert found["counts"] | {"runs": 0} == {"runs": 0, "not_run": 3} | dict.fromkeys(
         ("done", "failed", "interrupted", "unknown"), 0

@@ -113,8 +113,8 @@ _read_flags() {
       (($# > 1)) && [[ $2 != --* || ${SETTING_TYPE[$name]} == words || -z ${SETTING_FLAG[${2%%=*}]-} ]] || die "$flag needs a value; see --help"
       from_flag[$name]=$2
       shift 2
-      if [[ ${SETTING_TYPE[$name]} == numbers ]]; then # --sizes 100 500 as well as --sizes "100 500"
-        while (($#)) && [[ $1 =~ ^[0-9]+$ ]]; do
+      if [[ ${SETTING_TYPE[$name]} == @(numbers|methods) ]]; then # --sizes 100 500 as well as --sizes "100 500"
+        while (($#)) && [[ $1 =~ ^([0-9]+|[a-z][a-z-]+)$ ]]; do
           from_flag[$name]+=" $1"
           shift
         done
@@ -167,6 +167,9 @@ _set() {
     *) die "$where is '$value'; it must be 0 or 1" ;;
     esac
     ;;
+  methods) _set_methods "$value" ;;
+  target) [[ -z $value || $value =~ ^(0?\.[0-9]{1,9}|1(\.0{1,9})?)$ ]] || die "$where is '$value'; it must be a score from 0 to 1, such as 0.8, or empty" ;;
+  price) [[ -z $value ]] || _is_number "$value" $most || die "$where is '$value'; it must be a number from 0 to $most, or empty" ;;
   int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number from 1 to $most$zero" ;;
   int0) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number from 0 to $most$zero" ;;
   auto_bool)
@@ -371,12 +374,26 @@ _set_numbers() {
   done
   ((${#numbers[@]} > 0)) || die "$1 (from $3) is empty; give at least one, for example $1=($example)"
   for number in "${numbers[@]}"; do
-    [[ $number != 0 || -z $above ]] || die "size 0 in SIZES (from $3) has nothing to train; --with-base evaluates the base model"
+    [[ $number != 0 || -z $above ]] || die "size 0 in SIZES (from $3) has nothing to train; --methods zero-shot evaluates the base model"
     hint=''
     [[ ! $number =~ ^[0-9]+(-|~|\.\.+|:)[0-9]+$ ]] || hint='; a range is written {100..500..100}'
     [[ $number =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$what '$number' in $1 (from $3) is not a whole number$above$hint"
     [[ $seen != *" $number "* ]] || die "$what $number is in $1 (from $3) twice"
     seen+="$number "
+  done
+}
+
+# _set_methods VALUE: make _set's value a list with spaces between, each once and known; or auto.
+_set_methods() {
+  local method words seen=' ' known='lora zero-shot k-shot tfidf embedding llm-embedding encoder setfit'
+  read -r -a words <<<"${1//[],;()\"\'$'\n\t'[]/ }"
+  value=${words[*]-}
+  [[ $value != auto ]] || return 0
+  ((${#words[@]} > 0)) || die "$where is empty; it must be auto, or some of $known"
+  for method in "${words[@]}"; do
+    [[ " $known " == *" $method "* ]] || die "$where has '$method'; it must be auto, or some of $known"
+    [[ $seen != *" $method "* ]] || die "$where has $method twice"
+    seen+="$method "
   done
 }
 

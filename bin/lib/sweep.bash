@@ -101,7 +101,7 @@ dry_run() {
   AT_EXIT=forget_planned
   preflight
   use_hardware
-  for script in bin/build_data.sh ${MODEL_SCRIPT:+"$MODEL_SCRIPT"} bin/train.sh bin/eval.sh bin/results.sh; do
+  for script in bin/build_data.sh ${MODEL_SCRIPT:+"$MODEL_SCRIPT"} bin/baselines.sh bin/train.sh bin/eval.sh bin/results.sh; do
     status=0
     start_script "the dry run of $script" "$script" --dry-run
     wait_group "$GROUP" || status=$?

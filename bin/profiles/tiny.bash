@@ -4,6 +4,7 @@ MODEL=@saves/tiny/base
 MODEL_SCRIPT=bin/base_model.sh
 MODEL_NAME=tiny
 TEMPLATE=glm4
+METHODS='lora zero-shot tfidf embedding llm-embedding'
 DEVICE=cpu
 DATASET=synthetic-patents
 VALID_COUNT=300

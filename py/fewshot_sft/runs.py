@@ -10,16 +10,21 @@ from .errors import UserError
 from .identity import read_record
 from .settings import Settings, table
 
-LORA, ZERO_SHOT = "lora", "zero-shot"
+LORA, ZERO_SHOT, K_SHOT = "lora", "zero-shot", "k-shot"
+# Methods without a server; those of the second row want a GPU where there is one, and are on request.
+ON_CPU = ("tfidf", "embedding")
+ON_GPU = ("llm-embedding", "encoder", "setfit")
+METHODS = (LORA, ZERO_SHOT, K_SHOT, *ON_CPU, *ON_GPU)
+USUAL = (LORA, ZERO_SHOT, *ON_CPU)  # METHODS=auto
 DEFAULT_SEED = 42  # its runs have the original's names, whatever SEEDS says
 SCHEMA = 2  # of every record about a run; earlier versions knew only sizes
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training subset's adapter, or the base model as it is (``zero-shot``), which has neither size nor seed."""
+    """One method on one training subset; the base model as it is (``zero-shot``) has neither size nor seed."""
 
-    model: str | None  # MODEL_NAME; None for a method without a language model
+    model: str | None  # MODEL_NAME, or the encoder's; None for a method without a language model
     method: str
     size: int | None
     seed: int | None
@@ -32,20 +37,24 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name, the first part of its files: ``tiny-llm_train_100``, ``tiny-zero-shot``."""
-        return f"{self.settings.sweep_name}-{self.method if self.size is None else self.dataset}"
+        """The run's name, the first part of its files: ``tiny-llm_train_100``, ``tiny-tfidf_100``, ``tiny-zero-shot``."""
+        if self.size is None:
+            return f"{self.settings.sweep_name}-{self.method}"
+        subset = self.dataset if self.method == LORA else self.dataset.replace("llm_train", self.method, 1)
+        return f"{self.settings.sweep_name}-{subset}"
 
     @property
     def title(self) -> str:
-        """What messages call it: ``size 100``, ``size 100, seed 1``, ``zero-shot``."""
+        """What messages call it: ``size 100``, ``size 100, seed 1``, ``zero-shot``, ``tfidf, size 100``."""
         if self.size is None:
             return self.method
-        return f"size {self.size}" + (f", seed {self.seed}" if self.seed != DEFAULT_SEED else "")
+        method = "" if self.method == LORA else f"{self.method}, "
+        return f"{method}size {self.size}" + (f", seed {self.seed}" if self.seed != DEFAULT_SEED else "")
 
     @property
     def caption(self) -> str:
-        """What tables and pictures call it: ``N = 100``, ``N = 100, seed 1``, ``zero-shot``."""
-        return self.title.replace("size", "N =")
+        """What tables and pictures call it: ``N = 100``, ``N = 100, seed 1``, ``zero-shot``, ``tfidf, N = 100``."""
+        return self.title.replace("size ", "N = ")
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -109,9 +118,21 @@ def sizes(settings: Settings) -> tuple[int, ...]:
     return settings.sizes
 
 
+def methods(settings: Settings) -> tuple[str, ...]:
+    """Return the methods of METHODS, in the order of :data:`METHODS`."""
+    chosen = USUAL if settings["METHODS"] == "auto" else settings["METHODS"].split()
+    return tuple(each for each in METHODS if each in chosen)
+
+
+def _of(settings: Settings, method: str, model: str | None) -> list[Run]:
+    if method not in methods(settings):
+        return []
+    return [Run(model, method, size, seed, settings) for seed in settings.seeds for size in sizes(settings)]
+
+
 def trainings(settings: Settings) -> list[Run]:
     """Return the runs that are trained, seed by seed, each in the order of SIZES."""
-    return [Run(settings.model_name, LORA, size, seed, settings) for seed in settings.seeds for size in sizes(settings)]
+    return _of(settings, LORA, settings.model_name)
 
 
 def zero_shot(settings: Settings) -> Run:
@@ -120,8 +141,19 @@ def zero_shot(settings: Settings) -> Run:
 
 
 def evaluations(settings: Settings) -> list[Run]:
-    """Return the runs that are evaluated, the base model first where it is asked for."""
-    return [zero_shot(settings)] * settings.with_base + trainings(settings)
+    """Return the runs that a server answers for, the base model first."""
+    first = [zero_shot(settings)] if ZERO_SHOT in methods(settings) else []
+    return first + trainings(settings) + _of(settings, K_SHOT, settings.model_name)
+
+
+def baselines(settings: Settings, method: str) -> list[Run]:
+    """Return the runs of a method without a server."""
+    return _of(settings, method, settings.model_name if method == "llm-embedding" else None)
+
+
+def every(settings: Settings) -> list[Run]:
+    """Return all runs of a sweep."""
+    return evaluations(settings) + [run for each in (*ON_CPU, *ON_GPU) for run in baselines(settings, each)]
 
 
 def named(settings: Settings, name: str) -> Run:
@@ -130,7 +162,7 @@ def named(settings: Settings, name: str) -> Run:
     Raises:
         UserError: there is none in this sweep.
     """
-    known = [zero_shot(settings), *trainings(settings)]
+    known = [zero_shot(settings), *every(settings)]
     for run in known:
         if run.name == name:
             return run

@@ -51,6 +51,8 @@ _READ: dict[str, Callable[[str], object]] = {
     "number": float,
     "number0": float,
     "auto_share": float,
+    "target": float,
+    "price": float,
     "bool": lambda text: text == "1",
     "auto_bool": lambda text: text == "1",
     "path": Path,

@@ -35,6 +35,7 @@ make_work() {
   PORT=$(unused_port)
   cat >"$WORK/settings.sh" <<END
 SIZES=(4 8 16)
+METHODS=lora
 SWEEP_NAME=demo
 MODEL='$WORK/a model'
 TEMPLATE=glm4

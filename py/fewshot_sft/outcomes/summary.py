@@ -14,7 +14,7 @@ from ..errors import UserError, describe_os_error
 from ..jsonio import read_json
 from ..redaction import redact
 from ..results.record import parse
-from ..runs import SCHEMA, Run, evaluations
+from ..runs import SCHEMA, Run, every
 from ..settings import Settings
 from ..words import duration, one_line
 from .outcomes import OF_RUNS, STEPS, Outcome, file_name, read_folder, seconds_between
@@ -40,7 +40,7 @@ def make(folder: Path, settings: Settings, status: int, started: float, finished
         outcomes = [each._replace(reason=None) if each.state == "running" else each for each in outcomes]
     end = datetime.fromtimestamp(finished, UTC)
     found = {(each.step, each.run): each for each in outcomes}
-    runs = [_of_run(run, found, folder, unknown, end) for run in evaluations(settings)]
+    runs = [_of_run(run, found, folder, unknown, end) for run in every(settings)]
     counts = {state.replace(" ", "_"): sum(each["state"] == state for each in runs) for state in RUN_STATES}
     steps = [{"step": each.step, **_step(each, end)} for step in STEPS if (each := found.get((step, None))) is not None]
     drawn = any(each["step"] == "results" and each["state"] == "done" for each in steps)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json
-from ..runs import SCHEMA, Run, evaluations
+from ..runs import SCHEMA, Run, every
 from ..settings import Settings
 from .record import Result, parse
 
@@ -33,7 +33,7 @@ def read_sweep(settings: Settings, name: str) -> Sweep:
     Raises:
         UserError: there is no record of it, or one is corrupt.
     """
-    wanted = evaluations(settings) if name == settings.sweep_name else []
+    wanted = every(settings) if name == settings.sweep_name else []
     expected = {run.result(".json"): run for run in wanted}
     found, earlier = [], []
     for path, record in _records(settings, expected):

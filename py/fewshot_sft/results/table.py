@@ -78,6 +78,7 @@ _CONSTRAINED: tuple[_Column, ...] = (
 )
 _COLUMNS: tuple[_Column, ...] = (
     ("sweep", lambda row: row["name"]),
+    ("method", lambda row: row["method"]),
     ("N", lambda row: str(row.get("size", row["method"]))),
     ("seed", lambda row: str(row["seed"])),
     ("accuracy", lambda row: f"{row['accuracy']:.3f}"),
@@ -114,6 +115,7 @@ def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
     constrained = any(one.constrained for _, one, _ in shown)
     hidden = set() if several else {"sweep"}
     hidden |= set() if len({row["seed"] for *_, row in shown if "seed" in row}) > 1 else {"seed"}
+    hidden |= set() if len({row["method"] for *_, row in shown if "size" in row}) > 1 else {"method"}
     hidden |= set() if constrained else {heading for heading, _ in _CONSTRAINED}
     columns = [column for column in _COLUMNS if column[0] not in hidden]
     lines = [[title for title, _ in columns], *([_cell(show, row) for _, show in columns] for *_, row in shown)]

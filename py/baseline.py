@@ -1,0 +1,70 @@
+"""Learn and answer by a method that needs no server, for all sizes and seeds: what LoRA is compared with.
+
+    python py/baseline.py tfidf [--dry-run]
+
+Each run's record objs/<run>.json is like that of an evaluated adapter, and objs/<run>.scores.json holds the probability
+of each label. A run that is there already, of the same data, method and versions, is skipped. A method that cannot run
+here says why, and is absent from the table.
+
+Exit status: 0 done (or done before), 1 it cannot run here, 2 something for the user to mend, 3 (--dry-run) there is
+something to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from fewshot_sft import dry_run, runs
+from fewshot_sft.evaluation import baseline
+from fewshot_sft.methods import Unavailable
+from fewshot_sft.outcomes import outcomes
+from fewshot_sft.program import DONE, FAILED, TO_DO, end_on_signals, run
+from fewshot_sft.settings import Settings
+
+
+def main(argv: list[str]) -> int:
+    """Make the method's runs, or say what would be done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", choices=tuple(baseline.MODULES))
+    parser.add_argument("--dry-run", action="store_true", help="write nothing: print what would be done and why")
+    args = parser.parse_args(argv)
+    settings = Settings.read()
+    wanted = runs.baselines(settings, args.method)
+    if args.dry_run:
+        waits = next((each for each in wanted if dry_run.first_planned(str(each.data_file), "base model")), None)
+        if waits is not None:
+            print(f"{args.method}: to do (data)")
+            return TO_DO
+    end_on_signals()
+    try:
+        model = baseline.model_of(args.method, settings)
+        found = [baseline.look(each, model) for each in wanted]
+        todo = []
+        for each in found:
+            why = each.why_made()
+            if why is not None:
+                todo.append(each)
+            elif not args.dry_run:
+                print(f"{each.run.title}: already evaluated ({each.files.record})")
+                with outcomes.of_run("evaluation", each.run.name) as ended:
+                    ended("skipped")
+            if args.dry_run:
+                state = f"done ({each.files.record})" if why is None else "to do" + f", {why}" * bool(why)
+                print(f"evaluation of {each.run.title}: {state}")
+        if args.dry_run:
+            return TO_DO if todo else DONE
+        if todo:
+            baseline.make(args.method, todo, settings)
+    except Unavailable as error:
+        for absent in wanted:
+            with outcomes.of_run("evaluation", absent.name) as ended:
+                outcomes.note_reason(str(error))
+                ended("failed")
+        print(f"{args.method}: left out, {error}", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,97 @@
+"""The curves of a sweep, one a method, from its evaluation records and the answers beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+from ..evaluation import predictions, scoring
+from ..results.record import Result
+from .intervals import Cell
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A method's points: the sizes that every seed has, smallest first."""
+
+    method: str
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    cells: Mapping[int, Cell]  # by size
+    seconds: Mapping[int, Mapping[str, float]]  # by size: of one run, its mean over seeds, by gpu and cpu
+    left_out: tuple[str, ...] = ()  # captions of runs that not every seed has
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def scores(self, metric: str) -> np.ndarray:
+        """Return (sizes, seeds)."""
+        return np.stack([self.cells[size].score(metric) for size in self.sizes])
+
+
+def read(evaluations: Sequence[Result]) -> tuple[list[Curve], Curve | None]:
+    """Return the curves of the methods that have sizes, and of the one that has none (zero-shot, as size 0), if any.
+
+    Raises:
+        UserError: the evaluations are of different test data, or the answers of one are not there.
+    """
+    if len({one.test_data for one in evaluations}) > 1:
+        raise UserError("the runs were evaluated on different data, so no answer comes of them; run bin/eval.sh again")
+    by_method: dict[str, list[Result]] = {}
+    for one in evaluations:
+        by_method.setdefault(one.run.method, []).append(one)
+    curves, without = [], None
+    for method, own in by_method.items():
+        if own[0].run.size is None:
+            without = _curve(method, own[:1])
+        else:
+            curves.append(_curve(method, own))
+    return curves, without
+
+
+def _curve(method: str, evaluations: Sequence[Result]) -> Curve:
+    table = {(one.run.size or 0, one.run.seed or 0): one for one in evaluations}
+    every = sorted({size for size, _ in table})
+    seeds = sorted({seed for _, seed in table})
+    # A point counts where all seeds are there: most of the sizes decide which seeds that are.
+    complete = [seed for seed in seeds if sum((size, seed) in table for size in every) == len(every)] or seeds[:1]
+    sizes = [size for size in every if all((size, seed) in table for seed in complete)]
+    left = tuple(one.run.caption for (size, seed), one in table.items() if size not in sizes or seed not in complete)
+    cells, seconds = {}, {}
+    for size in sizes:
+        own = [table[size, seed] for seed in complete]
+        cells[size] = cell(own)
+        spent = [cost(one) for one in own]
+        seconds[size] = {kind: float(np.mean([each[kind] for each in spent])) for kind in ("gpu", "cpu")}
+    return Curve(method, tuple(sizes), tuple(complete), cells, seconds, left)
+
+
+def cell(evaluations: Sequence[Result]) -> Cell:
+    """Return the answers of one method at one size, a row for each seed.
+
+    Raises:
+        UserError: the answers that a record was made of are not there.
+    """
+    rows, truth = [], np.array([])
+    for one in evaluations:
+        path = one.run.result(".predictions.jsonl")
+        found = predictions.read(path).predictions
+        if len(found) < one.items:
+            raise UserError(
+                f"{path}: has {len(found)} of {one.items} answers; move {one.run.result('.json')} away and run again"
+            )
+        ordered = [found[index] for index in range(one.items)]
+        rows.append(scoring.numbers([each.pred for each in ordered], one.labels))
+        truth = np.array(scoring.numbers([each.label for each in ordered], one.labels))
+    return Cell(np.array(rows), truth, len(evaluations[0].labels))
+
+
+def cost(one: Result) -> dict[str, float]:
+    """Return the seconds that a run took, training and evaluation, by ``gpu`` and ``cpu``."""
+    timings = one.record.get("timings") or {}
+    seconds = float(timings.get("seconds") or 0) + float(timings.get("fit_seconds") or 0)
+    seconds += float((one.training or {}).get("seconds") or 0)
+    where = "gpu" if one.run.settings.device == "gpu" and one.record.get("device", "gpu") == "gpu" else "cpu"
+    return {"gpu": 0.0, "cpu": 0.0, where: seconds}

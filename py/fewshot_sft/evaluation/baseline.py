@@ -1,0 +1,167 @@
+"""A method without a server, for all its runs: what decides each, whether it is there, and how it is made."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .. import locks
+from ..errors import UserError
+from ..identity import changes, read_record
+from ..jsonio import read_json, sha256_file, sha256_json, write_json
+from ..methods import Answers, Task
+from ..outcomes import outcomes
+from ..provenance import git_revision, now, versions
+from ..replaced import set_aside
+from ..runs import Run
+from ..settings import Settings
+from . import notebook_pickle, questions
+from .files import EvaluationFiles, identity_of
+from .predictions import Prediction, PredictionLog
+from .questions import EvaluationSet
+from .record import findings, summary
+
+# Raised when a method answers otherwise than before: its earlier records are then made anew.
+VERSION = 1
+PACKAGES = ("scikit-learn", "sentence-transformers", "transformers", "torch", "setfit")
+MODULES = {
+    "tfidf": "tfidf",
+    "embedding": "embedding",
+    "llm-embedding": "llm_embedding",
+    "encoder": "encoder",
+    "setfit": "setfit_",
+}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One run that is to be made."""
+
+    run: Run
+    decides: dict[str, Any]
+    data: EvaluationSet
+
+    @property
+    def files(self) -> EvaluationFiles:
+        """Where its results are."""
+        return EvaluationFiles.of(self.run)
+
+    @property
+    def identity(self) -> str:
+        """The hash of what decides the result."""
+        return sha256_json(self.decides)
+
+    def why_made(self) -> str | None:
+        """Return None when the result is there, else why it is made ("" when there is nothing yet)."""
+        record = self.files.record
+        if identity_of(record) == self.identity and not self.run.settings.force:
+            return None
+        if not record.exists():
+            return ""
+        return "--force" if self.run.settings.force else changes(read_record(record).get("decides"), self.decides)
+
+
+def look(run: Run, model: str | None) -> Baseline:
+    """Return the run with what decides it.
+
+    Raises:
+        UserError: the data are missing or damaged.
+    """
+    settings = run.settings
+    if not run.data_file.is_file():
+        raise UserError(f"{run.title}: {run.data_file} is missing; make it with bin/build_data.sh")
+    data = questions.load(Path(settings["DATA_DIR"]), settings["SPLIT"], settings.eval_limit)
+    decides = {
+        "data": sha256_file(run.data_file),
+        "items": data.identity,
+        "method": run.method,
+        "method_version": VERSION,
+        "model": model,
+        "seed": run.seed,
+        "versions": versions(PACKAGES),
+    }
+    return Baseline(replace(run, model=model), decides, data)
+
+
+def model_of(method: str, settings: Settings) -> str | None:
+    """Return the name of the model that a method stands on, None where it has none."""
+    return import_module(f"fewshot_sft.methods.{MODULES[method]}").model_name(settings)
+
+
+def make(method: str, todo: Sequence[Baseline], settings: Settings) -> None:
+    """Make the runs, one after the other; what all share (the vectors of the texts) is computed once.
+
+    Raises:
+        UserError: the method cannot run here.
+    """
+    module = import_module(f"fewshot_sft.methods.{MODULES[method]}")
+    answers = module.answer([_task(each) for each in todo], settings)
+    for each in todo:
+        run = each.run
+        with outcomes.of_run("evaluation", run.name) as ended, locks.hold(each.files.lock, run.title, 60):
+            begun, used = time.monotonic(), os.times()
+            found: Answers = next(answers)
+            spent = os.times()
+            seconds = {
+                "started": now(),
+                "seconds": round(time.monotonic() - begun, 3),
+                "cpu_seconds": round(sum(spent[:4]) - sum(used[:4]), 3),
+            }
+            _write(each, found, seconds)
+            ended("done")
+
+
+def _task(baseline: Baseline) -> Task:
+    rows = read_json(baseline.run.data_file)
+    return Task(
+        texts=[row["input"] for row in rows],
+        labels=[row["output"] for row in rows],
+        asked=[item.input for item in baseline.data.items],
+        classes=baseline.data.labels,
+        seed=baseline.run.seed or 0,
+    )
+
+
+def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:
+    """Write answers, probabilities, pickle, and last the record."""
+    run, files, data = each.run, each.files, each.data
+    paths = [files.pickle, files.record, files.predictions]
+    set_aside([path for path in paths if path.exists()], identity_of(files.record), "made anew")
+    truth = [item.output for item in data.items]
+    log = PredictionLog(files.predictions, {"identity": each.identity, "run": run.name, "decides": each.decides})
+    for index, (answer, label) in enumerate(zip(found.answers, truth, strict=True)):
+        log.append(Prediction(index, answer, label, 0.0))
+    log.close()
+    scores = {
+        "labels": data.labels,
+        "probabilities": [[round(float(p), 5) for p in row] for row in found.probabilities],
+    }
+    write_json(run.result(".scores.json"), run.head("scores") | scores)
+    result = findings(found.answers, truth, data.labels, 0, run.settings.split_seed)
+    notebook_pickle.write(
+        files.pickle, run.name, found.answers, truth, data.labels, result["original_scoring"]["metrics"]
+    )
+    record = {
+        "split": run.settings["SPLIT"],
+        "device": "gpu" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu",
+        "chosen": found.facts,
+        **result,
+        "predictions": str(files.predictions),
+        "scores": str(run.result(".scores.json")),
+        "settings": {"data": str(data.path), "data_sha256": data.sha256},
+        "decides": each.decides,
+        "timings": timings,
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "identity": each.identity,
+    }
+    write_json(
+        files.record, run.head("evaluation") | {key: value for key, value in record.items() if value is not None}
+    )
+    for line in summary(result):
+        print(f"{run.title}: {line}", flush=True)

@@ -1,0 +1,26 @@
+"""``tfidf``: TF-IDF of words and of characters, logistic regression. No language model, seconds on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import FeatureUnion
+
+from ..settings import Settings
+from . import Answers, Task, logistic
+
+
+def model_name(settings: Settings) -> None:
+    """Return None: there is no language model."""
+
+
+def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
+    """Yield the answers of each task. Characters serve languages without spaces, and words that are misspelled."""
+    for task in tasks:
+        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+        characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, max_features=50_000)
+        features = FeatureUnion([("words", words), ("characters", characters)])
+        matrix = features.fit_transform(task.texts)
+        model, facts = logistic.fit(task, matrix)
+        yield logistic.answers_of(task, model, features.transform(task.asked), facts)
