@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
     answer = make_answer(sweeps[0], settings) if len(sweeps) == 1 else {}
     if answer:
         write_json(out / "answer.json", answer)
-        print(f"{sweeps[0].name}: {answer.get('sentence') or f'no answer: {answer["absent"]}'}\n")
+        said = answer["sentence"] if "sentence" in answer else f"no answer: {answer['absent']}"
+        print(f"{sweeps[0].name}: {said}\n")
     print(to_text(sweeps, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     sys.stdout.flush()
     write_bytes(out / "results.csv", to_csv(rows))

@@ -22,7 +22,7 @@ from ..runs import Run
 from ..settings import Settings
 from . import notebook_pickle, questions
 from .files import EvaluationFiles, identity_of
-from .predictions import Prediction, PredictionLog
+from .predictions import KIND, Prediction, PredictionLog
 from .questions import EvaluationSet
 from .record import findings, summary
 
@@ -133,7 +133,7 @@ def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:
     paths = [files.pickle, files.record, files.predictions]
     set_aside([path for path in paths if path.exists()], identity_of(files.record), "made anew")
     truth = [item.output for item in data.items]
-    log = PredictionLog(files.predictions, {"identity": each.identity, "run": run.name, "decides": each.decides})
+    log = PredictionLog(files.predictions, run.head(KIND) | {"identity": each.identity, "decides": each.decides})
     for index, (answer, label) in enumerate(zip(found.answers, truth, strict=True)):
         log.append(Prediction(index, answer, label, 0.0))
     log.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json
-from ..runs import SCHEMA, Run, every
+from ..runs import METHODS, SCHEMA, Run, every
 from ..settings import Settings
 from .record import Result, parse
 
@@ -49,7 +49,7 @@ def read_sweep(settings: Settings, name: str) -> Sweep:
             parse(path, record, expected[path])  # it tells what does not fit; any other is a copy under another name
     if not found:
         raise UserError(_no_records(settings, name, earlier))
-    found.sort(key=lambda one: (one.run.size or 0, one.run.method, one.run.seed or 0))
+    found.sort(key=lambda one: (METHODS.index(one.run.method), one.run.size or 0, one.run.seed or 0))
     there = {one.run.name for one in found}
     absent = tuple((run, _why_absent(run)) for run in wanted if run.name not in there)
     return Sweep(name, tuple(found), absent, tuple(earlier))
