@@ -80,7 +80,7 @@ stolen() {
   status_is 0
   local port=$PORT
   for _ in "${@:2}"; do
-    said "port $port is another program's, not our server's" "port $PORT is in use; taking $((++port))"
+    said "port $port is another program's, not our server's" "port $port is in use; taking $((++port))"
   done
   end_thieves
   patiently eval "! listens $PORT"
