@@ -6,8 +6,8 @@ Each run's record objs/<run>.json is like that of an evaluated adapter, and objs
 of each label. A run that is there already, of the same data, method and versions, is skipped. A method that cannot run
 here says why, and is left out.
 
-Exit status: 0 done (or done before), or left out for it cannot run here, 2 something for the user to mend, 3 (--dry-run) there is
-something to do.
+Exit status: 0 done (or done before), or left out since it cannot run here, 2 something for the user to mend,
+3 (--dry-run) there is something to do.
 """
 
 from __future__ import annotations

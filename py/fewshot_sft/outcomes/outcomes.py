@@ -63,8 +63,8 @@ def finish(
 ) -> None:
     """Write how a step has ended: ``done``, ``skipped`` (it was done before), ``left out`` or ``failed``.
 
-    A reason that the file has already stays, for the program that noted it knows better than its caller; what is done has
-    none. ``seconds`` is left out of a skipped step, and when the clock was set back meanwhile.
+    A reason that the file has already stays, for the program that noted it knows better than its caller; what is done
+    has none. ``seconds`` is left out of a skipped step, and when the clock was set back meanwhile.
 
     Raises:
         UserError: the file is not named as that step's.
