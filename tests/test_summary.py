@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+import baseline
 import summarize
 from fewshot_sft import runs
+from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.outcomes.outcomes import begin, file_name, finish
 from fewshot_sft.runs import Run
@@ -328,6 +330,24 @@ def test_other_methods_share_a_line(night: Night) -> None:
         "to go on: the same command again",
     ]
     assert found["runs"][-1]["reason"] == "no encoder"
+
+
+def test_a_method_that_cannot_run_here_is_left_out(
+    night: Night, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unavailable(*_: object) -> None:
+        raise Unavailable("there is no encoder; name one with ENCODER")
+
+    monkeypatch.setattr(baseline.baseline, "model_of", unavailable)
+    monkeypatch.setenv("FEWSHOT_OUTCOME", "")  # so that it is put back
+    night.given(**night.settings(SIZES="100 500", METHODS="setfit"))
+
+    assert baseline.main(["setfit"]) == 0
+
+    assert capsys.readouterr().err == "setfit: left out: there is no encoder; name one with ENCODER\n"
+    night.summarize(METHODS="setfit")
+    assert night.lines[0].startswith("sweep tiny: 0 of 2 runs done, 2 left out (status 0")
+    assert night.lines[1:] == ["  setfit  left out  2 of 2 runs: there is no encoder; name one with ENCODER"]
 
 
 def test_what_is_left_out_is_nothing_to_go_on_with(night: Night) -> None:
