@@ -5,11 +5,11 @@
 #
 # For each method of METHODS that needs no server: tfidf, embedding, llm-embedding, encoder, setfit. They run on the CPU,
 # one after the other. On a machine with a GPU the last three run with --on-gpu only, which a sweep does when the GPU is
-# free. A method that cannot run here says why and does not stop the others.
+# free. A method that cannot run here says why and is left out.
 #
 # Results go to objs/<run>.json, like those of the adapters; what is done is skipped.
 #
-# Exit status: 0 all is done, 1 some could not run, 2 something for you to mend, 130/143/129 interrupted.
+# Exit status: 0 all is done or left out, 1 some failed, 2 something for you to mend, 130/143/129 interrupted.
 
 # In bash, whatever shell was asked; under its own name, whatever link was; without the caller's functions and options.
 case ${BASH_VERSION:+$-} in *p*) ;; *)

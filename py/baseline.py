@@ -4,10 +4,10 @@
 
 Each run's record objs/<run>.json is like that of an evaluated adapter, and objs/<run>.scores.json holds the probability
 of each label. A run that is there already, of the same data, method and versions, is skipped. A method that cannot run
-here says why, and is absent from the table.
+here says why, and is left out.
 
-Exit status: 0 done (or done before), 1 it cannot run here, 2 something for the user to mend, 3 (--dry-run) there is
-something to do.
+Exit status: 0 done (or done before), or left out since it cannot run here, 2 something for the user to mend,
+3 (--dry-run) there is something to do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fewshot_sft import dry_run, runs
 from fewshot_sft.evaluation import baseline
 from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
-from fewshot_sft.program import DONE, FAILED, TO_DO, end_on_signals, run
+from fewshot_sft.program import DONE, TO_DO, end_on_signals, run
 from fewshot_sft.settings import Settings
 
 
@@ -60,9 +60,8 @@ def main(argv: list[str]) -> int:
         for absent in wanted:
             with outcomes.of_run("evaluation", absent.name) as ended:
                 outcomes.note_reason(str(error))
-                ended("failed")
-        print(f"{args.method}: left out, {error}", file=sys.stderr)
-        return FAILED
+                ended("left out")
+        print(f"{args.method}: left out: {error}", file=sys.stderr)
     return DONE
 
 

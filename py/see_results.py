@@ -12,18 +12,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fewshot_sft.answer.making import make as make_answer
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.program import run
+from fewshot_sft.results.record import Result
 from fewshot_sft.results.sweep import Sweep, read_sweep, warnings_of
 from fewshot_sft.results.table import row_of, to_csv, to_text
-from fewshot_sft.runs import SCHEMA, Run
+from fewshot_sft.runs import LORA, SCHEMA, Run
 from fewshot_sft.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,10 +49,10 @@ def main(argv: list[str]) -> int:
         write_json(out / "answer.json", answer)
         said = answer["sentence"] if "sentence" in answer else f"no answer: {answer['absent']}"
         print(f"{sweeps[0].name}: {said}\n")
-    print(to_text(sweeps, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    print(to_text(sweeps, answer, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     sys.stdout.flush()
     write_bytes(out / "results.csv", to_csv(rows))
-    pictures = [] if args.no_plots else list(draw_all(sweeps, out, warnings))
+    pictures = [] if args.no_plots else list(draw_all(sweeps, answer, out, warnings))
     absent = [run.fields | {"reason": why} for sweep in sweeps for run, why in sweep.absent]
     summary = {
         "schema": SCHEMA,
@@ -87,7 +89,7 @@ def folder_name(names: Sequence[str]) -> str:
     return name
 
 
-def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterator[Path]:
+def draw_all(sweeps: Sequence[Sweep], answer: Mapping[str, Any], out: Path, warnings: list[str]) -> Iterator[Path]:
     """Draw and write all pictures; what could not be drawn or written out in letters is appended to ``warnings``.
 
     Each picture is one process's work; as many are drawn at once as there are cores. Where there can be no such
@@ -105,11 +107,11 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
         if complaint:
             warnings.append(complaint)
         pictures: list[tuple[Callable[..., Figure], object, Path]] = [
-            (curve.draw, sweeps, out / "learning_curve"),
+            (partial(curve.draw, answer=answer), sweeps, out / "learning_curve"),
             (radar.draw, sweeps, out / "radar"),
         ]
         pictures += [
-            (confusion.draw, one, out / f"confusion_{one.run.name}") for sweep in sweeps for one in sweep.evaluations
+            (confusion.draw, one, out / f"confusion_{one.run.name}") for sweep in sweeps for one in looked_into(sweep)
         ]
         if logged := read_all_losses(sweeps, warnings):
             pictures.append((losses.draw, logged, out / "training_loss"))
@@ -128,6 +130,16 @@ def draw_all(sweeps: Sequence[Sweep], out: Path, warnings: list[str]) -> Iterato
             except BrokenProcessPool:
                 why = "a picture's process was killed, for want of memory perhaps; bin/results.sh draws them again"
                 raise UserError(why) from None
+
+
+def looked_into(sweep: Sweep) -> Iterator[Result]:
+    """Yield the runs that get a confusion matrix: of the first seed, all sizes of LoRA, the largest of the others."""
+    for method in dict.fromkeys(one.run.method for one in sweep.evaluations):
+        own = [one for one in sweep.evaluations if one.run.method == method]
+        seeds = {one.run.seed for one in own}
+        first = next((seed for seed in own[0].run.settings.seeds if seed in seeds), own[0].run.seed)
+        of_first = [one for one in own if one.run.seed == first]
+        yield from of_first if method == LORA else of_first[-1:]
 
 
 def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[Run, list[tuple[int, float]]]]:

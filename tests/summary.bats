@@ -41,6 +41,17 @@ states() { in_summary runs | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"{
     "warning: ON_FINISH ended with status 3 (log: $LOGS/demo.on_finish.log)"
 }
 
+@test "other methods share a line after the answer; one that cannot run here is left out, and the sweep is well" {
+  setting METHODS="'lora tfidf llm-embedding'"
+  script sweep.sh
+  status_is 0
+  said 'llm-embedding: left out: the base model ' 'absent: llm-embedding, 2 runs: left out: the base model ' \
+    'sweep demo: 4 of 6 runs done, 2 left out (status 0, ' '  tfidf          done      2 of 2 runs, macro F1 0.' \
+    '  llm-embedding  left out  2 of 2 runs: the base model '
+  [[ $(sed -n 2p "$OBJS/demo/summary.txt") == "$(value "$OBJS/demo/answer.json" sentence)" ]]
+  run ! grep 'to go on' "$OBJS/demo/summary.txt"
+}
+
 @test "ON_FINISH is told also when no summary can be written" {
   NO_SUMMARY=1 ON_FINISH='cat >"$WORK/told"; echo "$FEWSHOT_STATUS,$FEWSHOT_SUMMARY" >>"$WORK/told"' script sweep.sh
   status_is 0

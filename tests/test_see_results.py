@@ -23,9 +23,11 @@ from matplotlib.text import Text
 import see_results
 from fewshot_sft import runs
 from fewshot_sft.errors import UserError
+from fewshot_sft.outcomes import outcomes
 from fewshot_sft.results.interval import largest_class, wilson
 from fewshot_sft.results.plots import confusion, curve, fonts, labels, losses, radar, style
 from fewshot_sft.results.sweep import read_sweep
+from fewshot_sft.results.table import to_text
 from fewshot_sft.runs import Run
 from fewshot_sft.settings import Settings
 from fewshot_sft.words import display_width
@@ -38,11 +40,12 @@ PATENTS = (
 NEWS = ("World", "Sports", "Business", "Sci/Tech")
 EIGHT = (None, 50, 100, 200, 400, 800, 1600, 3200)
 METRICS = ("accuracy", "precision", "recall", "f1")
+METHODS = runs.METHODS[1:]  # zero-shot has no sizes
 
 
-def run_of(name: str, size: int | None, seed: int = 42, **settings: object) -> Run:
+def run_of(name: str, size: int | None, seed: int = 42, method: str = runs.LORA, **settings: object) -> Run:
     given = {"SWEEP_NAME": name, "MODEL_NAME": "tiny"} | {key: str(value) for key, value in settings.items()}
-    method = runs.ZERO_SHOT if size is None else runs.LORA
+    method = runs.ZERO_SHOT if size is None else method
     return Run("tiny", method, size, seed if size else None, Settings(given))
 
 
@@ -54,6 +57,7 @@ def make_record(
     outside: float = 0.0,
     items: int = 30,
     seed: int = 42,
+    method: str = runs.LORA,
 ) -> dict[str, Any]:
     """A record as the evaluator writes it: ``items`` of each class, of which a share is right and one outside."""
     matrix = []
@@ -70,13 +74,13 @@ def make_record(
     f1 = [2 * hit / (answered + items) for hit, answered in zip(correct, predicted, strict=False)]
     total, mean = items * len(classes), lambda values: math.fsum(values) / len(classes)
     scores = {"accuracy": sum(correct) / total, "precision": mean(precision), "recall": mean(recall), "f1": mean(f1)}
-    run = run_of(name, size, seed)
+    run = run_of(name, size, seed, method)
     return {
         "schema": 2,
         "kind": "evaluation",
         **{key: value for key, value in run.fields.items() if value is not None},
         "split": "test",
-        **({"adapter": str(run.adapter)} if size else {}),
+        **({"adapter": str(run.adapter)} if run.is_trained else {}),
         "base_model": "saves/tiny/base",
         "template": "glm4",
         "backend": "huggingface",
@@ -111,7 +115,7 @@ class Sweeps:
         self._given = given
 
     def use(self, name: str, **settings: object) -> Settings:
-        values = {"SWEEP_NAME": name, "MODEL_NAME": "tiny", "SIZES": "50"} | settings
+        values = {"SWEEP_NAME": name, "MODEL_NAME": "tiny", "SIZES": "50", "METHODS": "lora"} | settings
         return self._given(**{name: str(value) for name, value in values.items()})
 
     def write(self, record: dict[str, Any], suffix: str = "") -> Path:
@@ -137,6 +141,12 @@ class Sweeps:
                 lines = [*entries, {"current_steps": steps[-1]}]
                 (folder / "trainer_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
+    def add_methods(self, name: str, methods: Sequence[str], sizes: Sequence[int], seeds: Sequence[int]) -> None:
+        for index, method in enumerate(methods):
+            for size, seed in itertools.product(sizes, seeds):
+                right = size / (size + 60 + 20 * index + seed)
+                self.write(make_record(name, size, NEWS, right, seed=seed, method=method))
+
     def train(self, name: str, size: int, **training: Any) -> Path:
         folder = run_of(name, size, SAVES_DIR=self.saves).adapter
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,6 +171,26 @@ class Sweeps:
     def read(self, *names: str) -> list[Any]:
         settings = self.use(names[0])
         return [read_sweep(settings, name) for name in names]
+
+
+def made_answer(methods: Sequence[str], sizes: Sequence[int], seeds: int = 3, use: str = "lora") -> dict[str, Any]:
+    """An answer as far as table and pictures read it."""
+
+    def point(index: int, size: int) -> dict[str, Any]:
+        mean = size / (size + 60 + 20 * index)
+        score = {"mean": mean, "low": mean - 0.05, "high": min(mean + 0.04, 1)}
+        return {"size": size, "seeds": seeds, "accuracy": score, "f1": score}
+
+    last = sizes[-1]
+    expected = {
+        f"{times}x": {"size": times * last, "median": 0.9, "low80": 0.8, "high80": 0.95, "low95": 0.7, "high95": 1}
+        for times in (2, 4)
+    }
+    found = {
+        method: {"points": [point(index, size) for size in sizes], "expected": expected}
+        for index, method in enumerate(methods)
+    }
+    return {"metric": "f1", "use": use, "methods": found}
 
 
 @pytest.fixture
@@ -235,7 +265,7 @@ def test_the_terminal_table(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) 
     sweeps.show("tiny")
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:5] == [
+    assert lines[2:7] == [
         "tiny: split test",
         "",
         "        N  accuracy  95% interval  precision  recall     F1  outside  original's acc.  original's F1"
@@ -262,9 +292,9 @@ def test_a_second_score_only_where_there_is_one(sweeps: Sweeps, capsys: pytest.C
     rows = sweeps.rows("news")
 
     lines = capsys.readouterr().out.splitlines()
-    assert "original's F1  constr. acc.  constr. F1  items" in lines[2]
-    at = lines[2].index("constr. acc.") + len("constr. acc.")
-    assert [line[:at].rpartition("  ")[2] for line in lines[3:5]] == ["-", "0.750"]
+    assert "original's F1  constr. acc.  constr. F1  items" in lines[4]
+    at = lines[4].index("constr. acc.") + len("constr. acc.")
+    assert [line[:at].rpartition("  ")[2] for line in lines[5:7]] == ["-", "0.750"]
     assert any(line.startswith("constr. acc., constr. F1: ") for line in lines)
     assert (out / "results.csv").read_text().splitlines()[0] == header
     assert [row.get("constrained_f1") for row in rows] == [None, 0.6125]
@@ -329,7 +359,7 @@ def test_several_seeds(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> No
     out = sweeps.show("tiny", SEEDS="42 1 2", SIZES="50 200", plots=True)
 
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in printed[2:8]] == [
+    assert [line.split()[:2] for line in printed[4:10]] == [
         ["N", "seed"],
         ["zero-shot", "-"],
         ["50", "1"],
@@ -343,13 +373,128 @@ def test_several_seeds(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> No
         ("tiny-llm_train_50-seed2", 50, 2),
         ("tiny-llm_train_200-seed2", 200, 2),
     ]
-    assert "N = 50, seed 1: 41 of 120 right, split test" in svg_texts(out / "confusion_tiny-llm_train_50-seed1.svg")
+    shown = {path.name for path in out.glob("confusion*.svg")}
+    assert shown == {f"confusion_tiny-{run}.svg" for run in ("zero-shot", "llm_train_50", "llm_train_200")}
+    found = sweeps.read("tiny")
     with style.drawing(["tiny"]):
-        figure = curve.draw(sweeps.read("tiny"))
+        figure = curve.draw(found)
+        (disc,) = radar.draw(found).axes
     assert overlaps(figure) == []
-    lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
-    assert len(lines) == 2
-    assert len({x for line in lines for x in line.get_xdata()}) == 4  # side by side
+    dots = {}
+    for one in found[0].evaluations[1:]:
+        dots.setdefault(one.run.size, []).append(one.metrics["accuracy"])
+    drawn = [list(line.get_ydata()) for line in figure.axes[0].get_lines()]
+    means = [pytest.approx(sum(values) / 2) for values in dots.values()]
+    assert all(values in drawn for values in (*dots.values(), means))
+    assert [line.get_ydata()[0] for line in disc.get_lines()][1:] == means
+    assert not [bar for bar in figure.axes[0].collections if bar.get_segments()]  # of several seeds no Wilson
+
+
+def test_the_curve_has_a_line_for_each_method_and_what_is_expected(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", (None,))
+    sweeps.add_methods("tiny", METHODS, EIGHT[1:], (0, 1, 2))
+    answer = made_answer(METHODS, EIGHT[1:])
+
+    with style.drawing(["tiny"]):
+        figure = curve.draw(sweeps.read("tiny"), answer)
+
+    assert overlaps(figure) == []
+    accuracy, f1 = figure.axes
+    for axes in (accuracy, f1):
+        for method, found in answer["methods"].items():
+            look = style.method_style(method)
+            (line,) = (
+                line for line in axes.get_lines() if line.get_marker() == look["marker"] and line.get_xdata().size > 3
+            )
+            assert (line.get_color(), line.get_linestyle()) == (look["color"], "-")
+            assert list(line.get_ydata()) == [point["f1"]["mean"] for point in found["points"]]
+        ends = {(round(low[1], 9), round(high[1], 9)) for bars in axes.collections for low, high in segments(bars)}
+        assert ends == {
+            (round(point["f1"]["low"], 9), round(point["f1"]["high"], 9))
+            for found in answer["methods"].values()
+            for point in found["points"]
+        }
+        values = {f"{point['f1']['mean']:.3f}" for point in answer["methods"]["lora"]["points"]}
+        assert set() < {text.get_text() for text in axes.texts} <= values
+    assert (list(accuracy.get_xticks()), list(f1.get_xticks())) == ([*EIGHT[1:]], [*EIGHT[1:], 6400, 12800])
+    assert len([line for line in f1.get_lines() if list(line.get_ydata()[1:]) == [0.9, 0.9]]) == len(METHODS)
+    assert not [line for line in accuracy.get_lines() if list(line.get_ydata()[1:]) == [0.9, 0.9]]
+
+
+def segments(bars: Any) -> list[Any]:
+    return [path for path in bars.get_segments() if len(path) == 2] if hasattr(bars, "get_segments") else []
+
+
+def test_several_methods_in_several_sweeps(sweeps: Sweeps) -> None:
+    for name in ("one", "two"):
+        sweeps.add(name, (None,))
+        sweeps.add_methods(name, METHODS[:4], (50, 100, 200), (42,))
+    with style.drawing(["one"]):
+        for figure in (curve.draw(sweeps.read("one", "two")), radar.draw(sweeps.read("one", "two"))):
+            assert overlaps(figure) == []
+
+
+def test_methods_are_told_apart_without_colour() -> None:
+    assert len({style.method_style(method)["marker"] for method in runs.METHODS}) == len(runs.METHODS)
+
+
+def test_of_other_methods_only_the_largest_size_is_drawn(sweeps: Sweeps) -> None:
+    sweeps.add_methods("tiny", ("lora", "tfidf"), (50, 100), (1, 2))
+    found = sweeps.read("tiny")
+
+    looked = [one.run.name for one in see_results.looked_into(found[0])]
+    assert looked == ["tiny-llm_train_50-seed1", "tiny-llm_train_100-seed1", "tiny-tfidf_100-seed1"]
+    with style.drawing(["tiny"]):
+        figure = radar.draw(found)
+    assert len(figure.axes[0].get_lines()) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lora, N = 100", "tfidf, N = 100"]
+
+
+def test_the_table_by_method_with_means_over_seeds(sweeps: Sweeps) -> None:
+    sweeps.add("tiny", (None,))
+    sweeps.add_methods("tiny", ("lora", "tfidf"), (50,), (0, 1))
+
+    lines = to_text(sweeps.read("tiny"), made_answer(("lora", "tfidf"), (50,), 2)).splitlines()
+
+    assert lines[2:7] == [
+        "method   N  seeds  mean accuracy  95% interval  mean F1  95% interval",
+        "lora    50      2          0.455   0.405-0.495    0.455   0.405-0.495",
+        "",
+        "tfidf   50      2          0.385   0.335-0.425    0.385   0.335-0.425",
+        "",
+    ]
+    assert [line.split()[:3] for line in lines[7:15]] == [
+        ["method", "N", "seed"],
+        ["zero-shot", "-", "-"],
+        [],
+        ["lora", "50", "0"],
+        ["lora", "50", "1"],
+        [],
+        ["tfidf", "50", "0"],
+        ["tfidf", "50", "1"],
+    ]
+    one_seed = to_text(sweeps.read("tiny"), made_answer(("lora", "tfidf"), (50,), 1))
+    assert "mean" not in one_seed
+
+
+def test_a_method_that_was_left_out(
+    sweeps: Sweeps, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps.add("tiny", (50, 200))
+    monkeypatch.setenv("FEWSHOT_OUTCOMES", str(sweeps.objs.parent / "outcomes"))
+    monkeypatch.setenv("FEWSHOT_OUTCOME", "")  # so that it is put back
+    for size in (50, 200):
+        with outcomes.of_run("evaluation", run_of("tiny", size, method="setfit").name) as ended:
+            outcomes.note_reason("no encoder")
+            ended("left out")
+
+    out = sweeps.show("tiny", METHODS="lora tfidf setfit", SIZES="50 200")
+
+    printed = capsys.readouterr().out
+    assert "\nabsent: setfit, 2 runs: left out: no encoder\n" in printed
+    assert "\nabsent: tfidf, 2 runs: split test is not evaluated yet; run bin/baselines.sh\n" in printed
+    absent = json.loads((out / "results.json").read_text())["absent"]
+    assert [each["reason"] for each in absent][2:] == ["left out: no encoder"] * 2
 
 
 def test_records_of_an_earlier_version_are_named_and_not_used(
@@ -590,7 +735,7 @@ def test_all_pictures_of_a_sweep(sweeps: Sweeps, capsys: pytest.CaptureFixture[s
     stems = ["learning_curve", "radar", *pictures, "training_loss"]
     names = [f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")]
     assert json.loads((out / "results.json").read_text())["pictures"] == names
-    assert {path.name for path in out.iterdir()} == {*names, "results.csv", "results.json"}
+    assert {path.name for path in out.iterdir()} == {*names, "answer.json", "results.csv", "results.json"}
     for stem in stems:
         width, height, dots = png_size(out / f"{stem}.png")
         assert (width >= 800, height >= 400, dots) == (True, True, style.DPI)
@@ -616,7 +761,7 @@ def test_the_same_records_give_the_same_bytes(sweeps: Sweeps, tmp_path: Path) ->
     sweeps.show("tiny", "--out", str(tmp_path / "a"), plots=True)
     again = run_script("--out", str(tmp_path / "b"), PYTHONHASHSEED="7", TZ="Asia/Tokyo")
     assert (again.returncode, again.stderr) == (0, "")
-    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    files = sorted(path.name for path in (tmp_path / "a").iterdir() if path.name != "answer.json")  # it has the time
     assert len(files) == 10
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name

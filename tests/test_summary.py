@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+import baseline
 import summarize
 from fewshot_sft import runs
+from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.outcomes.outcomes import begin, file_name, finish
 from fewshot_sft.runs import Run
@@ -43,11 +45,11 @@ class Night:
         monkeypatch.setenv("FEWSHOT_OUTCOMES", str(self.folder))
 
     def settings(self, **more: object) -> dict[str, str]:
-        given = {"SWEEP_NAME": "tiny", "MODEL_NAME": "tiny", "OBJS_DIR": self.objs} | more
+        given = {"SWEEP_NAME": "tiny", "MODEL_NAME": "tiny", "METHODS": "lora", "OBJS_DIR": self.objs} | more
         return {name: str(value) for name, value in given.items()}
 
-    def run(self, size: int | None, split: str = "test") -> Run:
-        method = runs.ZERO_SHOT if size is None else runs.LORA
+    def run(self, size: int | None, split: str = "test", method: str = runs.LORA) -> Run:
+        method = runs.ZERO_SHOT if size is None else method
         return Run("tiny", method, size, 42 if size else None, Settings(self.settings(SPLIT=split)))
 
     def step(self, step: str, state: str, size: int | None = None, seconds: float = 0, **more: Any) -> None:
@@ -66,9 +68,9 @@ class Night:
         self.step("evaluation", evaluation, None, 14, run=self.run(size).name)
         self.record(size)
 
-    def record(self, size: int | None, split: str = "test", **changes: Any) -> Path:
+    def record(self, size: int | None, split: str = "test", method: str = runs.LORA, **changes: Any) -> Path:
         """The record of an evaluation: 3 of 4 right."""
-        run = self.run(size, split)
+        run = self.run(size, split, method)
         record = {
             "schema": 2,
             "kind": "evaluation",
@@ -140,7 +142,7 @@ def test_a_night_with_everything_in_it(night: Night, capsys: pytest.CaptureFixtu
         "started": "2026-01-02T03:04:05+00:00",
         "finished": "2026-01-02T07:16:05+00:00",
         "seconds": 15_120,
-        "counts": {"runs": 3, "done": 1, "failed": 1, "interrupted": 0, "unknown": 0, "not_run": 1},
+        "counts": {"runs": 3, "done": 1, "left_out": 0, "failed": 1, "interrupted": 0, "unknown": 0, "not_run": 1},
         "runs": [
             of_run(100)
             | {
@@ -201,7 +203,7 @@ def test_an_earlier_nights_records_are_not_this_ones(night: Night) -> None:
     found = night.summarize("100 500", 2, METHODS="lora zero-shot")
 
     assert found["counts"] | {"runs": 0} == {"runs": 0, "not_run": 3} | dict.fromkeys(
-        ("done", "failed", "interrupted", "unknown"), 0
+        ("done", "left_out", "failed", "interrupted", "unknown"), 0
     )
     assert [each["run"] for each in found["runs"]] == ["tiny-zero-shot", "tiny-llm_train_100", "tiny-llm_train_500"]
     assert found["runs"][1] == of_run(100) | {
@@ -303,6 +305,83 @@ def test_seeds(night: Night) -> None:
     ]
 
 
+def test_other_methods_share_a_line(night: Night) -> None:
+    night.done(100)
+    for size, f1 in ((100, 0.31), (500, 0.7333)):
+        name = night.run(size, method="tfidf").name
+        night.step("evaluation", "done", run=name)
+        night.record(size, method="tfidf", metrics={"accuracy": 0.75, "precision": 0.1, "recall": 0.1, "f1": f1})
+        night.step("evaluation", "left out", run=night.run(size, method="setfit").name, reason="no encoder")
+    night.step("evaluation", "done", run=night.run(100, method="encoder").name)
+    night.record(100, method="encoder")
+    night.step("evaluation", "failed", run=night.run(500, method="encoder").name, reason="the disk is full")
+
+    found = night.summarize(METHODS="lora tfidf encoder setfit llm-embedding")
+
+    assert night.lines[0].startswith("sweep tiny: 4 of 10 runs done, 2 left out, 1 failed, 3 not run (")
+    assert night.lines[1:] == [
+        "  N = 100           done      accuracy 0.750, macro F1 0.733 (trained in 34 s, evaluated in 14 s)",
+        "  N = 500           not run",
+        "  tfidf             done      2 of 2 runs, macro F1 0.310 to 0.733",
+        "  llm-embedding     not run   2 of 2 runs",
+        "  encoder, N = 100  done      accuracy 0.750, macro F1 0.733 (evaluated in 0 s)",
+        "  encoder, N = 500  FAILED    evaluation: the disk is full (after 0 s)",
+        "  setfit            left out  2 of 2 runs: no encoder",
+        "to go on: the same command again",
+    ]
+    assert found["runs"][-1]["reason"] == "no encoder"
+
+
+def test_a_method_that_cannot_run_here_is_left_out(
+    night: Night, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unavailable(*_: object) -> None:
+        raise Unavailable("there is no encoder; name one with ENCODER")
+
+    monkeypatch.setattr(baseline.baseline, "model_of", unavailable)
+    monkeypatch.setenv("FEWSHOT_OUTCOME", "")  # so that it is put back
+    night.given(**night.settings(SIZES="100 500", METHODS="setfit"))
+
+    assert baseline.main(["setfit"]) == 0
+
+    assert capsys.readouterr().err == "setfit: left out: there is no encoder; name one with ENCODER\n"
+    night.summarize(METHODS="setfit")
+    assert night.lines[0].startswith("sweep tiny: 0 of 2 runs done, 2 left out (status 0")
+    assert night.lines[1:] == ["  setfit  left out  2 of 2 runs: there is no encoder; name one with ENCODER"]
+
+
+def test_what_is_left_out_is_nothing_to_go_on_with(night: Night) -> None:
+    night.done(100)
+    night.step("evaluation", "left out", run=night.run(100, method="setfit").name, reason="no encoder")
+
+    night.summarize("100", METHODS="lora setfit")
+
+    assert night.lines[-1] == "  setfit, N = 100  left out  no encoder"
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        ('{"sentence": "tfidf has 0.8."}', "tfidf has 0.8."),
+        ('{"absent": "no method that learns from labels was measured"}', "no answer: no method that learns "),
+        ("{", "  N = 100  done"),
+        (None, "  N = 100  done"),
+    ],
+)
+def test_the_answer_comes_first_when_it_is_of_this_night(night: Night, record: str | None, line: str) -> None:
+    night.done(100)
+    if record:
+        (night.objs / "tiny").mkdir()
+        (night.objs / "tiny/answer.json").write_text(record)
+
+    assert "answer" not in night.summarize("100")
+    night.step("results", "done")
+    found = night.summarize("100")
+
+    assert night.lines[1].startswith(line)
+    assert found.get("answer", line).startswith(line)
+
+
 def test_a_clock_that_was_set_back_measures_nothing(night: Night) -> None:
     night.step("training", "done", 100, -3600)
     night.step("evaluation", "done", 100)
@@ -361,7 +440,7 @@ def test_a_damaged_outcome_is_neither_done_nor_not_run(night: Night) -> None:
 
     found = night.summarize("100", 0)
 
-    assert found["counts"] == {"runs": 1, "done": 0, "failed": 0, "interrupted": 0, "unknown": 1, "not_run": 0}
+    assert {state for state, count in found["counts"].items() if count} == {"runs", "unknown"}
     path = night.folder / "evaluation-tiny-llm_train_100.json"
     assert found["runs"][0]["reason"].startswith(f"{path}: line 1: not valid JSON")
     assert "metrics" not in found["runs"][0]

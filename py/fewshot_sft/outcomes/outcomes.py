@@ -21,7 +21,8 @@ from ..redaction import redact
 
 STEPS = ("data", "base model", "preflight", "baselines", "training", "evaluation", "results")
 OF_RUNS = ("training", "evaluation")  # these have a file for each run, and one for the step as a whole
-STATES = ("running", "done", "skipped", "failed")
+# "left out": what this machine cannot do, which is no failure of the sweep.
+STATES = ("running", "done", "skipped", "left out", "failed")
 VARIABLE = "FEWSHOT_OUTCOME"  # the file of the step that runs now
 FOLDER = "FEWSHOT_OUTCOMES"
 SCHEMA = 2
@@ -60,10 +61,10 @@ def begin(path: Path, step: str, run: str | None = None, log: str | None = None)
 def finish(
     path: Path, step: str, state: str, run: str | None = None, log: str | None = None, reason: str | None = None
 ) -> None:
-    """Write how a step has ended: ``done``, ``skipped`` (it was done before) or ``failed``.
+    """Write how a step has ended: ``done``, ``skipped`` (it was done before), ``left out`` or ``failed``.
 
-    A reason that the file has already stays, for the program that noted it knows better than its caller; without a
-    failure there is none. ``seconds`` is left out of a skipped step, and when the clock was set back meanwhile.
+    A reason that the file has already stays, for the program that noted it knows better than its caller; what is done
+    has none. ``seconds`` is left out of a skipped step, and when the clock was set back meanwhile.
 
     Raises:
         UserError: the file is not named as that step's.
@@ -77,7 +78,7 @@ def finish(
     record = {
         **_head(step, run),
         "state": state,
-        "reason": (noted or reason) if state == "failed" else None,
+        "reason": (noted or reason) if state in ("left out", "failed") else None,
         "log": log or (before.log if before else None),
         "started": started,
         "finished": _text(finished),

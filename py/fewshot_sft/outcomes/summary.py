@@ -14,13 +14,14 @@ from ..errors import UserError, describe_os_error
 from ..jsonio import read_json
 from ..redaction import redact
 from ..results.record import parse
-from ..runs import SCHEMA, Run, every
+from ..runs import LORA, SCHEMA, Run, every
 from ..settings import Settings
 from ..words import duration, one_line
 from .outcomes import OF_RUNS, STEPS, Outcome, file_name, read_folder, seconds_between
 
 SIGNALS = {129: "HUP", 130: "INT", 143: "TERM"}
-RUN_STATES = ("done", "failed", "interrupted", "unknown", "not run")
+RUN_STATES = ("done", "left out", "failed", "interrupted", "unknown", "not run")
+SHORT = ("done", "left out", "not run")  # states that several runs of a method share a line for
 SHOWN = ("learning_curve.png", "results.csv")
 COLUMNS = 120  # of a reason in the text; the JSON has it whole
 
@@ -45,6 +46,7 @@ def make(folder: Path, settings: Settings, status: int, started: float, finished
     steps = [{"step": each.step, **_step(each, end)} for step in STEPS if (each := found.get((step, None))) is not None]
     drawn = any(each["step"] == "results" and each["state"] == "done" for each in steps)
     results = settings.objs_dir / settings.sweep_name
+    answer = _answer(results / "answer.json") if drawn else None
     summary = {
         "schema": SCHEMA,
         "kind": "summary",
@@ -55,6 +57,7 @@ def make(folder: Path, settings: Settings, status: int, started: float, finished
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "finished": end.isoformat(timespec="seconds"),
         "seconds": round(finished - started) if finished >= started else None,
+        "answer": redact(answer) if answer else None,
         "counts": {"runs": len(runs), **counts},
         "runs": runs,
         "steps": steps,
@@ -66,7 +69,10 @@ def make(folder: Path, settings: Settings, status: int, started: float, finished
 
 
 def to_text(summary: dict[str, Any]) -> str:
-    """Return the summary as a person reads it on a telephone: a line for each run and four at most around them."""
+    """Return the summary as a person reads it on a telephone: head, answer, a line for each run, two at most below.
+
+    Of a method beside LoRA all runs that are done, left out for the same reason or not begun have one line together.
+    """
     counts, state = summary["counts"], summary["status"]
     head = f"sweep {summary['name']}: {counts['done']} of {counts['runs']} runs done"
     for key in RUN_STATES[1:]:
@@ -79,18 +85,48 @@ def to_text(summary: dict[str, Any]) -> str:
     if "stopped_at" in summary:
         stopped = next(each for each in summary["steps"] if each["step"] == summary["stopped_at"])
         rows.append((stopped["step"], stopped["state"], _why(stopped)))
-    for each in summary["runs"]:
-        rows.append((each["caption"], each["state"], _done(each) if each["state"] == "done" else _why(each)))
+    rows += [_row(group, summary["runs"]) for group in _groups(summary["runs"])]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
-    lines = [head]
+    lines = [head, *([summary["answer"]] if "answer" in summary else [])]
     for caption, state, detail in rows:
         shown = "FAILED" if state == "failed" else state
         lines.append(f"  {caption:<{widths[0]}}  {shown:<{widths[1]}}  {detail}".rstrip())
     if "results" in summary:
         lines.append(f"results: {', '.join(summary['results'])}")
-    if summary["status"] != 0 or counts["done"] < counts["runs"]:
+    if summary["status"] != 0 or counts["done"] + counts["left_out"] < counts["runs"]:
         lines.append("to go on: the same command again")
     return "\n".join(lines) + "\n"
+
+
+def _answer(path: Path) -> str | None:
+    """Return the answer in words, or why there is none; None when its record does not tell."""
+    try:
+        record = read_json(path)
+        return str(record["sentence"]) if "sentence" in record else f"no answer: {record['absent']}"
+    except (UserError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _groups(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the runs that have a line together, in the order of their first."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for each in runs:
+        alone = each["method"] == LORA or each["state"] not in SHORT
+        key = (each["run"],) if alone else (each["method"], each["state"], each.get("reason", ""))
+        groups.setdefault(key, []).append(each)
+    return list(groups.values())
+
+
+def _row(group: list[dict[str, Any]], runs: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """Return a line's caption, state and details."""
+    first = group[0]
+    if len(group) == 1:
+        return first["caption"], first["state"], _done(first) if first["state"] == "done" else _why(first)
+    count = f"{len(group)} of {sum(each['method'] == first['method'] for each in runs)} runs"
+    if first["state"] != "done":
+        return first["method"], first["state"], f"{count}: {why}" if (why := _why(first)) else count
+    scores = sorted(each["metrics"]["f1"] for each in group)
+    return first["method"], "done", f"{count}, macro F1 {scores[0]:.3f} to {scores[-1]:.3f}"
 
 
 def _of_run(
@@ -99,13 +135,14 @@ def _of_run(
     """Return one run's part. It is done only when no step of it failed or was interrupted, and its record is whole."""
     steps = {step: _step(found[step, run.name], end) for step in OF_RUNS if (step, run.name) in found}
     result = _known(run.fields) | {"caption": run.caption}
-    for state in ("failed", "interrupted"):
+    for state in ("failed", "interrupted", "left out"):
         # The training before the evaluation: that the one failed is why the other did.
         for step, details in steps.items():
             if details["state"] == state:
                 reason = details.get("reason", "").removeprefix(f"{run.title}: ") or None
                 about = _known({"reason": reason, "log": details.get("log")})
-                return result | {"state": state, "step": step, **about, **steps}
+                where = {} if state == "left out" else {"step": step}
+                return result | {"state": state, **where, **about, **steps}
     damaged = [file for step in OF_RUNS if (file := file_name(step, run.name)) in unknown]
     if "evaluation" in steps:
         try:
@@ -148,12 +185,13 @@ def _stopped_at(steps: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str 
     """Return the first step that failed or was interrupted as a whole.
 
     One whose runs tell more is passed over, and so is one that fails because runs have failed: the training and the
-    evaluation without a reason of their own, and the results, which then may have nothing to show.
+    other methods without a reason of their own, and the results, which then may have nothing to show.
     """
     told = {each.get("step") for each in runs}
     failed = any(each["state"] == "failed" for each in runs)
     for each in steps:
-        follows = failed and (each["step"] == "results" or (each["step"] in OF_RUNS and "reason" not in each))
+        silent = each["step"] in (*OF_RUNS, "baselines") and "reason" not in each
+        follows = failed and (each["step"] == "results" or silent)
         if each["state"] in ("failed", "interrupted") and each["step"] not in told and not follows:
             return each["step"]
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json
-from ..runs import METHODS, SCHEMA, Run, every
+from ..outcomes import outcomes
+from ..runs import METHODS, ON_CPU, ON_GPU, SCHEMA, Run, every
 from ..settings import Settings
 from .record import Result, parse
 
@@ -111,6 +113,8 @@ def _with_training(one: Result) -> Result:
 
 def _why_absent(run: Run) -> str:
     split = run.settings.split
+    if run.method in (*ON_CPU, *ON_GPU):
+        return _left_out(run) or f"split {split} is not evaluated yet; run bin/baselines.sh"
     if not run.is_trained:
         return f"split {split} is not evaluated yet; run bin/eval.sh"
     if not run.adapter.is_dir():
@@ -126,6 +130,18 @@ def _why_absent(run: Run) -> str:
         reason = training.get("reason") if isinstance(training, dict) else None
         return f"training failed: {' '.join(str(reason or 'no reason given').split())} ({path})"
     return f"trained, but split {split} is not evaluated yet; run bin/eval.sh"
+
+
+def _left_out(run: Run) -> str | None:
+    """Return why the sweep that runs now has left a run out, when it has."""
+    folder = os.environ.get(outcomes.FOLDER)
+    if not folder:
+        return None
+    try:
+        found = outcomes.read(Path(folder) / outcomes.file_name("evaluation", run.name))
+    except UserError:
+        return None
+    return f"left out: {found.reason}" if found.state == "left out" else None
 
 
 def warnings_of(sweeps: Sequence[Sweep]) -> list[str]:

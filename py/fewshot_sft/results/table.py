@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..runs import Run
 from ..words import display_width
 from .interval import largest_class, wilson
 from .record import METRICS, Result
@@ -79,7 +80,7 @@ _CONSTRAINED: tuple[_Column, ...] = (
 _COLUMNS: tuple[_Column, ...] = (
     ("sweep", lambda row: row["name"]),
     ("method", lambda row: row["method"]),
-    ("N", lambda row: str(row.get("size", row["method"]))),
+    ("N", lambda row: str(row["size"])),
     ("seed", lambda row: str(row["seed"])),
     ("accuracy", lambda row: f"{row['accuracy']:.3f}"),
     ("95% interval", lambda row: f"{row['accuracy_low']:.3f}-{row['accuracy_high']:.3f}"),
@@ -94,21 +95,32 @@ _COLUMNS: tuple[_Column, ...] = (
     ("seconds", lambda row: f"{row['seconds']:.1f}"),
     ("items/s", lambda row: f"{row['items_per_second']:.1f}"),
 )
+_MEAN_COLUMNS: tuple[_Column, ...] = (
+    ("method", lambda row: row["method"]),
+    ("N", lambda row: str(row["size"])),
+    ("seeds", lambda row: str(row["seeds"])),
+    ("mean accuracy", lambda row: f"{row['accuracy']['mean']:.3f}"),
+    ("95% interval", lambda row: f"{row['accuracy']['low']:.3f}-{row['accuracy']['high']:.3f}"),
+    ("mean F1", lambda row: f"{row['f1']['mean']:.3f}"),
+    ("95% interval", lambda row: f"{row['f1']['low']:.3f}-{row['f1']['high']:.3f}"),
+)
 NOTES = (
     "precision, recall, F1: macro averages. An answer outside the labels counts as wrong; its rate is `outside`.\n"
     "original's acc., original's F1: as the original scores, such answers replaced by a random label.\n"
     "95% interval: Wilson's, of the accuracy, over the test items only (one draw of the training examples)."
 )
+_MEANS_NOTE = "mean accuracy, mean F1: over the seeds; their intervals by bootstrap over test items and seeds."
 _CONSTRAINED_NOTE = (
     "constr. acc., constr. F1: a second evaluation in which the server lets the model answer with a label only."
 )
 
 
-def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
+def to_text(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None, *, bold: bool = False) -> str:
     """Return the table for a terminal; absent runs, classes without training example and the columns' meaning below.
 
-    With several sweeps their names are the first column; with several seeds there is a column of them. Columns are
-    aligned by the width that a terminal gives to a character. ``bold`` sets the heading in bold, by ANSI escapes.
+    With several sweeps their names are the first column; with several methods or seeds there is a column of them, and
+    an empty line between the methods. Where ``answer`` (answer.json) has means over seeds, they come first. Columns are
+    aligned by the width that a terminal gives to a character. ``bold`` sets the headings in bold, by ANSI escapes.
     """
     several = len(sweeps) > 1
     shown = [(sweep, one, row_of(one)) for sweep in sweeps for one in sweep.evaluations]
@@ -118,20 +130,49 @@ def to_text(sweeps: Sequence[Sweep], *, bold: bool = False) -> str:
     hidden |= set() if len({row["method"] for *_, row in shown if "size" in row}) > 1 else {"method"}
     hidden |= set() if constrained else {heading for heading, _ in _CONSTRAINED}
     columns = [column for column in _COLUMNS if column[0] not in hidden]
-    lines = [[title for title, _ in columns], *([_cell(show, row) for _, show in columns] for *_, row in shown)]
-    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
-    text = [_line(line, widths, left=several) for line in lines]
-    if bold:
-        text[0] = f"\x1b[1m{text[0]}\x1b[0m"
+    rows = [{"size": row["method"], **row} if "method" in hidden else row for *_, row in shown]
+    text = _aligned(columns, rows, bold=bold)
+    if means := _means(answer or {}):
+        text = [*_aligned(_MEAN_COLUMNS, means, bold=bold), "", *text]
     caption = f"{', '.join(sweep.name for sweep in sweeps)}: split {shown[0][2]['split']}"
-    absent = [f"absent: {_of(sweep) * several}{run.title}: {why}" for sweep in sweeps for run, why in sweep.absent]
+    absent = [f"absent: {_of(sweep) * several}{what}: {why}" for sweep in sweeps for what, why in _absent(sweep)]
     unseen = [
         f"classes never seen: {_of(sweep) * several}{one.run.title}: {count} of {len(one.labels)}"
         for sweep, one, row in shown
         if (count := row.get("train_never_seen"))
     ]
-    notes = [NOTES, *([_CONSTRAINED_NOTE] if constrained else [])]
+    notes = [NOTES, *([_CONSTRAINED_NOTE] if constrained else []), *([_MEANS_NOTE] if means else [])]
     return "\n".join([caption, "", *text, "", *absent, *unseen, *([""] if absent or unseen else []), *notes])
+
+
+def _means(answer: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each method and size whose scores are means over several seeds; none where there is one seed."""
+    points = [
+        {"method": method, **point} for method, found in answer.get("methods", {}).items() for point in found["points"]
+    ]
+    return points if any(point["seeds"] > 1 for point in points) else []
+
+
+def _absent(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """Yield what is absent and why; the runs of a method beside LoRA together where they have the same reason."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run, why in sweep.absent:
+        groups.setdefault((run.title if run.is_trained else run.method, why), []).append(run)
+    for (what, why), own in groups.items():
+        yield (own[0].title if len(own) == 1 else f"{what}, {len(own)} runs"), why
+
+
+def _aligned(columns: Sequence[_Column], rows: Sequence[Row], *, bold: bool) -> list[str]:
+    """Return heading and rows, with an empty line between the methods where they have a column."""
+    lines = [[title for title, _ in columns], *([_cell(show, row) for _, show in columns] for row in rows)]
+    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+    heading, *text = [_line(line, widths, left=columns[0][0] in ("sweep", "method")) for line in lines]
+    if "method" in lines[0]:
+        text = [
+            ("\n" if index and row["method"] != rows[index - 1]["method"] else "") + line
+            for index, (row, line) in enumerate(zip(rows, text, strict=True))
+        ]
+    return [f"\x1b[1m{heading}\x1b[0m" if bold else heading, *text]
 
 
 def _of(sweep: Sweep) -> str:

@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 
 @dataclass(frozen=True)
 class Mark:
-    """A point that wants its value written beside it; ``low`` and ``high`` are the ends of its error bar."""
+    """A point that wants its value written beside it, or "" nothing; ``low`` and ``high`` end its error bar."""
 
     x: float
     y: float
@@ -50,7 +50,7 @@ def place_values(axes: Axes, marks: Sequence[Mark], lines: Sequence[Sequence[tup
     segments = [Outline(to_pixels(pair)) for line in lines for pair in itertools.pairwise(line)]
     inside = axes.get_window_extent(renderer)
     left_out = 0
-    for mark in marks:
+    for mark in filter(lambda mark: mark.text, marks):
         label = axes.text(0, 0, mark.text, fontsize=8, color=mark.color, ha="center", va="center")
         label.set_in_layout(False)
         size = label.get_window_extent(renderer)

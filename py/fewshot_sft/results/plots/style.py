@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ...jsonio import write_bytes
+from ...runs import METHODS, ZERO_SHOT
 from ...words import display_width
 from . import fonts
 
@@ -109,6 +110,13 @@ def sweep_style(index: int) -> dict[str, Any]:
         "marker": MARKERS[index % len(MARKERS)],
         "linestyle": DASHES[index % len(DASHES)],
     }
+
+
+def method_style(method: str) -> dict[str, Any]:
+    """Return the line settings of a method, the same in every picture; zero-shot is a dashed line."""
+    if method == ZERO_SHOT:
+        return {"color": "#000000", "marker": "x", "linestyle": (0, (4, 3))}
+    return sweep_style(METHODS.index(method) - 1) | {"linestyle": "-"}
 
 
 def size_text(size: int | None) -> str:
