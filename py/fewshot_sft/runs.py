@@ -37,7 +37,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name, the first part of its files: ``tiny-llm_train_100``, ``tiny-tfidf_100``, ``tiny-zero-shot``."""
+        """The run's name, its files' beginning: ``tiny-llm_train_100``, ``tiny-tfidf_100``, ``tiny-zero-shot``."""
         if self.size is None:
             return f"{self.settings.sweep_name}-{self.method}"
         subset = self.dataset if self.method == LORA else self.dataset.replace("llm_train", self.method, 1)

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json
-from ..runs import METHODS, SCHEMA, Run, every
+from ..outcomes import outcomes
+from ..runs import K_SHOT, METHODS, SCHEMA, ZERO_SHOT, Run, every
 from ..settings import Settings
 from .record import Result, parse
 
@@ -112,7 +113,8 @@ def _with_training(one: Result) -> Result:
 def _why_absent(run: Run) -> str:
     split = run.settings.split
     if not run.is_trained:
-        return f"split {split} is not evaluated yet; run bin/eval.sh"
+        script = "bin/eval.sh" if run.method in (ZERO_SHOT, K_SHOT) else "bin/baselines.sh"
+        return _reason(run) or f"split {split} is not evaluated yet; run {script}"
     if not run.adapter.is_dir():
         return "not trained; run bin/train.sh"
     path = run.adapter / "training.json"
@@ -126,6 +128,16 @@ def _why_absent(run: Run) -> str:
         reason = training.get("reason") if isinstance(training, dict) else None
         return f"training failed: {' '.join(str(reason or 'no reason given').split())} ({path})"
     return f"trained, but split {split} is not evaluated yet; run bin/eval.sh"
+
+
+def _reason(run: Run) -> str | None:
+    """Return why the last sweep has left a run out, where that is known."""
+    folder = Path(run.settings["LOGS_DIR"]) / f"{run.settings['SWEEP_NAME']}.outcomes"
+    try:
+        found = outcomes.read(folder / outcomes.file_name("evaluation", run.name))
+    except UserError:
+        return None
+    return found.reason if found.state == "failed" else None
 
 
 def warnings_of(sweeps: Sequence[Sweep]) -> list[str]:
