@@ -84,6 +84,11 @@ class Run:
         return self.method == LORA
 
     @property
+    def served_as(self) -> str:
+        """The name that a server knows it by: its own where it is trained, else the base model's."""
+        return self.name if self.is_trained else zero_shot(self.settings).name
+
+    @property
     def adapter(self) -> Path:
         """The adapter's folder, of a run that is trained."""
         assert self.is_trained
