@@ -111,13 +111,16 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
 
 def trainer_settings(settings: Settings) -> dict[str, str]:
     """Return the trainer's settings that the number of steps depends on."""
-    return {
+    found = {
         "per_device_train_batch_size": str(settings.batch_size),
         "gradient_accumulation_steps": str(settings.gradient_accumulation),
         "num_train_epochs": settings["EPOCHS"],
         "warmup_steps": settings["WARMUP_STEPS"],
         **flags_of(settings.train_args),
     }
+    if settings.match_steps and (steps := step_counts.count(max(runs.sizes(settings)), found)) is not None:
+        found["max_steps"] = str(steps)
+    return found
 
 
 def data_set_of(settings: Settings) -> list[Finding]:
