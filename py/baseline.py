@@ -13,7 +13,9 @@ Exit status: 0 done (or done before), or left out since it cannot run here, 2 so
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import warnings
 
 from fewshot_sft import dry_run, runs
 from fewshot_sft.evaluation import baseline
@@ -21,6 +23,9 @@ from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import DONE, TO_DO, end_on_signals, run
 from fewshot_sft.settings import Settings
+
+# Before the libraries are imported: only lines of ours are shown.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
 
 
 def main(argv: list[str]) -> int:
@@ -37,8 +42,11 @@ def main(argv: list[str]) -> int:
             print(f"{args.method}: to do (data)")
             return TO_DO
     end_on_signals()
+    os.environ |= QUIET
+    warnings.simplefilter("ignore")
+    absent = wanted
     try:
-        model = baseline.model_of(args.method, settings)
+        model = baseline.model_of(args.method, settings, fetch=not args.dry_run)
         found = [baseline.look(each, model) for each in wanted]
         todo = []
         for each in found:
@@ -54,11 +62,12 @@ def main(argv: list[str]) -> int:
                 print(f"evaluation of {each.run.title}: {state}")
         if args.dry_run:
             return TO_DO if todo else DONE
+        absent = [each.run for each in todo]
         if todo:
             baseline.make(args.method, todo, settings)
     except Unavailable as error:
-        for absent in wanted:
-            with outcomes.of_run("evaluation", absent.name) as ended:
+        for each_run in [] if args.dry_run else absent:
+            with outcomes.of_run("evaluation", each_run.name) as ended:
                 outcomes.note_reason(str(error))
                 ended("left out")
         print(f"{args.method}: left out: {error}", file=sys.stderr)

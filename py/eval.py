@@ -67,6 +67,8 @@ def plan(each: Run, command: list[str]) -> int:
     settings = each.settings
     data = str(Path(settings["DATA_DIR"]) / f"llm_{settings['SPLIT']}.json")
     waits = {data: "data", "base model": "base model", each.name: "training"}
+    if each.method == runs.K_SHOT:
+        waits[str(each.data_file)] = "data"
     planned = dry_run.first_planned(*waits)
     if planned is not None:
         state = f"to do ({waits[planned]})"

@@ -28,7 +28,7 @@ from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.planning import facts as plan_facts
 from fewshot_sft.planning import gpus
 from fewshot_sft.planning.choice import MODEL_LENGTH
-from fewshot_sft.preflight import Finding, adapters, data_set, labels, lengths, machine, model, templates
+from fewshot_sft.preflight import Finding, adapters, data_set, labels, lengths, machine, methods, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 from fewshot_sft.program import run
@@ -93,6 +93,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
         return [*found, Finding("settings", "problem", f"TRAIN_ARGS has {wrong}", "give it a number")]
     found.append(adapters.check_steps(runs.sizes(settings), trainer_settings(settings)))
     found += data_set_of(settings)
+    found += methods.check(settings)
     finding, size = base_model(settings)
     found.append(finding)
     if finding.result == "ok":
@@ -110,13 +111,16 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
 
 def trainer_settings(settings: Settings) -> dict[str, str]:
     """Return the trainer's settings that the number of steps depends on."""
-    return {
+    found = {
         "per_device_train_batch_size": str(settings.batch_size),
         "gradient_accumulation_steps": str(settings.gradient_accumulation),
         "num_train_epochs": settings["EPOCHS"],
         "warmup_steps": settings["WARMUP_STEPS"],
         **flags_of(settings.train_args),
     }
+    if settings.match_steps and (steps := step_counts.count(max(runs.sizes(settings)), found)) is not None:
+        found["max_steps"] = str(steps)
+    return found
 
 
 def data_set_of(settings: Settings) -> list[Finding]:

@@ -42,9 +42,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("run", help="its name; behind -- the trainer's command")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
     args = parser.parse_args(argv)
-    run = runs.named(Settings.read(), args.run)
+    settings = Settings.read()
+    run = runs.named(settings, args.run)
     assert run.size is not None
-    command = complete(command, run.size)
+    command = complete(command, run.size, max(runs.sizes(settings)) if settings.match_steps else None)
     if args.dry_run:
         return plan(run, command)
     end_on_signals()

@@ -309,3 +309,29 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
   no_key_in "$LOGS" "$OBJS" "$WORK/output"
   equal '' "$(find "$LOGS" "$OBJS" -perm -o+w)"
 }
+
+@test "k-shot: the base model with examples in the prompt, for each size; then it is skipped" {
+  with_adapters
+  script eval.sh --sizes 4 8 --methods k-shot --dry-run
+  status_is 3
+  said 'evaluation of k-shot, size 4: to do' 'evaluation of k-shot, size 8: to do'
+  script eval.sh --sizes 4 8 --methods k-shot
+  status_is 0
+  equal "$(api 0 "$PORT" && api 0 "$PORT")" "$(<"$STUB/calls")"
+  local size
+  for size in 4 8; do
+    equal "k-shot $size $size 12 absent" "$(for key in method size examples_in_prompt 'counts items' adapter; do
+      # shellcheck disable=SC2086 # the words of a path
+      value "$OBJS/demo-k-shot_$size.json" $key
+    done | paste -sd' ')"
+  done
+  script eval.sh --sizes 4 --methods k-shot
+  status_is 0
+  equal "k-shot, size 4: already evaluated ($OBJS/demo-k-shot_4.json)" "$output"
+
+  echo '{"max_position_embeddings": 90}' >"$WORK/a model/config.json"
+  script eval.sh --sizes 4 --methods k-shot
+  status_is 1
+  said "error: k-shot, size 4: not one example fits: of the context's 90 tokens " 'take k-shot out of METHODS'
+  nothing_left
+}

@@ -27,6 +27,7 @@ from fewshot_sft.evaluation import asking, evaluation, one, predictions
 from fewshot_sft.evaluation.ask import ask_all
 from fewshot_sft.evaluation.concurrency import Fixed
 from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
+from fewshot_sft.evaluation.shots import choose, context
 from fewshot_sft.jsonio import sha256_file
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import AGAIN
@@ -254,6 +255,89 @@ def test_the_validation_split_and_the_base_model_have_files_of_their_own(sweep, 
     record = json.loads((sweep.objs / "tiny-zero-shot.valid.json").read_text())
     assert "adapter" not in record
     assert (record["method"], record.get("size"), record.get("seed")) == ("zero-shot", None, None)
+
+
+@pytest.fixture
+def shots(sweep):
+    """A sweep with a tokenizer whose tokens are words, and a subset of four, two of them of one label."""
+    words = {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0}}
+    tokenizer = {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": words}
+    (sweep.model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    given = [("one of", "Physics"), ("two of", "Physics"), ("three of", "Electricity"), ("four of", "Textiles; Paper")]
+    rows = [{"instruction": "Choose.", "input": text, "output": label} for text, label in given]
+    (sweep.data / "llm_train_4.json").write_text(json.dumps(rows))
+    return sweep
+
+
+K_SHOT = "tiny-k-shot_4"
+FEW = {"SIZES": "4", "METHODS": "k-shot"}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_k_shot_asks_the_base_model_with_examples_of_each_label_in_turn(shots, server, processes):
+    assert shots.evaluate(server, K_SHOT, {"processes": processes}, EVAL_LIMIT="1", **FEW) == 0
+
+    body = server.requests[0].body
+    assert body["model"] == "tiny-zero-shot"
+    assert [(each["role"], each["content"]) for each in body["messages"]] == [
+        ("system", "Choose."),
+        *(("user", "one of"), ("assistant", "Physics")),
+        *(("user", "three of"), ("assistant", "Electricity")),
+        *(("user", "four of"), ("assistant", "Textiles; Paper")),
+        *(("user", "two of"), ("assistant", "Physics")),
+        ("user", shots.texts[0]),
+    ]
+    record = json.loads((shots.objs / f"{K_SHOT}.json").read_text())
+    assert (record["method"], record["size"], record["examples_in_prompt"]) == ("k-shot", 4, 4)
+    assert "adapter" not in record
+
+
+def test_k_shot_with_other_examples_is_another_evaluation(shots):
+    before = evaluation.Evaluation(shots.run(K_SHOT, **FEW))
+    path = shots.data / "llm_train_4.json"
+    path.write_text(path.read_text().replace("two of", "2 of"))
+    after = evaluation.Evaluation(shots.run(K_SHOT, **FEW))
+    assert before._free.identity != after._free.identity
+
+
+def test_k_shot_takes_as_many_examples_as_the_context_holds(shots):
+    run = shots.run(K_SHOT, MAX_TOKENS="8", **FEW)
+    items = evaluation.Evaluation(run).data.items
+
+    def fit(context: int) -> int:
+        (shots.model / "config.json").write_text(json.dumps({"max_position_embeddings": context}))
+        return len(choose(run, items))
+
+    most = next(context for context in range(80, 400) if not _fails(fit, context))
+    counts = [fit(context) for context in range(most, most + 40)]
+    assert counts[0] == 1
+    assert counts[-1] == 4
+    assert counts == sorted(counts)
+    with pytest.raises(UserError, match=rf"k-shot, size 4: not one example fits: of the context's {most - 1} tokens "):
+        fit(most - 1)
+
+
+def _fails(fit, context: int) -> bool:
+    try:
+        fit(context)
+    except UserError:
+        return True
+    return False
+
+
+def test_k_shot_counts_by_the_models_tokenizer(shots):
+    (shots.model / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"has no tokenizer\.json here to count the examples that fit"):
+        evaluation.Evaluation(shots.run(K_SHOT, **FEW))
+
+
+@pytest.mark.parametrize(
+    ("server_args", "most"), [("", 4096), ("--vllm_maxlen 512", 512), ("--vllm_maxlen 9000", 8192)]
+)
+def test_the_context_is_the_servers_or_the_models(shots, server_args, most):
+    config = {"max_position_embeddings": 8192}
+    (shots.model / "config.json").write_text(json.dumps(config))
+    assert context(shots.run(K_SHOT, SERVER_ARGS=server_args, **FEW).settings, shots.model) == most
 
 
 def test_concurrency_is_bounded_and_used(tmp_path, server):

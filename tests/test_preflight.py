@@ -91,7 +91,7 @@ def checked(given) -> Callable[..., int]:
     """Run the preflight of a sweep with this model and these settings; ``after`` the data."""
 
     def run(base: object, *, after: bool = False, **values: str) -> int:
-        plain = {"SIZES": "4 8", "DEVICE": "cpu", "BACKEND": "huggingface", "SERVER": "llamafactory"}
+        plain = {"SIZES": "4 8", "METHODS": "lora", "DEVICE": "cpu", "BACKEND": "huggingface", "SERVER": "llamafactory"}
         plain |= {"DATASET": "synthetic-patents", "TRAIN_ARGS": "--packing True", "PREPROCESSING_WORKERS": "1"}
         given(MODEL=str(base), **plain | values)
         return preflight.main(["--after-data"] * after)

@@ -600,6 +600,22 @@ def test_a_training_of_few_steps_logs_each_of_them_and_only_that(size, change, e
     assert float(settings_of(words)["logging_steps"]) == every
 
 
+@pytest.mark.parametrize(
+    ("size", "change", "steps"),
+    [
+        (8, [], "39"),  # 13 an epoch of 100 examples
+        (100, [], None),  # it has them
+        (97, [], None),
+        (8, ["--max_steps", "5"], "5"),  # the user's own, for all
+        (8, ["--num_train_epochs", "1.5"], "20"),
+    ],
+)
+def test_matched_steps_are_those_of_the_largest_size(size, change, steps):
+    usual = "--num_train_epochs 3.0 --per_device_train_batch_size 2 --gradient_accumulation_steps 4 --logging_steps 5"
+    words = command.complete(["llamafactory-cli", *usual.split(), *change], size, 100)
+    assert settings_of(words).get("max_steps") == steps
+
+
 def test_an_outcome_that_cannot_be_noted_ends_no_training(case, capsys):
     case.monkeypatch.setenv("FEWSHOT_OUTCOMES", str(case.run.data_file))  # a file
     case.monkeypatch.setenv("FEWSHOT_OUTCOME", "")

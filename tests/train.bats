@@ -292,3 +292,24 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
     'preflight: 2 problems; '
   equal '' "$(calls)"
 }
+
+@test "MATCH_STEPS: every size has as many updates as the largest, which stays as it was; records and table say so" {
+  with_adapters
+  setting SIZES='(8 16)'
+  script train.sh --match-steps
+  status_is 0
+  equal 'train 8' "$(calls)"
+  [[ $(<"$STUB/calls") == *' --max_steps 6'* ]]
+  local record=$ADAPTERS/demo-llm_train_8/training.json
+  equal '6 6 16 8' "$(value "$record" steps) $(value "$record" settings max_steps) $(value "$record" matched_to) $(value "$record" examples)"
+  script eval.sh
+  PLOTS=0 script results.sh --match-steps
+  said 'updates: 6 for every size (MATCH_STEPS=1), so the curve shows the effect of data alone.'
+  script train.sh
+  status_is 0
+  equal 3 "$(value "$record" steps)"
+  equal absent "$(value "$record" matched_to)"
+  script eval.sh
+  PLOTS=0 script results.sh
+  said 'updates: 3 epochs for every size, so a larger one has more of them.'
+}

@@ -37,7 +37,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name, the first part of its files: ``tiny-llm_train_100``, ``tiny-tfidf_100``, ``tiny-zero-shot``."""
+        """The run's name, its files' beginning: ``tiny-llm_train_100``, ``tiny-tfidf_100``, ``tiny-zero-shot``."""
         if self.size is None:
             return f"{self.settings.sweep_name}-{self.method}"
         subset = self.dataset if self.method == LORA else self.dataset.replace("llm_train", self.method, 1)
@@ -82,6 +82,11 @@ class Run:
     def is_trained(self) -> bool:
         """Whether it has an adapter."""
         return self.method == LORA
+
+    @property
+    def served_as(self) -> str:
+        """The name that a server knows it by: its own where it is trained, else the base model's."""
+        return self.name if self.is_trained else zero_shot(self.settings).name
 
     @property
     def adapter(self) -> Path:

@@ -110,6 +110,8 @@ def train(
     epochs = float(flags["--num_train_epochs"])
     batch = int(flags["--per_device_train_batch_size"]) * int(flags["--gradient_accumulation_steps"])
     steps = math.ceil(math.ceil(seen / batch) * epochs)
+    if (most := int(flags.get("--max_steps", -1))) > 0:
+        steps, epochs = most, most / math.ceil(seen / batch)
     if "--tokenized_path" in flags and not Path(flags["--tokenized_path"]).exists():
         tokenized(Path(flags["--tokenized_path"]), [len(json.dumps(row).split()) for row in (rows * seen)[:seen]])
         yield "tokenized"

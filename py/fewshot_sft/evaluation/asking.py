@@ -35,6 +35,7 @@ def ask_missing(
     title: str,
     *,
     choices: Sequence[str] | None = None,
+    examples: Sequence[tuple[str, str]] = (),
     processes: int | None = None,
     at_once: bool = False,
     stall: float | None = None,
@@ -48,6 +49,7 @@ def ask_missing(
         log: takes the answers.
         title: what messages call this.
         choices: the only answers that the server lets the model give.
+        examples: pairs of a human message and its answer, which come before each question.
         processes: that ask; None: this one, and when it is the bottleneck up to 4 others.
         at_once: the server is fast and asked by this evaluation alone, mostly: begin with other processes, where there
             are many items and CPUs, and at `vllm serve` with many requests.
@@ -64,12 +66,13 @@ def ask_missing(
         return {}, ""
     client = ClientSettings(
         server.url,
-        run.name,
+        run.served_as,
         settings.max_tokens,
         settings.request_timeout,
         RETRY,
         tuple(choices) if choices is not None else None,
         stop_token_ids(settings),
+        tuple(examples),
     )
     start = START_BATCHING if settings["SERVER"] == "vllm" and at_once else START
     adaptive = settings.concurrency is None
@@ -120,8 +123,8 @@ def ask_missing(
         except Refused as error:
             port.check()
             raise UserError(
-                f"{title}: the server refuses: {error} (at {server.url}, as {run.name}, key from {endpoint.API_KEY}); "
-                f"the answers so far are kept in {log.path}"
+                f"{title}: the server refuses: {error} (at {server.url}, as {run.served_as}, key from "
+                f"{endpoint.API_KEY}); the answers so far are kept in {log.path}"
             ) from None
         if failures:
             trouble = f"first error: item {failures[0][0]}: {failures[0][1]}"

@@ -14,7 +14,7 @@ from .. import locks
 from ..errors import UserError
 from ..identity import changes, read_record
 from ..jsonio import read_json, sha256_file, sha256_json, write_json
-from ..methods import Answers, Task
+from ..methods import Answers, Task, Unavailable, encoders
 from ..outcomes import outcomes
 from ..provenance import git_revision, now, versions
 from ..replaced import set_aside
@@ -27,7 +27,7 @@ from .questions import EvaluationSet
 from .record import findings, summary
 
 # Raised when a method answers otherwise than before: its earlier records are then made anew.
-VERSION = 1
+VERSION = 2
 PACKAGES = ("scikit-learn", "sentence-transformers", "transformers", "torch", "setfit")
 MODULES = {
     "tfidf": "tfidf",
@@ -88,32 +88,54 @@ def look(run: Run, model: str | None) -> Baseline:
     return Baseline(replace(run, model=model), decides, data)
 
 
-def model_of(method: str, settings: Settings) -> str | None:
-    """Return the name of the model that a method stands on, None where it has none."""
-    return import_module(f"fewshot_sft.methods.{MODULES[method]}").model_name(settings)
+def model_of(method: str, settings: Settings, *, fetch: bool = True) -> str | None:
+    """Return the name of the model that a method stands on, None where it has none.
+
+    Raises:
+        Unavailable: there is no encoder.
+    """
+    if method in encoders.METHODS:
+        return encoders.find(settings, fetch=fetch)[1]
+    return settings.model_name if method == "llm-embedding" else None
 
 
 def make(method: str, todo: Sequence[Baseline], settings: Settings) -> None:
     """Make the runs, one after the other; what all share (the vectors of the texts) is computed once.
 
     Raises:
-        UserError: the method cannot run here.
+        Unavailable: the method cannot run here.
     """
     module = import_module(f"fewshot_sft.methods.{MODULES[method]}")
-    answers = module.answer([_task(each) for each in todo], settings)
+    watch = Stopwatch()
+    try:
+        answers = module.answer([_task(each) for each in todo], settings)
+    except ImportError as error:
+        raise Unavailable(f"a package is missing ({error}); install it with bin/setup.sh") from None
+    shared = {f"shared_{key}": value for key, value in watch.spent().items()}
     for each in todo:
         run = each.run
         with outcomes.of_run("evaluation", run.name) as ended, locks.hold(each.files.lock, run.title, 60):
-            begun, used = time.monotonic(), os.times()
+            watch, started = Stopwatch(), now()
             found: Answers = next(answers)
-            spent = os.times()
-            seconds = {
-                "started": now(),
-                "seconds": round(time.monotonic() - begun, 3),
-                "cpu_seconds": round(sum(spent[:4]) - sum(used[:4]), 3),
-            }
-            _write(each, found, seconds)
+            _write(each, found, {"started": started, **watch.spent(), **shared})
             ended("done")
+
+
+class Stopwatch:
+    """Seconds of wall time, and of the CPU time of this process and its children, since it was made."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._begun = self._now()
+
+    def spent(self) -> dict[str, float]:
+        """Return both."""
+        found = (now - then for now, then in zip(self._now(), self._begun, strict=True))
+        return {key: round(value, 3) for key, value in zip(("seconds", "cpu_seconds"), found, strict=True)}
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.monotonic(), sum(os.times()[:4])
 
 
 def _task(baseline: Baseline) -> Task:

@@ -13,11 +13,11 @@ from ..outcomes.outcomes import note_reason
 from ..program import AGAIN, DONE
 from ..provenance import now
 from ..replaced import set_aside
-from ..runs import SCHEMA, Run
+from ..runs import K_SHOT, SCHEMA, Run
 from ..serving.identity import what_serves
 from ..serving.server import Server
 from ..serving.weights import adapter_identity
-from . import predictions, questions, record
+from . import predictions, questions, record, shots
 from .asking import ask_missing
 from .files import EvaluationFiles, identity_of
 from .predictions import PredictionLog
@@ -95,6 +95,9 @@ class Evaluation:
             "max_tokens": settings.max_tokens,
             "temperature": 0,
         }
+        self.examples = shots.choose(run, self.data.items) if run.method == K_SHOT else ()
+        if self.examples:
+            decides["examples"] = sha256_json(self.examples)
         count = len(self.data.items)
         self._free = Asking(run.title, self.files.predictions, decides, count)
         self._constrained = Asking(
@@ -156,7 +159,8 @@ class Evaluation:
         return sha256_json(decides)
 
     def _rest(self, answers: Asking, timings: dict[str, Any]) -> dict[str, Any]:
-        return {"timings": timings, "identity": self._identity(answers)}
+        shown = {"examples_in_prompt": len(self.examples)} if self.examples else {}
+        return {**shown, "timings": timings, "identity": self._identity(answers)}
 
     def _answer(
         self, answers: Asking, server: Server, how: dict[str, Any]
@@ -169,7 +173,14 @@ class Evaluation:
         started, resumed, items = now(), len(log.predictions), len(self.data.items)
         try:
             measured, trouble = ask_missing(
-                self.run, server, self.data.items, log, answers.title, choices=answers.choices, **how
+                self.run,
+                server,
+                self.data.items,
+                log,
+                answers.title,
+                choices=answers.choices,
+                examples=self.examples,
+                **how,
             )
         finally:
             log.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +12,12 @@ from ..processes import usable_cpus
 from ..settings import Settings
 from . import Answers, Task, encoders, logistic
 
-
-def model_name(settings: Settings) -> str:
-    """Return the encoder's name."""
-    return encoders.find(settings)[1]
+SAMPLE = 200  # texts that the share of unknown tokens is counted in
+MANY_UNKNOWN = 0.05
 
 
 def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
-    """Yield the answers of each task; every text is encoded once for all of them.
+    """Return the answers of each task; every text has been encoded, once for all of them.
 
     Raises:
         Unavailable: there is no encoder.
@@ -26,32 +26,38 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(usable_cpus())
-
     folder, _ = encoders.find(settings)
-    encoder = SentenceTransformer(folder, device="cuda" if settings.device == "gpu" else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoder = encoders.load(lambda each: SentenceTransformer(each, device=device), folder)
     vectors = encode(encoder, tasks)
     unknown = share_unknown(encoder.tokenizer, tasks)
-    for task in tasks:
-        matrix = np.stack([vectors[text] for text in task.texts])
-        model, facts = logistic.fit(task, matrix)
+    if (share := unknown.get("unknown_tokens", 0)) >= MANY_UNKNOWN:
+        print(
+            f"warning: embedding: {share:.0%} of the tokens of the texts are unknown to the encoder; set ENCODER to "
+            "one that knows the language",
+            file=sys.stderr,
+        )
+
+    def one(task: Task) -> Answers:
+        model, facts = logistic.fit(task, np.stack([vectors[text] for text in task.texts]))
         asked = np.stack([vectors[text] for text in task.asked])
-        yield logistic.answers_of(task, model, asked, {**facts, **unknown})
+        return logistic.answers_of(task, model, asked, {**facts, **unknown})
+
+    return map(one, tasks)
 
 
-def encode(encoder: object, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+def encode(encoder: Any, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
     """Return the vector of each text of the tasks, of length 1."""
     texts = list(dict.fromkeys(text for task in tasks for text in (*task.texts, *task.asked)))
-    found = encoder.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)  # type: ignore[attr-defined] # no types
+    found = encoder.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
     return dict(zip(texts, found, strict=True))
 
 
-SAMPLE = 200  # texts
-
-
-def share_unknown(tokenizer: object, tasks: Sequence[Task]) -> dict[str, float]:
-    """Return which share of the words the encoder's tokenizer does not know at all, of a sample of the texts."""
+def share_unknown(tokenizer: Any, tasks: Sequence[Task]) -> dict[str, float]:
+    """Return which share of the tokens the encoder does not know, of a sample of the texts; nothing if it knows all."""
     number = getattr(tokenizer, "unk_token_id", None)
     if number is None:
         return {}
-    ids = [each for text in tasks[0].asked[:SAMPLE] for each in tokenizer(text)["input_ids"]]  # type: ignore[operator] # no types
-    return {"unknown_tokens": round(ids.count(number) / max(len(ids), 1), 4)}
+    found = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in tasks[0].asked[:SAMPLE])
+    ids = [each for text in found for each in text]
+    return {"unknown_tokens": round(ids.count(number) / len(ids), 4)} if ids else {}

@@ -12,18 +12,13 @@ import numpy as np
 
 from ..processes import usable_cpus
 from ..settings import Settings
-from . import Answers, Task, encoders
+from . import Answers, Task, encoders, of_seen, only
 
 EPOCHS, RATE, WARMUP, BATCH, TOKENS = 20, 2e-5, 0.1, 16, 256
 
 
-def model_name(settings: Settings) -> str:
-    """Return the encoder's name."""
-    return encoders.find(settings)[1]
-
-
 def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
-    """Yield the answers of each task.
+    """Return the answers of each task, which are made as they are asked for.
 
     Raises:
         Unavailable: there is no encoder.
@@ -34,6 +29,7 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
         AutoModelForSequenceClassification,
         AutoTokenizer,
         DataCollatorWithPadding,
+        PrinterCallback,
         Trainer,
         TrainingArguments,
         set_seed,
@@ -41,16 +37,19 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
 
     torch.set_num_threads(usable_cpus())
     folder, _ = encoders.find(settings)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    for task in tasks:
+    tokenizer = encoders.load(AutoTokenizer.from_pretrained, folder)
+
+    def encoded(texts: Sequence[str], **more: list[int]) -> Dataset:
+        return Dataset.from_dict({**tokenizer(list(texts), truncation=True, max_length=TOKENS), **more})
+
+    def one(task: Task) -> Answers:
+        seen = task.seen
+        if len(seen) == 1:
+            return only(task)
         set_seed(task.seed)
-        number = {label: index for index, label in enumerate(task.classes)}
-        model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(number))
-
-        def encoded(texts: Sequence[str], labels: Sequence[int] | None = None) -> Dataset:
-            columns = dict(tokenizer(list(texts), truncation=True, max_length=TOKENS))
-            return Dataset.from_dict(columns | ({} if labels is None else {"labels": list(labels)}))
-
+        model = encoders.load(
+            lambda each: AutoModelForSequenceClassification.from_pretrained(each, num_labels=len(seen)), folder
+        )
         with tempfile.TemporaryDirectory() as scratch:
             arguments = TrainingArguments(
                 output_dir=scratch,
@@ -64,12 +63,14 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
                 report_to=[],
                 disable_tqdm=True,
                 seed=task.seed,
-                use_cpu=settings.device == "cpu",
+                use_cpu=not torch.cuda.is_available(),
             )
-            data = encoded(task.texts, [number[label] for label in task.labels])
+            data = encoded(task.texts, labels=[seen.index(label) for label in task.labels])
             trainer = Trainer(model, arguments, DataCollatorWithPadding(tokenizer), data)
+            trainer.remove_callback(PrinterCallback)
             trainer.train()
             logits = trainer.predict(encoded(task.asked)).predictions
-        probabilities = torch.softmax(torch.tensor(np.asarray(logits)), 1).numpy()
-        answers = [task.classes[index] for index in probabilities.argmax(1)]
-        yield Answers(answers, probabilities, {"epochs": EPOCHS, "learning_rate": RATE})
+        probabilities = torch.softmax(torch.tensor(np.asarray(logits, dtype=np.float64)), 1).numpy()
+        return of_seen(task, probabilities, {"epochs": EPOCHS, "learning_rate": RATE})
+
+    return map(one, tasks)

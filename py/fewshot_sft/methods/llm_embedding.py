@@ -20,19 +20,15 @@ TOKENS = 512  # of a text; what is longer is cut
 BATCH = 16
 
 
-def model_name(settings: Settings) -> str:
-    """Return the base model's name."""
-    return settings.model_name
-
-
 def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
-    """Yield the answers of each task; every text goes through the model once.
+    """Return the answers of each task; every text has gone through the model, once for all of them.
 
     Raises:
         Unavailable: the base model cannot be loaded.
     """
     states, names = hidden_states(tasks, settings)
-    for task in tasks:
+
+    def one(task: Task) -> Answers:
         best: tuple[float, str, Any, Any, dict[str, Any]] | None = None
         for name in names:
             matrix = np.stack([states[text][name] for text in task.texts])
@@ -44,7 +40,9 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
         assert best is not None
         _, name, scaler, model, facts = best
         asked = scaler.transform(np.stack([states[text][name] for text in task.asked]))
-        yield logistic.answers_of(task, model, asked, {**facts, "layer": name})
+        return logistic.answers_of(task, model, asked, {**facts, "layer": name})
+
+    return map(one, tasks)
 
 
 def hidden_states(tasks: Sequence[Task], settings: Settings) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
@@ -58,7 +56,7 @@ def hidden_states(tasks: Sequence[Task], settings: Settings) -> tuple[dict[str, 
         model = AutoModel.from_pretrained(settings.model, dtype="auto")
     except (OSError, ValueError) as error:
         raise Unavailable(f"the base model {settings.model} cannot be loaded: {str(error).splitlines()[0]}") from None
-    device = "cuda" if settings.device == "gpu" else "cpu"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 
-from . import Answers, Task
+from . import Answers, Task, of_seen, only
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # C, the inverse of the regularization
 FOLDS = 5
@@ -49,11 +50,7 @@ def fit(task: Task, features: Any) -> tuple[Any, dict[str, Any]]:
 
 def answers_of(task: Task, model: Any, features: Any, facts: dict[str, Any]) -> Answers:
     """Return the model's answers to the asked texts; without a model the only label that was seen."""
-    probabilities = np.zeros((len(task.asked), len(task.classes)))
-    column = {label: index for index, label in enumerate(task.classes)}
     if model is None:
-        probabilities[:, column[task.labels[0]]] = 1
-    else:
-        probabilities[:, [column[label] for label in model.classes_]] = model.predict_proba(features)
-    answers = [task.classes[index] for index in probabilities.argmax(1)]
-    return Answers(answers, probabilities, facts)
+        return replace(only(task), facts=facts)
+    order = [list(model.classes_).index(label) for label in task.seen]
+    return of_seen(task, model.predict_proba(features)[:, order], facts)

@@ -10,40 +10,45 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..processes import usable_cpus
 from ..settings import Settings
-from . import Answers, Task, Unavailable, encoders
+from . import Answers, Task, encoders, of_seen, only
 
 STEPS, BATCH = 500, 16
 
 
-def model_name(settings: Settings) -> str:
-    """Return the encoder's name."""
-    return encoders.find(settings)[1]
-
-
 def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
-    """Yield the answers of each task.
+    """Return the answers of each task, which are made as they are asked for.
 
     Raises:
         Unavailable: there is no encoder, or the package is not there.
     """
-    try:
-        from datasets import Dataset
-        from setfit import SetFitModel, Trainer, TrainingArguments
-    except ImportError as error:
-        raise Unavailable(f"setfit cannot be imported ({error})") from None
+    import torch
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    torch.set_num_threads(usable_cpus())
     folder, _ = encoders.find(settings)
-    for task in tasks:
-        seen = [label for label in task.classes if label in set(task.labels)]
-        model = SetFitModel.from_pretrained(folder, labels=seen, device="cuda" if settings.device == "gpu" else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def one(task: Task) -> Answers:
+        seen = task.seen
+        if len(seen) == 1:
+            return only(task)
+        torch.manual_seed(task.seed)
+        model = encoders.load(lambda each: SetFitModel.from_pretrained(each, labels=seen, device=device), folder)
         with tempfile.TemporaryDirectory() as scratch:
             arguments = TrainingArguments(
-                output_dir=scratch, batch_size=BATCH, max_steps=STEPS, seed=task.seed, report_to="none"
+                output_dir=scratch,
+                batch_size=BATCH,
+                max_steps=STEPS,
+                seed=task.seed,
+                report_to="none",
+                show_progress_bar=False,
             )
             data = Dataset.from_dict({"text": list(task.texts), "label": [seen.index(label) for label in task.labels]})
             Trainer(model, arguments, train_dataset=data).train()
-        probabilities = np.zeros((len(task.asked), len(task.classes)))
-        columns = [list(task.classes).index(label) for label in seen]
-        probabilities[:, columns] = np.asarray(model.predict_proba(list(task.asked), as_numpy=True))
-        answers = [task.classes[index] for index in probabilities.argmax(1)]
-        yield Answers(answers, probabilities, {"steps": STEPS})
+        probabilities = np.asarray(model.predict_proba(list(task.asked), as_numpy=True))
+        return of_seen(task, probabilities, {"steps": STEPS})
+
+    return map(one, tasks)

@@ -11,16 +11,14 @@ from ..settings import Settings
 from . import Answers, Task, logistic
 
 
-def model_name(settings: Settings) -> None:
-    """Return None: there is no language model."""
-
-
 def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
-    """Yield the answers of each task. Characters serve languages without spaces, and words that are misspelled."""
-    for task in tasks:
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
-        characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, max_features=50_000)
-        features = FeatureUnion([("words", words), ("characters", characters)])
-        matrix = features.fit_transform(task.texts)
-        model, facts = logistic.fit(task, matrix)
-        yield logistic.answers_of(task, model, features.transform(task.asked), facts)
+    """Return the answers of each task. Characters serve languages without spaces, and words that are misspelled."""
+    return map(_one, tasks)
+
+
+def _one(task: Task) -> Answers:
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, max_features=50_000)
+    features = FeatureUnion([("words", words), ("characters", characters)])
+    model, facts = logistic.fit(task, features.fit_transform(task.texts))
+    return logistic.answers_of(task, model, features.transform(task.asked), facts)

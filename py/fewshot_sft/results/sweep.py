@@ -116,7 +116,7 @@ def _why_absent(run: Run) -> str:
     if run.method in (*ON_CPU, *ON_GPU):
         return _left_out(run) or f"split {split} is not evaluated yet; run bin/baselines.sh"
     if not run.is_trained:
-        return f"split {split} is not evaluated yet; run bin/eval.sh"
+        return _left_out(run) or f"split {split} is not evaluated yet; run bin/eval.sh"
     if not run.adapter.is_dir():
         return "not trained; run bin/train.sh"
     path = run.adapter / "training.json"

@@ -141,7 +141,13 @@ def to_text(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None, *,
         for sweep, one, row in shown
         if (count := row.get("train_never_seen"))
     ]
-    notes = [NOTES, *([_CONSTRAINED_NOTE] if constrained else []), *([_MEANS_NOTE] if means else [])]
+    trained = [one.training for _, one, _ in shown if one.training]
+    notes = [
+        NOTES,
+        *_updates(trained),
+        *([_CONSTRAINED_NOTE] if constrained else []),
+        *([_MEANS_NOTE] if means else []),
+    ]
     return "\n".join([caption, "", *text, "", *absent, *unseen, *([""] if absent or unseen else []), *notes])
 
 
@@ -173,6 +179,20 @@ def _aligned(columns: Sequence[_Column], rows: Sequence[Row], *, bold: bool) -> 
             for index, (row, line) in enumerate(zip(rows, text, strict=True))
         ]
     return [f"\x1b[1m{heading}\x1b[0m" if bold else heading, *text]
+
+
+def _updates(trained: Sequence[dict[str, Any]]) -> list[str]:
+    """Say whether the sizes were trained with the same number of updates; nothing where the records do not tell."""
+    if len({each.get("size") for each in trained}) < 2:
+        return []
+    steps = {each.get("steps") for each in trained}
+    if any("matched_to" in each for each in trained) and len(steps) == 1 and None not in steps:
+        return [f"updates: {steps.pop()} for every size (MATCH_STEPS=1), so the curve shows the effect of data alone."]
+    given = [each.get("settings") or {} for each in trained]
+    epochs = {str(each.get("num_train_epochs", "")) for each in given}
+    if len(epochs) == 1 and "" not in epochs and not any("max_steps" in each for each in given):
+        return [f"updates: {float(epochs.pop()):g} epochs for every size, so a larger one has more of them."]
+    return []
 
 
 def _of(sweep: Sweep) -> str:

@@ -39,7 +39,7 @@ def check(
     """
 
     async def ask() -> None:
-        probe = Probe(url, pid, run.name, wait, stop_token_ids(run.settings))
+        probe = Probe(url, pid, run.served_as, wait, stop_token_ids(run.settings))
         try:
             if load:
                 await probe.load(load)

@@ -52,6 +52,7 @@ class ClientSettings:
     retry: Retry
     choices: tuple[str, ...] | None = None
     stop_token_ids: tuple[int, ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> ClientSettings:
@@ -59,7 +60,8 @@ class ClientSettings:
         choices = fields["choices"]
         retry, choices = Retry(**fields["retry"]), tuple(choices) if choices is not None else None
         stop = tuple(fields["stop_token_ids"])
-        return cls(**(fields | {"retry": retry, "choices": choices, "stop_token_ids": stop}))
+        examples = tuple((human, answer) for human, answer in fields["examples"])
+        return cls(**(fields | {"retry": retry, "choices": choices, "stop_token_ids": stop, "examples": examples}))
 
     def client(self, api_key: str, overloaded: Callable[[float], None]) -> ChatClient:
         """Return a client."""
@@ -72,6 +74,7 @@ class ClientSettings:
             retry=self.retry,
             choices=self.choices,
             stop_token_ids=self.stop_token_ids,
+            examples=self.examples,
             overloaded=overloaded,
         )
 
@@ -102,6 +105,7 @@ class ChatClient:
         retry: Retry | None = None,
         choices: Sequence[str] | None = None,
         stop_token_ids: Sequence[int] = (),
+        examples: Sequence[tuple[str, str]] = (),
         overloaded: Callable[[float], None] = lambda began: None,
     ) -> None:
         """Make the client.
@@ -115,6 +119,7 @@ class ChatClient:
             retry: how often and when to ask again.
             choices: the only answers that the server lets the model give (vLLM's structured outputs).
             stop_token_ids: that end an answer, besides the tokenizer's own end.
+            examples: pairs of a human message and its answer, between the system message and each question.
             overloaded: called with the ``time.monotonic()`` at which a try began, when it ended with 429, 503 or in
                 no time.
         """
@@ -128,6 +133,7 @@ class ChatClient:
         self._timeout = timeout
         self._retry = retry or Retry()
         self._overloaded = overloaded
+        self._examples = [turn for human, answer in examples for turn in (("human", human), ("ai", answer))]
         # An http client of our own decides about proxies: `trust_env` reads HTTP_PROXY and the like, which a local
         # server must not be asked through, whatever NO_PROXY says.
         environment = not is_loopback(base_url)
@@ -175,7 +181,7 @@ class ChatClient:
             retry=retry_if_exception(_passes),
             reraise=True,
         )
-        messages = [("system", system)] * (system is not None) + [("human", human)]
+        messages = [("system", system)] * (system is not None) + self._examples + [("human", human)]
         timeout = timeout or self._timeout
         return await self._reach(timeout, retrying(self._ask_once, messages, timeout))
 

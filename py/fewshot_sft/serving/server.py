@@ -48,7 +48,7 @@ class Server:
 
 def address(run: Run, port: int) -> dict[str, str]:
     """Return what tells `llamafactory-cli api` where to listen, and under which name."""
-    return {"API_HOST": HOST, "API_PORT": str(port), "API_MODEL_NAME": run.name}
+    return {"API_HOST": HOST, "API_PORT": str(port), "API_MODEL_NAME": run.served_as}
 
 
 def flags(run: Run, port: int) -> list[str]:

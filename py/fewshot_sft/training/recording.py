@@ -9,7 +9,7 @@ from ..data import manifest
 from ..identity import settings_of
 from ..jsonio import write_json
 from ..provenance import git_revision, now, versions
-from ..runs import SCHEMA, Run
+from ..runs import SCHEMA, Run, sizes
 from ..serving.weights import adapter_identity
 from . import checks
 from .deciding import RECORD, STARTED, Decision
@@ -33,6 +33,7 @@ def begin(run: Run, decision: Decision, command: Sequence[str], resumed_at: int)
         "identity": decision.identity,
         "decides": decision.parts,
         "settings": settings_of(list(command)),
+        "matched_to": max(sizes(run.settings)) if run.settings.match_steps else None,
         "resumed_at": resumed_at,
         "started": now(),
         "never_seen": manifest.never_seen(run.data_file.parent, run.dataset),

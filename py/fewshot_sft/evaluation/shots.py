@@ -1,0 +1,83 @@
+"""``k-shot``: the examples of the training subset that the base model is shown before each question."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from ..errors import UserError
+from ..identity import flags_of, read_record
+from ..jsonio import read_json
+from ..planning import facts
+from ..planning.choice import MODEL_LENGTH
+from ..preflight import lengths, templates
+from ..runs import Run
+from ..settings import Settings
+from .questions import Item
+
+PLAIN = templates.Slots(prefix=[], system=[templates.CONTENT], user=[templates.CONTENT], assistant=[templates.CONTENT])
+
+
+def choose(run: Run, items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
+    """Return the (text, label) pairs that fit the context beside the longest question and its answer.
+
+    One of each label in turn, in the order of the subset, which its seed has drawn; what is too long is passed over.
+
+    Args:
+        run: whose subset.
+        items: all questions: each is asked with the same examples.
+
+    Raises:
+        UserError: not one fits, the subset is missing, or tokens cannot be counted.
+    """
+    settings = run.settings
+    if not run.data_file.is_file():
+        raise UserError(f"{run.title}: {run.data_file} is missing; make it with bin/build_data.sh")
+    folder = facts.model_folder(settings.model, bool(settings.use_modelscope_hub), os.environ)
+    tokenizer = folder / "tokenizer.json" if folder else None
+    if folder is None or tokenizer is None or not tokenizer.is_file():
+        raise UserError(
+            f"{run.title}: {settings.model} has no tokenizer.json here to count the examples that fit; fetch the model "
+            "first, or take k-shot out of METHODS"
+        )
+    source = templates.source()
+    slots = (templates.registered(source) if source else {}).get(settings.template, PLAIN)
+    rows = _in_turn(read_json(run.data_file))
+    questions = [{"instruction": item.instruction, "input": item.input, "output": ""} for item in items]
+    turns = [{**row, "instruction": ""} for row in rows]
+    asked = max(lengths.token_lengths(questions, tokenizer, slots)[0])
+    costs = lengths.token_lengths(turns, tokenizer, replace(slots, prefix=[], system=[]))[0]
+    most = context(settings, folder)
+    room = left = most - asked - settings.max_tokens - lengths.MARGIN
+    chosen = []
+    for row, cost in zip(rows, costs, strict=True):
+        if cost <= left:
+            chosen.append((row["input"], row["output"]))
+            left -= cost
+    if not chosen:
+        raise UserError(
+            f"{run.title}: not one example fits: of the context's {most} tokens the longest question with its "
+            f"instruction, MAX_TOKENS={settings.max_tokens} and a margin of {lengths.MARGIN} leave {max(room, 0)}, and "
+            f"the shortest example has {min(costs)}; take k-shot out of METHODS, or a model with a longer context"
+        )
+    return tuple(chosen)
+
+
+def context(settings: Settings, folder: Path) -> int:
+    """Return how many tokens the server takes: its own limit (SERVER_ARGS may set it), or the model's if less."""
+    flags = flags_of(settings.server_args)
+    given = flags.get("max_model_len" if settings.server == "vllm" else "vllm_maxlen", "")
+    config = read_record(folder / "config.json")
+    own = config.get("max_position_embeddings") or (config.get("text_config") or {}).get("max_position_embeddings")
+    most = int(given) if given.isdecimal() else MODEL_LENGTH
+    return min(most, own) if isinstance(own, int) else most
+
+
+def _in_turn(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    by_label: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_label.setdefault(row["output"], []).append(row)
+    return [row for row in chain.from_iterable(zip_longest(*by_label.values())) if row is not None]
