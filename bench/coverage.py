@@ -7,7 +7,8 @@ From the scores at --sizes the law predicts those at 2, 4 and 8 times the larges
 that the file has. The priors' numbers were chosen on one half of the data sets (``--half calibrate``); ``report`` is
 the other.
 Every data set has the same weight, and the uncertainty of each number comes from resampling data sets. Curves that are
-refused, because no member of the family fits or too few draws count, are counted in the first table and left out of the second.
+refused, because no member of the family fits or too few draws count, are counted in the first table and left out of the
+second.
 """
 
 from __future__ import annotations

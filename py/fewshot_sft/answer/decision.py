@@ -87,7 +87,9 @@ def decide(
                 p = float((ahead[curve.method]([0]) >= target).mean())
                 methods[curve.method]["target"] = {"p_now": p} | ({"reached_from": 0} if p >= SURE else {})
             continue
-        covariance = item_covariance([draws[metric][_name(curve.method, size)] for size in curve.sizes], len(first.truth))
+        covariance = item_covariance(
+            [draws[metric][_name(curve.method, size)] for size in curve.sizes], len(first.truth)
+        )
         # Each method has its own draws: with common ones, differences between laws would look surer than they are.
         outlook = Forecast(curve, metric, covariance, seed + 2 * index)
         drops = _drops(curve, comparisons)
@@ -386,9 +388,7 @@ def _advice(answer: Mapping[str, Any], every: Sequence[Curve], metric: str) -> d
         pair = frozenset((_name(name, last[name][0]), _name(best, last[best][0])))
         return score[best] - score[name] <= ALIKE and not significant.get(pair, True)
 
-    as_good = [
-        name for name in score if name != best and seconds[name] < CHEAPER * seconds[best] and is_as_good(name)
-    ]
+    as_good = [name for name in score if name != best and seconds[name] < CHEAPER * seconds[best] and is_as_good(name)]
     cheaper = min(as_good, key=lambda name: (last[name][0], seconds[name]), default=None)
     use = cheaper or best
     then = _then(methods[use]) if last[use][0] else _then_without(methods, use, last[use][1][metric]["high"])

@@ -40,9 +40,7 @@ class Cell:
         return np.array([scores(row, self.truth, self.classes, metric) for row in self.answers])
 
 
-def class_scores(
-    answers: np.ndarray, truth: np.ndarray, classes: int, weights: np.ndarray | None = None
-) -> np.ndarray:
+def class_scores(answers: np.ndarray, truth: np.ndarray, classes: int, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the F1 of each class, (draws, classes), or (classes,) without weights.
 
     A class without items counts 0, as in scikit-learn's macro mean over given labels. NaN is a class that has items of

@@ -11,7 +11,7 @@ SIGNIFICANT, UNLIKELY = 0.05, 0.05
 
 def headline(answer: Mapping[str, Any]) -> str:
     """Return the answer in a few sentences: what is reached, by which method, what more labels bring, what to do."""
-    use, best, metric = answer["use"], answer["best"], answer["metric"]
+    use, metric = answer["use"], answer["metric"]
     methods, target, name = answer["methods"], answer.get("target"), NAMES[answer["metric"]]
     found = methods[use]
     last = found["points"][-1]
@@ -92,7 +92,8 @@ def _against(answer: Mapping[str, Any], rival: str) -> str:
         text += f"{use} is ahead by {by}" + (", and was so at every smaller size" if everywhere else "")
     if rival == answer["best"]:
         spent = (point["gpu_seconds"] + point["cpu_seconds"] for point in (ours[a], theirs[b]))
-        text += ", and {1} takes {3} instead of {2}".format(use, rival, *map(_duration, spent))
+        mine, its = map(_duration, spent)
+        text += f", and {rival} takes {its} instead of {mine}"
     return text + _crossing(answer, use, rival)
 
 
