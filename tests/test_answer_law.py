@@ -43,25 +43,29 @@ def test_the_originals_curve(seed):
     assert high - low < 0.14
 
 
-def test_simulated_power_laws_are_covered():
-    rng = np.random.default_rng(1)
-    sizes, items, inside_95, inside_80 = [100, 200, 400, 800], 1000, [], []
-    for index in range(60):
-        b, c, last = rng.uniform(0.1, 1), rng.uniform(0, 0.15), rng.uniform(0.2, 0.4)
+def test_simulated_curves_are_covered():
+    """Power laws with a shift, and the walk and the noise of items and seeds that the law supposes."""
+    rng, prior, items, share_below = np.random.default_rng(1), law.PRIOR, 1000, []
+    sizes = np.array([100, 200, 400, 800, 1600])
+    while len(share_below) < 60:
+        b, last = abs(prior.slope * rng.standard_normal()), rng.uniform(0.2, 0.5)
+        c = rng.uniform(0, last)
+        d = 0 if rng.random() < prior.unshifted else 100 * np.exp(rng.normal(0, prior.shift))
+        step = prior.walk * last * (1 - last) * np.exp(rng.normal(0, prior.walk_spread))
+        walk = np.cumsum(np.r_[0, step * rng.standard_normal(4)])
+        true = 1 - (c + (last - c) * ((sizes + d) / (800 + d)) ** -b + walk)
+        if true.min() < 0.02 or true.max() > 0.98:
+            continue
+        between = law.usual_deviation(true, sizes) * np.exp(rng.normal(0, prior.seeds_spread))
+        noise = np.linalg.cholesky(covariance(true[:4, None], items)) @ rng.standard_normal(4)
+        scores = true[:4, None] + noise[:, None] + between[:4, None] * rng.standard_normal((4, 3))
+        drawn = fit([100, 200, 400, 800], np.clip(scores, 0, 1), items).at([1600])[:, 0]
+        share_below.append((drawn < true[4]).mean())
 
-        def score(n, b=b, c=c, last=last):
-            return 1 - (c + (last - c) * (np.asarray(n, float) / 800) ** -b)
-
-        true = np.clip(score(sizes), 0.02, 0.98)
-        root = np.linalg.cholesky(covariance(true[:, None], items))
-        noise = (root @ rng.standard_normal(4))[:, None] + 0.01 * rng.standard_normal((4, 3))
-        drawn = fit(sizes, np.clip(true[:, None] + noise, 0, 1), items, index).at([1600])[:, 0]
-        low, low80, high80, high = np.quantile(drawn, [0.025, 0.1, 0.9, 0.975])
-        inside_95.append(low <= score(1600) <= high)
-        inside_80.append(low80 <= score(1600) <= high80)
-
-    assert 0.9 <= np.mean(inside_95) <= 1
-    assert 0.7 <= np.mean(inside_80) <= 0.95
+    off = np.abs(np.array(share_below) - 0.5)
+    assert 0.87 <= np.mean(off <= 0.475) <= 1
+    assert 0.68 <= np.mean(off <= 0.4) <= 0.92
+    assert 0.35 <= np.mean(off <= 0.25) <= 0.65
 
 
 def test_real_curves_are_covered():
