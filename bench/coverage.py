@@ -7,7 +7,8 @@ From the scores at --sizes the law predicts those at 2, 4 and 8 times the larges
 that the file has. The priors' numbers were chosen on one half of the data sets (``--half calibrate``); ``report`` is
 the other.
 Every data set has the same weight, and the uncertainty of each number comes from resampling data sets. Curves that are
-refused, because no member of the family fits, are counted in the first table and left out of the second.
+refused, because no member of the family fits or too few draws count, are counted in the first table and left out of the
+second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
 
 from fewshot_sft.answer import law
-from fewshot_sft.answer.decision import REFUSED_BELOW
+from fewshot_sft.answer.decision import LEAST_DRAWS, REFUSED_BELOW
 
 # OpenML's numbers of the text data sets in LCDB.
 TEXT = {389, 390, 391, 392, 395, 396, 398, 399, 401, 1457, 273}
@@ -80,7 +81,7 @@ def predict(curve: dict, sizes: list[int], seeds: int, rng: np.random.Generator)
                 "width_95": high - low,
                 "covered_80": float(low80 <= true <= high80),
                 "width_80": high80 - low80,
-                "refused": fitted.p < REFUSED_BELOW,
+                "refused": fitted.p < REFUSED_BELOW or fitted.effective < LEAST_DRAWS,
             }
         )
     return rows

@@ -6,12 +6,14 @@ item by item, which is much sharper than two intervals side by side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -38,28 +40,42 @@ class Cell:
         return np.array([scores(row, self.truth, self.classes, metric) for row in self.answers])
 
 
+def class_scores(answers: np.ndarray, truth: np.ndarray, classes: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the F1 of each class, (draws, classes), or (classes,) without weights.
+
+    A class without items counts 0, as in scikit-learn's macro mean over given labels. NaN is a class that has items of
+    which a draw has none: what the draw does not show is left out of its mean, else draws of rare classes would all
+    lie below the score.
+    """
+    rows = np.ones((1, len(truth))) if weights is None else weights
+
+    def count(which: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        columns = numbers % (classes + 1)  # the last one is for OUTSIDE
+        table = sparse.csr_array((which, (np.arange(len(truth)), columns)), shape=(len(truth), classes + 1))
+        return (rows @ table)[:, :classes]
+
+    once = np.ones(len(truth))
+    items = count(once, truth)
+    both = items + count(once, answers)
+    hits = count((answers == truth).astype(float), truth)
+    each = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
+    each[(items == 0) & np.isin(np.arange(classes), truth)] = np.nan
+    return each[0] if weights is None else each
+
+
 def scores(answers: np.ndarray, truth: np.ndarray, classes: int, metric: str, weights: np.ndarray | None = None):
-    """Return accuracy or macro-F1 of one run, for each row of weights.
+    """Return accuracy or macro-F1 of one run: a number, or with weights one for each draw.
 
     Args:
         answers, truth: (items,).
-        classes: how many labels there are. A label without items and answers counts 0, as in scikit-learn's macro mean
-            over given labels.
+        classes: how many labels there are.
         metric: of METRICS.
         weights: (draws, items), how often each item was drawn; None is once each.
     """
-    rows = np.ones((1, len(truth))) if weights is None else weights
-    right = (answers == truth).astype(float)
     if metric == "accuracy":
-        found = rows @ right / rows.sum(1)
-    else:
-        one_hot = np.eye(classes + 1)  # the last row is for OUTSIDE
-        hits = rows @ (one_hot[truth] * right[:, None])
-        both = rows @ (one_hot[truth] + one_hot[answers])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            each = np.where(both > 0, 2 * hits / both, 0.0)
-        found = each[:, :classes].mean(1)
-    return found[0] if weights is None else found
+        right = answers == truth
+        return right.mean() if weights is None else weights @ right.astype(float) / weights.sum(1)
+    return np.nanmean(class_scores(answers, truth, classes, weights), axis=-1)
 
 
 def draws_of_items(items: int, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
@@ -67,28 +83,64 @@ def draws_of_items(items: int, rng: np.random.Generator, draws: int = DRAWS) -> 
     return rng.multinomial(items, np.full(items, 1 / items), size=draws).astype(float)
 
 
-def bootstrap(cell: Cell, metric: str, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return draws of a cell's mean score over seeds, (draws,): of items by ``weights``, and of seeds if several."""
-    each = np.stack([scores(row, cell.truth, cell.classes, metric, weights) for row in cell.answers], 1)
+def drawn(cell: Cell, metric: str, weights: np.ndarray) -> np.ndarray:
+    """Return each seed's score on each draw of items, (draws, seeds)."""
+    return np.stack([scores(row, cell.truth, cell.classes, metric, weights) for row in cell.answers], 1)
+
+
+def bootstrap(each: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return draws of the mean over seeds, (draws,), of items and, if there are several, of seeds.
+
+    Args:
+        each: (draws, seeds), from :func:`drawn`.
+        rng: draws the seeds. A bootstrap of n values is too narrow by sqrt((n-1)/n), which matters for three: the
+            deviation is widened by that.
+    """
     seeds = each.shape[1]
+    mean = each.mean(1)
     if seeds == 1:
-        return each[:, 0]
-    chosen = rng.integers(0, seeds, size=each.shape)
-    return np.take_along_axis(each, chosen, 1).mean(1)
+        return mean
+    chosen = np.take_along_axis(each, rng.integers(0, seeds, size=each.shape), 1).mean(1)
+    return mean + (chosen - mean) * np.sqrt(seeds / (seeds - 1))
 
 
-def interval(draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Return the percentile interval of draws."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def interval(draws: np.ndarray, items: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return the percentile interval of a score's draws, within 0 and 1.
+
+    Where all draws are 0, or all 1, they know nothing of what the next item would be: then it is Clopper and Pearson's.
+    """
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    if low == high and low in (0, 1):
+        low, high = proportion_confint(low * items, items, 1 - level, method="beta")
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
 
 
-def item_covariance(cells: Sequence[Cell], metric: str, weights: np.ndarray) -> np.ndarray:
-    """Return the covariance of the cells' mean scores that comes from their common test items, (cells, cells)."""
-    means = [
-        np.mean([scores(row, cell.truth, cell.classes, metric, weights) for row in cell.answers], 0) for cell in cells
-    ]
-    return np.atleast_2d(np.cov(np.stack(means)))
+def class_intervals(cell: Cell, weights: np.ndarray, rng: np.random.Generator) -> dict[int, tuple[float, float, float]]:
+    """Return mean over seeds, low and high of the F1 of each class that has items, by its number."""
+    means = np.mean([class_scores(row, cell.truth, cell.classes) for row in cell.answers], 0)
+    draws = np.stack([class_scores(row, cell.truth, cell.classes, weights) for row in cell.answers], 2)
+    found = {}
+    for number, items in zip(*np.unique(cell.truth, return_counts=True), strict=True):
+        low, high = interval(bootstrap(draws[:, number], rng), int(items))
+        found[int(number)] = (float(means[number]), low, high)
+    return found
+
+
+def item_covariance(each: Sequence[np.ndarray], items: int) -> np.ndarray:
+    """Return the covariance of the cells' mean scores that comes from their common test items, (cells, cells).
+
+    No variance is below that of 0 right ones (after Agresti and Coull): a bootstrap of answers that are all right, or
+    all wrong, would say that nothing is unknown.
+
+    Args:
+        each: of each cell (draws, seeds), from :func:`drawn` with the same weights.
+        items: how many there are.
+    """
+    covariance = np.atleast_2d(np.cov(np.stack([one.mean(1) for one in each])))
+    share = 2 / (items + 4)
+    least = share * (1 - share) / (items + 4)
+    missing = np.sqrt(np.maximum(least - np.diag(covariance), 0))
+    return covariance + np.outer(missing, missing)  # the items are the same, so what they hide is the same
 
 
 @dataclass(frozen=True)
@@ -106,26 +158,53 @@ class Comparison:
 
 
 def compare(
-    pairs: Sequence[tuple[str, str]], cells: dict[str, Cell], metric: str, weights: np.ndarray, rng: np.random.Generator
+    pairs: Sequence[tuple[str, str]],
+    cells: Mapping[str, Cell],
+    each: Mapping[str, np.ndarray],
+    metric: str,
+    rng: np.random.Generator,
 ) -> list[Comparison]:
     """Compare cells on their common items.
 
-    With one seed each the p-value of accuracy is McNemar's exact one; else it is the paired bootstrap's, over items and
-    seeds. Holm's correction is for all pairs.
+    With one seed each the p-value of accuracy is McNemar's exact one; else it is of the difference over its deviation
+    in the paired bootstrap, over items and seeds (a p-value counted from 1,000 draws could never be small enough for
+    the correction). Holm's correction is for all pairs.
+
+    Args:
+        pairs: names of cells.
+        cells: by name.
+        each: by name, (draws, seeds), from :func:`drawn` with the same weights.
+        metric: of METRICS.
+        rng: draws the seeds.
     """
     found = []
     for first, second in pairs:
         one, two = cells[first], cells[second]
-        draws = bootstrap(two, metric, weights, rng) - bootstrap(one, metric, weights, rng)
-        difference = float(two.score(metric).mean() - one.score(metric).mean())
+        draws = bootstrap(each[second], rng) - bootstrap(each[first], rng)
+        seen = one.score(metric), two.score(metric)
+        difference = float(seen[1].mean() - seen[0].mean())
         if metric == "accuracy" and len(one.answers) == len(two.answers) == 1:
             a, b = one.answers[0] == one.truth, two.answers[0] == two.truth
             table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
             p, test = float(mcnemar(table, exact=True).pvalue), "McNemar"
         else:
-            below = (np.count_nonzero(draws <= 0) + 1) / (len(draws) + 1)
-            above = (np.count_nonzero(draws >= 0) + 1) / (len(draws) + 1)
-            p, test = min(1.0, 2 * min(below, above)), "paired bootstrap"
-        found.append((first, second, difference, *interval(draws), p, test))
+            p, test = _p_value(difference, draws, seen, len(one.truth)), "paired bootstrap"
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        found.append((first, second, difference, float(low), float(high), p, test))
     corrected = multipletests([each[5] for each in found], method="holm")[1] if found else []
     return [Comparison(*each[:6], float(c), each[6]) for each, c in zip(found, corrected, strict=True)]
+
+
+def _p_value(difference: float, draws: np.ndarray, seen: Sequence[np.ndarray], items: int) -> float:
+    """Return the p-value of a difference, from its deviation and Student's t.
+
+    The deviation is that under no difference: for accuracy it is McNemar's. The degrees of freedom are few where the
+    seeds, of which there are few, make most of the noise (Satterthwaite).
+    """
+    variance = draws.var(ddof=1) + difference**2 / items
+    if variance == 0:
+        return 1.0
+    shares = [(each.var(ddof=1) / len(each), len(each) - 1) for each in seen if len(each) > 1]
+    of_seeds = sum(share**2 / free for share, free in shares)
+    free = variance**2 / (of_seeds + variance**2 / max(items - 1, 1))
+    return float(2 * stats.t.sf(abs(difference) / np.sqrt(variance), free))

@@ -9,7 +9,7 @@ scale is itself unknown, so that a curve that bends oddly gets a wide band and o
 
 The priors' numbers (PRIOR) were chosen on half of the data sets of LCDB 1.0 (Mohr et al., ECML PKDD 2022) and measured
 on the other half: docs/answer.md, ``bench/coverage.py``. The posterior is drawn by importance sampling, which is enough
-for six unknowns and a handful of numbers.
+for six unknowns and a handful of numbers; sharp data get more rounds of it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 DRAWS, KEPT = 60_000, 2_000
+ENOUGH, ROUNDS = 1_000, 8  # effective draws; draws are made in rounds until there are so many
 
 
 class Prior(NamedTuple):
@@ -82,7 +83,7 @@ def fit(sizes: list[int], scores: np.ndarray, item_covariance: np.ndarray, seed:
     """Return the law of one curve.
 
     Args:
-        sizes: training examples, ascending, at least two.
+        sizes: training examples, ascending; of one size only the score there can be told.
         scores: (sizes, seeds), each from 0 to 1.
         item_covariance: (sizes, sizes), of the mean scores, from their common test items
             (:func:`fewshot_sft.answer.intervals.item_covariance`).
@@ -92,58 +93,95 @@ def fit(sizes: list[int], scores: np.ndarray, item_covariance: np.ndarray, seed:
     n = np.asarray(sizes, float)
     count, seeds = scores.shape
     error = 1 - scores.mean(1)
-    near = np.clip(error, ALMOST, 1 - ALMOST)
-    unit = near[-1] * (1 - near[-1])
-    steps = np.log2(n / n[0])
-
-    # Between seeds: the prior, and the variances seen.
-    typical = prior.seeds * near * (1 - near) * (n / 64) ** -prior.seeds_decay
-    between = np.exp(rng.normal(0, prior.seeds_spread, DRAWS))[:, None] ** 2 * typical**2
+    near = np.clip(error[-1], ALMOST, 1 - ALMOST)
+    unit = near * (1 - near)
+    together = np.minimum.outer(np.log2(n / n[0]), np.log2(n / n[0]))
+    typical = usual_deviation(scores.mean(1), n, prior)
+    seen = scores.var(1, ddof=1) if seeds > 1 else np.zeros(count)
+    free = seeds - 1
+    usual = typical[-1] ** 2 * np.exp(prior.seeds_spread**2 / 2)
     if seeds > 1:
-        seen = scores.var(1, ddof=1)
-        free = seeds - 1
-        weight = -0.5 * free * (seen / between + np.log(between)).sum(1)
         usual = (3 * typical[-1] ** 2 + free * count * seen.mean()) / (3 + free * count)
-    else:
-        weight = np.zeros(DRAWS)
-        usual = typical[-1] ** 2 * np.exp(prior.seeds_spread**2 / 2)
-    walk = prior.walk * unit * np.exp(rng.normal(0, prior.walk_spread, DRAWS))
-
-    # v is drawn around what was seen, wider than it is known; the rest from the prior.
     scale = 3 * np.sqrt(item_covariance[-1, -1] + usual / seeds + (prior.wiggle * prior.walk * unit) ** 2 + 1e-7)
-    v = error[-1] + scale * rng.standard_t(5, DRAWS)
-    possible = (v > LEAST_ERROR) & (v < 1)
-    v = np.clip(v, LEAST_ERROR, 1)
-    b = np.abs(rng.standard_normal(DRAWS)) * prior.slope
-    c = rng.random(DRAWS) * v
-    d = np.where(rng.random(DRAWS) < prior.unshifted, 0, np.exp(rng.normal(0, prior.shift, DRAWS)) * n[0])
-    parameters = np.stack([v, b, c, d, walk], 1)
-    residuals = np.stack([error[i] - _curve(parameters, n[-1], n[i]) for i in range(count)], 1)
+    centre, spread = _between(seen / typical**2, free, prior)
+    diagonal = range(count)
 
-    together = np.minimum.outer(steps, steps)
-    covariance = item_covariance + (walk**2)[:, None, None] * together
-    covariance[:, range(count), range(count)] += between / seeds + ((prior.wiggle * walk) ** 2)[:, None] + 1e-9
-    root = np.linalg.cholesky(covariance)
-    standard = np.linalg.solve(root, residuals[:, :, None])[:, :, 0]
-    weight -= 0.5 * (standard**2).sum(1) + np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
-    weight -= stats.t.logpdf((v - error[-1]) / scale, 5)
-    weight[~possible] = -np.inf
-    share = np.exp(weight - weight.max())
-    share /= share.sum()
-    kept = rng.choice(DRAWS, KEPT, p=share)
+    def covariance(walk: np.ndarray, between: np.ndarray) -> np.ndarray:
+        found = item_covariance + (walk**2)[:, None, None] * together
+        found[:, diagonal, diagonal] += between / seeds + ((prior.wiggle * walk) ** 2)[:, None] + 1e-9
+        return found
 
+    def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        # Between seeds, and v: around what was seen, wider than it is known. All else from the prior.
+        log = centre + spread * rng.standard_normal(DRAWS)
+        between = np.exp(2 * log)[:, None] * typical**2
+        weight = stats.norm.logpdf(log, 0, prior.seeds_spread) - stats.norm.logpdf(log, centre, spread)
+        weight -= 0.5 * free * (seen / between + np.log(between)).sum(1)
+        walk = prior.walk * unit * np.exp(rng.normal(0, prior.walk_spread, DRAWS))
+        v = error[-1] + scale * rng.standard_t(5, DRAWS)
+        weight -= stats.t.logpdf((v - error[-1]) / scale, 5)
+        weight[(v <= LEAST_ERROR) | (v >= 1)] = -np.inf
+        v = np.clip(v, LEAST_ERROR, 1)
+        b = np.abs(rng.standard_normal(DRAWS)) * prior.slope
+        c = rng.random(DRAWS) * v
+        d = np.where(rng.random(DRAWS) < prior.unshifted, 0, np.exp(rng.normal(0, prior.shift, DRAWS)) * n[0])
+        parameters = np.stack([v, b, c, d, walk], 1)
+        residuals = np.stack([error[i] - _curve(parameters, n[-1], n[i]) for i in range(count)], 1)
+        root = np.linalg.cholesky(covariance(walk, between))
+        standard = np.linalg.solve(root, residuals[:, :, None])[:, :, 0]
+        weight -= 0.5 * (standard**2).sum(1) + np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
+        return parameters, residuals, between, weight
+
+    # Of a curve that no member fits, more draws are not better ones.
     usual_walk = (prior.walk * unit * np.exp(prior.walk_spread)) ** 2
     expected = item_covariance + usual_walk * together + np.diag(typical**2 * np.exp(prior.seeds_spread) / seeds + 1e-9)
-    misfit = np.einsum("di,ij,dj->d", residuals[possible], np.linalg.inv(expected), residuals[possible])
+    inverse = np.linalg.inv(expected)
+    rounds: list[tuple[np.ndarray, ...]] = []
+    effective = 0.0
+    while effective < ENOUGH and len(rounds) < ROUNDS:
+        rounds.append(draw())
+        parameters, residuals, between, weight = (np.concatenate(each) for each in zip(*rounds, strict=True))
+        share = np.exp(weight - weight.max())
+        share /= share.sum()
+        effective = float(1 / (share**2).sum())
+        possible = residuals[np.isfinite(weight)]
+        p = float(stats.chi2.sf(np.einsum("di,ij,dj->d", possible, inverse, possible).min(), max(count - 2, 1)))
+        if p < 1e-6:
+            break
+    kept = rng.choice(len(share), KEPT, p=share)
     return Law(
         sizes=n,
-        effective=float(1 / (share**2).sum()),
-        p=float(stats.chi2.sf(misfit.min(), max(count - 2, 1))),
+        effective=effective,
+        p=p,
         _parameters=parameters[kept],
         _residuals=residuals[kept],
-        _inverse=np.linalg.inv(covariance[kept]),
+        _inverse=np.linalg.inv(covariance(parameters[kept, 4], between[kept])),
         _seed=seed + 1,
     )
+
+
+def _between(ratios: np.ndarray, free: int, prior: Prior) -> tuple[float, float]:
+    """Return where to draw the logarithm of (deviation between seeds / the usual one), and how wide.
+
+    Around the mode of its prior and the variances seen, half as wide again as the curvature there says.
+
+    Args:
+        ratios: (sizes,), the variances seen over the usual ones.
+        free: degrees of freedom of each.
+    """
+    precision, total = 1 / prior.seeds_spread**2, free * ratios.sum()
+
+    def slope(log: float) -> float:
+        return log * precision + free * len(ratios) - total * np.exp(-2 * log)
+
+    centre = optimize.brentq(slope, -free * len(ratios) / precision - 1, np.log1p(total) + 1)
+    return centre, 1.5 / np.sqrt(precision + 2 * total * np.exp(-2 * centre)) if free else prior.seeds_spread
+
+
+def usual_deviation(scores: np.ndarray, sizes: np.ndarray, prior: Prior = PRIOR) -> np.ndarray:
+    """Return the standard deviation between seeds that is usual at these scores and sizes."""
+    near = np.clip(scores, ALMOST, 1 - ALMOST)
+    return prior.seeds * near * (1 - near) * (sizes / 64) ** -prior.seeds_decay
 
 
 def _curve(parameters: np.ndarray, last: float, size: float) -> np.ndarray:

@@ -36,6 +36,7 @@ def make(sweep: Sweep, settings: Settings) -> dict[str, Any]:
         tolerance=settings.tolerance,
         gpu_price=settings.gpu_price,
         label_cost=settings.label_cost,
+        labels=sweep.evaluations[0].labels,
         seed=settings.split_seed,
     )
     return head | {"sentence": sentences.headline(answer)} | answer
