@@ -22,8 +22,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "py"))
 
 from fewshot_sft.errors import UserError  # noqa: E402 - after sys.path
-from fewshot_sft.program import run  # noqa: E402 - likewise
 from fewshot_sft.jsonio import write_json  # noqa: E402 - after sys.path
+from fewshot_sft.program import run  # noqa: E402 - likewise
 
 SHOWN = 5  # kinds of differences a size
 
