@@ -335,7 +335,7 @@ def test_other_methods_share_a_line(night: Night) -> None:
 def test_a_method_that_cannot_run_here_is_left_out(
     night: Night, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def unavailable(*_: object) -> None:
+    def unavailable(*_: object, **__: object) -> None:
         raise Unavailable("there is no encoder; name one with ENCODER")
 
     monkeypatch.setattr(baseline.baseline, "model_of", unavailable)
