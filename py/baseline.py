@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
     settings = Settings.read()
     wanted = runs.baselines(settings, args.method)
     if args.dry_run:
-        waits = next((each for each in wanted if dry_run.first_planned(str(each.data_file), "base model")), None)
-        if waits is not None:
-            print(f"{args.method}: to do (data)")
+        needed = ["base model"] * (args.method == "llm-embedding") + [str(each.data_file) for each in wanted]
+        if (waits := dry_run.first_planned(*needed)) is not None:
+            print(f"{args.method}: to do ({waits if waits == 'base model' else 'data'})")
             return TO_DO
     end_on_signals()
     os.environ |= QUIET

@@ -114,11 +114,14 @@ $results" "$steps"
 @test "the profile tiny: what waits for the base model says so" {
   : >"$SETTINGS_FILE"
   export BASE_TEXTS=40 DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS SIZES=9
+  export METHODS='lora tfidf llm-embedding'
   script build_data.sh
   status_is 0
   planned
   equal "data: done ($WORK/data)
 base model: to do
+evaluation of tfidf, size 9: to do
+llm-embedding: to do (base model)
 training of size 9: to do (base model)
 evaluation of size 9: to do (base model)
 results: to do, they are drawn every time" "$steps"

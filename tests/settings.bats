@@ -171,7 +171,7 @@ refused() {
   refused "$SETTINGS_FILE, line $last: unknown setting SIZE; did you mean SIZES? all are listed by bin/sweep.sh --help"
   # What comes after it is good, and would have been gone on with.
   sed -i '$d; s/^SWEEP_NAME=.*/SWEEP_NAME=my night\n&/' "$SETTINGS_FILE"
-  refused "$SETTINGS_FILE, line 2: a value with spaces needs quotes; write SWEEP_NAME='my night'"
+  refused "$SETTINGS_FILE, line 3: a value with spaces needs quotes; write SWEEP_NAME='my night'"
 }
 
 # refused_file: each line on stdin is a settings file (as printf's %b has it), a tab, and what is said of it.
@@ -441,7 +441,7 @@ settings.write()'
 
 @test "compose passes every setting of the host to the container, but the folders that it mounts" {
   equal "$(in_library 'printf "%s\n" "${SETTING_NAMES[@]}"' | grep -v '_DIR$')" \
-    "$(sed -n '/^x-settings:/,/^  # Hubs/s/^  \([A-Z_]*\):$/\1/p' "$PROJECT/docker-compose.yml")"
+    "$(sed -n '/^x-settings:/,/^  # Hubs/s/^  \([A-Z0-9_]*\):$/\1/p' "$PROJECT/docker-compose.yml")"
 }
 
 @test "a checkout that converts line ends for Windows has those that bash takes" {

@@ -133,7 +133,7 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
 
 @test "the profile tiny: its base model is pretrained first, and once" {
   : >"$SETTINGS_FILE"
-  export BASE_TEXTS=40 DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS SIZES=9
+  export BASE_TEXTS=40 DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS SIZES=9 METHODS=lora
   plan train-9 exit exit
   script sweep.sh
   status_is 1

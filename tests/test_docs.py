@@ -31,7 +31,7 @@ def test_the_settings_page_is_up_to_date():
 
 def test_every_setting_is_explained_in_chinese():
     text = (PROJECT / "docs/settings_zh.md").read_text(encoding="utf-8")
-    found = re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? *\| (.*) \|$", text, re.MULTILINE)
+    found = re.findall(r"^\| `([A-Z0-9_]+)` \| (?:`([^`]*)`)? *\| (.*) \|$", text, re.MULTILINE)
 
     assert [(name, default) for name, default, _ in found] == [(name, default) for name, default, _ in settings()]
     assert [name for name, _, meaning in found if not re.search(r"[\u4e00-\u9fff]", meaning)] == []

@@ -350,7 +350,11 @@ def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(fold
     values = {"MICRO_BATCH": "8", "CHECKPOINTING": "0", "QUANTIZATION": "none", "TRAIN_JOBS": "2", "OVERLAP": "1"}
     assert record["settings"] == values | {"GPU_MEMORY": "0.17", "EAGER": "1"}
     assert sum(record["memory"]["trainer_parts"].values()) == record["memory"]["trainer_bytes"]
-    found = {"PRECISION": "bf16", "GPUS": "0", "MAX_LORA_RANK": "8"} | record["settings"] | record["details"]
+    found = (
+        {"PRECISION": "bf16", "GPUS": "0", "MAX_LORA_RANK": "8", "METHODS": "lora zero-shot tfidf embedding"}
+        | record["settings"]
+        | record["details"]
+    )
     assert Settings.read().record() == settings.record() | found
     settings.write()
     (folder / "logs/x.plan.json").unlink()

@@ -114,7 +114,7 @@ _read_flags() {
       from_flag[$name]=$2
       shift 2
       if [[ ${SETTING_TYPE[$name]} == @(numbers|methods) ]]; then # --sizes 100 500 as well as --sizes "100 500"
-        while (($#)) && [[ $1 =~ ^([0-9]+|[a-z][a-z-]+)$ ]]; do
+        while (($#)) && [[ $1 =~ ^[0-9]+$ || (${SETTING_TYPE[$name]} == methods && $1 =~ ^[a-z][a-z-]+$) ]]; do
           from_flag[$name]+=" $1"
           shift
         done
@@ -523,7 +523,7 @@ write_settings() {
 read_settings() {
   local line name value
   while IFS= read -r line; do
-    [[ $line =~ ^\ +\"([A-Z_]+)\":\ \"(.*)\",?$ ]] || continue
+    [[ $line =~ ^\ +\"([A-Z0-9_]+)\":\ \"(.*)\",?$ ]] || continue
     name=${BASH_REMATCH[1]}
     value=${BASH_REMATCH[2]//\\\"/\"}
     printf -v value '%b' "$value"

@@ -100,7 +100,7 @@ _take_word() {
     [\'\"]*)
       [[ $_word != *[\{[]* || $_word != *[\{[:,] ]] ||
         _refuse "bash drops the quotes inside of JSON; put single quotes around all of it: '[\"a\", \"b\"]'"
-      if [[ $_piece =~ $'\n'[[:blank:]]*([A-Z_]+)= && -v SETTING_TYPE[${BASH_REMATCH[1]}] ]]; then
+      if [[ $_piece =~ $'\n'[[:blank:]]*([A-Z0-9_]+)= && -v SETTING_TYPE[${BASH_REMATCH[1]}] ]]; then
         _refuse "the quote that begins here takes in the line of ${BASH_REMATCH[1]}=; it lacks its end"
       fi
       ;;
