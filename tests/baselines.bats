@@ -109,14 +109,14 @@ evaluation of tfidf, size 8: done ($OBJS/demo-tfidf_8.json)" "$output"
   with_data
   mkdir -p -- "$LOGS/demo.outcomes"
   FEWSHOT_OUTCOMES=$LOGS/demo.outcomes script baselines.sh --methods embedding tfidf --encoder /none
-  status_is 1
-  said 'embedding: left out, ENCODER=/none: no such folder; set it to a folder, or a name on the hub'
+  status_is 0
+  said 'embedding: left out: ENCODER=/none: no such folder; set it to a folder, or a name on the hub'
   made 4
   made 8
   [[ ! -e $OBJS/demo-embedding_4.json ]]
   script baselines.sh --methods embedding tfidf --encoder /none --dry-run
   status_is 0
-  said 'embedding: left out, ENCODER='
+  said 'embedding: left out: ENCODER='
   PLOTS=0 script results.sh --methods embedding tfidf
   said 'absent: embedding, size 4: ENCODER=/none: no such folder; set it'
 }

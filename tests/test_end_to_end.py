@@ -186,7 +186,7 @@ class TestSweep:
         shown = swept["root"] / "objs/tiny"
         for size in SIZES:
             record = json.loads((swept["root"] / f"objs/tiny-llm_train_{size}.json").read_text())
-            row = next(line for line in table.splitlines() if line.split()[:2] == [str(size), "42"])
+            row = next(line for line in table.splitlines() if line.split()[:3] == ["lora", str(size), "42"])
             assert f"{record['metrics']['accuracy']:.3f}" in row
             assert (shown / f"confusion_tiny-llm_train_{size}.png").stat().st_size > 1000
         for name in ("learning_curve", "radar", "training_loss"):

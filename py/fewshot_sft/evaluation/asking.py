@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..asynchronous import run_async
 from ..errors import UserError
 from ..processes import is_alive
 from ..progress import Progress
@@ -119,7 +119,7 @@ def ask_missing(
     try:
         port.check()
         try:
-            failures = asyncio.run(ask_them())
+            failures = run_async(ask_them())
         except Refused as error:
             port.check()
             raise UserError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
+from ..asynchronous import run_async
 from ..jsonio import write_json
 from ..log import say, say_why
 from ..runs import Run
@@ -53,7 +53,7 @@ def check(
         finally:
             await probe.close()
 
-    asyncio.run(ask())
+    run_async(ask())
 
 
 async def _ask_probe_set(run: Run, probe: Probe, base: list[str] | None) -> None:
