@@ -118,7 +118,7 @@ evaluation of tfidf, size 8: done ($OBJS/demo-tfidf_8.json)" "$output"
   status_is 0
   said 'embedding: left out: ENCODER='
   PLOTS=0 script results.sh --methods embedding tfidf
-  said 'absent: embedding, size 4: ENCODER=/none: no such folder; set it'
+  said 'absent: embedding, 2 runs: left out: ENCODER=/none: no such folder; set it'
 }
 
 @test "without data it says what makes them" {

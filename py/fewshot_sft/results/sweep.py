@@ -133,12 +133,11 @@ def _why_absent(run: Run) -> str:
 
 
 def _left_out(run: Run) -> str | None:
-    """Return why the sweep that runs now has left a run out, when it has."""
-    folder = os.environ.get(outcomes.FOLDER)
-    if not folder:
-        return None
+    """Return why the sweep that runs now, or the last one, has left a run out, when it has."""
+    last = Path(run.settings["LOGS_DIR"]) / f"{run.settings['SWEEP_NAME']}.outcomes"
+    folder = Path(os.environ.get(outcomes.FOLDER) or last)
     try:
-        found = outcomes.read(Path(folder) / outcomes.file_name("evaluation", run.name))
+        found = outcomes.read(folder / outcomes.file_name("evaluation", run.name))
     except UserError:
         return None
     return f"left out: {found.reason}" if found.state == "left out" else None
