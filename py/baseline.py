@@ -18,7 +18,7 @@ import sys
 import warnings
 
 from fewshot_sft import dry_run, runs
-from fewshot_sft.evaluation import baseline
+from fewshot_sft.evaluation import baseline, questions
 from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import DONE, TO_DO, end_on_signals, run
@@ -47,7 +47,8 @@ def main(argv: list[str]) -> int:
     absent = wanted
     try:
         model = baseline.model_of(args.method, settings, fetch=not args.dry_run)
-        found = [baseline.look(each, model) for each in wanted]
+        data = questions.load(settings.data_dir, settings["SPLIT"], settings.eval_limit)
+        found = [baseline.look(each, model, data) for each in wanted]
         todo = []
         for each in found:
             why = each.why_made()

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewshot_sft import runs
 from fewshot_sft.evaluation import baseline
 from fewshot_sft.methods import Answers, Task, Unavailable, embedding, encoders, tfidf
 from fewshot_sft.preflight import methods
 from fewshot_sft.provenance import PROJECT
-from fewshot_sft.settings import Settings
+from fewshot_sft.settings import Settings, table
 
 CLASSES = ["Animals", "Plants", "Stones"]
 WORDS = {"Animals": "dog cat horse", "Plants": "oak tulip moss", "Stones": "granite marble flint"}
@@ -237,3 +238,8 @@ def test_only_lines_of_ours_and_what_all_sizes_share_apart(given: Callable[..., 
     scores = json.loads((settings.objs_dir / "x-embedding_3.scores.json").read_text())
     assert scores["labels"] == CLASSES
     assert [len(row) for row in scores["probabilities"]] == [3, 3, 3]
+
+
+def test_the_setting_takes_the_methods_that_there_are():
+    assert set(table()["METHODS"].type.removeprefix("methods:").split(",")) == set(runs.METHODS)
+    assert set(baseline.MODULES) == {*runs.ON_CPU, *runs.ON_GPU}

@@ -113,8 +113,8 @@ _read_flags() {
       (($# > 1)) && [[ $2 != --* || ${SETTING_TYPE[$name]} == words || -z ${SETTING_FLAG[${2%%=*}]-} ]] || die "$flag needs a value; see --help"
       from_flag[$name]=$2
       shift 2
-      if [[ ${SETTING_TYPE[$name]} == @(numbers|methods) ]]; then # --sizes 100 500 as well as --sizes "100 500"
-        while (($#)) && [[ $1 =~ ^[0-9]+$ || (${SETTING_TYPE[$name]} == methods && $1 =~ ^[a-z][a-z-]+$) ]]; do
+      if [[ ${SETTING_TYPE[$name]} == @(numbers|methods:*) ]]; then # --sizes 100 500 as well as --sizes "100 500"
+        while (($#)) && [[ $1 =~ ^[0-9]+$ || (${SETTING_TYPE[$name]} == methods:* && $1 =~ ^[a-z][a-z-]+$) ]]; do
           from_flag[$name]+=" $1"
           shift
         done
@@ -167,7 +167,7 @@ _set() {
     *) die "$where is '$value'; it must be 0 or 1" ;;
     esac
     ;;
-  methods) _set_methods "$value" ;;
+  methods:*) _set_methods "$value" ;;
   target) [[ -z $value || $value =~ ^(0?\.[0-9]{1,9}|1(\.0{1,9})?)$ ]] || die "$where is '$value'; it must be a score from 0 to 1, such as 0.8, or empty" ;;
   price) [[ -z $value ]] || _is_number "$value" $most || die "$where is '$value'; it must be a number from 0 to $most, or empty" ;;
   int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number from 1 to $most$zero" ;;
@@ -385,7 +385,8 @@ _set_numbers() {
 
 # _set_methods VALUE: make _set's value a list with spaces between, each once and known; or auto.
 _set_methods() {
-  local method words seen=' ' known='lora zero-shot k-shot tfidf embedding llm-embedding encoder setfit'
+  local method words seen=' ' known=${type#methods:}
+  known=${known//,/ }
   read -r -a words <<<"${1//[],;()\"\'$'\n\t'[]/ }"
   value=${words[*]-}
   [[ $value != auto ]] || return 0

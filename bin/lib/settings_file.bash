@@ -58,7 +58,7 @@ _take_value() {
     eval "_value=$_word" || _refuse "no value for $_name comes of $_word"
     return
   fi
-  [[ $_type == @(numbers|methods|words) ]] ||
+  [[ $_type == @(numbers|methods:*|words) ]] ||
     _refuse "$_name takes one value, not a list; write $_name=value, with quotes around a value that holds spaces"
   local _list='' _open=$_rest
   _rest=${_rest:1}

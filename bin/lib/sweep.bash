@@ -31,6 +31,21 @@ end_step() {
   return "$status"
 }
 
+# compare_and_train: the methods that need no server run on the CPU, while the GPU trains. When they fail, that stops
+# neither the training nor the evaluation.
+compare_and_train() {
+  local baselines others=0
+  start_step baselines bin/baselines.sh
+  baselines=$GROUP
+  [[ $DEVICE == gpu ]] || end_step baselines "$baselines" || others=1
+  train_and_evaluate
+  if [[ $DEVICE == gpu ]]; then
+    end_step baselines "$baselines" || others=1
+    [[ " $METHODS " != @(*' llm-embedding '*|*' encoder '*|*' setfit '*) ]] || step baselines bin/baselines.sh --on-gpu || others=1
+  fi
+  FAILED=$((FAILED > 0 ? FAILED : others))
+}
+
 # preflight [--after-data]: what would go wrong later is said now, all of it at once.
 preflight() {
   local status=0 how=("$@")

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from .. import locks
@@ -16,15 +15,14 @@ from ..identity import changes, read_record
 from ..jsonio import read_json, sha256_file, sha256_json, write_json
 from ..methods import Answers, Task, Unavailable, encoders
 from ..outcomes import outcomes
-from ..provenance import git_revision, now, versions
+from ..provenance import now, versions
 from ..replaced import set_aside
 from ..runs import Run
 from ..settings import Settings
-from . import notebook_pickle, questions
 from .files import EvaluationFiles, identity_of
 from .predictions import KIND, Prediction, PredictionLog
 from .questions import EvaluationSet
-from .record import findings, summary
+from .record import write
 
 # Raised when a method answers otherwise than before: its earlier records are then made anew.
 VERSION = 2
@@ -66,16 +64,14 @@ class Baseline:
         return "--force" if self.run.settings.force else changes(read_record(record).get("decides"), self.decides)
 
 
-def look(run: Run, model: str | None) -> Baseline:
-    """Return the run with what decides it.
+def look(run: Run, model: str | None, data: EvaluationSet) -> Baseline:
+    """Return the run with what decides it; ``data`` is what all runs are asked.
 
     Raises:
-        UserError: the data are missing or damaged.
+        UserError: the training subset is missing.
     """
-    settings = run.settings
     if not run.data_file.is_file():
         raise UserError(f"{run.title}: {run.data_file} is missing; make it with bin/build_data.sh")
-    data = questions.load(Path(settings["DATA_DIR"]), settings["SPLIT"], settings.eval_limit)
     decides = {
         "data": sha256_file(run.data_file),
         "items": data.identity,
@@ -164,26 +160,9 @@ def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:
         "probabilities": [[round(float(p), 5) for p in row] for row in found.probabilities],
     }
     write_json(run.result(".scores.json"), run.head("scores") | scores)
-    result = findings(found.answers, truth, data.labels, 0, run.settings.split_seed)
-    notebook_pickle.write(
-        files.pickle, run.name, found.answers, truth, data.labels, result["original_scoring"]["metrics"]
-    )
-    record = {
-        "split": run.settings["SPLIT"],
+    about = {
         "device": "gpu" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu",
         "chosen": found.facts,
-        **result,
-        "predictions": str(files.predictions),
         "scores": str(run.result(".scores.json")),
-        "settings": {"data": str(data.path), "data_sha256": data.sha256},
-        "decides": each.decides,
-        "timings": timings,
-        "versions": versions(),
-        "git_revision": git_revision(),
-        "identity": each.identity,
     }
-    write_json(
-        files.record, run.head("evaluation") | {key: value for key, value in record.items() if value is not None}
-    )
-    for line in summary(result):
-        print(f"{run.title}: {line}", flush=True)
+    write(run, data, log, files, about, {}, {"decides": each.decides, "timings": timings, "identity": each.identity})

@@ -139,7 +139,7 @@ class Evaluation:
             found = self._answer(self._free, server, how)
             if found is None:
                 return AGAIN
-            record.write(self.run, self.data, found[0], self.files, self._rest(self._free, found[1]))
+            record.write_served(self.run, self.data, found[0], self.files, self._rest(self._free, found[1]))
         if self.run.settings.constrain:
             found = self._answer(self._constrained, server, how)
             if found is None:

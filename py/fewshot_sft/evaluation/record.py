@@ -62,7 +62,37 @@ def summary(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def write(run: Run, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]) -> None:
+def write_served(
+    run: Run, data: EvaluationSet, log: PredictionLog, files: EvaluationFiles, rest: dict[str, Any]
+) -> None:
+    """Do as :func:`write` for a run that a server has answered for."""
+    settings = run.settings
+    served = {
+        "base_model": settings["MODEL"],
+        "adapter": str(run.adapter) if run.is_trained else None,
+        "template": settings["TEMPLATE"],
+        "server": settings["SERVER"],
+        "backend": settings["BACKEND"],
+    }
+    asked = {
+        "limit": settings.eval_limit,
+        "temperature": 0,
+        "max_tokens": settings.max_tokens,
+        "concurrency": settings.concurrency or "auto",
+        "request_timeout": settings.request_timeout,
+    }
+    write(run, data, log, files, served, asked, rest)
+
+
+def write(
+    run: Run,
+    data: EvaluationSet,
+    log: PredictionLog,
+    files: EvaluationFiles,
+    made_by: dict[str, Any],
+    made_with: dict[str, Any],
+    rest: dict[str, Any],
+) -> None:
     """Score all answers; write the pickle, and last the record: it marks the evaluation as complete.
 
     Args:
@@ -70,31 +100,19 @@ def write(run: Run, data: EvaluationSet, log: PredictionLog, files: EvaluationFi
         data: the items and labels.
         log: an answer to each item.
         files: where to write.
+        made_by: keys of the record about what has answered.
+        made_with: its ``settings``, beside the data.
         rest: more keys of the record.
     """
-    settings = run.settings
     answers, truth, result = _score(run, data, log)
     # The notebook gets the original's own scoring, so that its figures compare with those it was published with.
     notebook_pickle.write(files.pickle, run.name, answers, truth, data.labels, result["original_scoring"]["metrics"])
-    made_with = {
-        "data": str(data.path),
-        "data_sha256": data.sha256,
-        "limit": settings.eval_limit,
-        "temperature": 0,
-        "max_tokens": settings.max_tokens,
-        "concurrency": settings.concurrency or "auto",
-        "request_timeout": settings.request_timeout,
-    }
     record = {
-        "split": settings["SPLIT"],
-        "base_model": settings["MODEL"],
-        "adapter": str(run.adapter) if run.is_trained else None,
-        "template": settings["TEMPLATE"],
-        "server": settings["SERVER"],
-        "backend": settings["BACKEND"],
+        "split": run.settings["SPLIT"],
+        **made_by,
         **result,
         "predictions": str(files.predictions),
-        "settings": _measured(made_with),
+        "settings": _measured({"data": str(data.path), "data_sha256": data.sha256, **made_with}),
         "versions": versions(),
         "git_revision": git_revision(),
         **rest,

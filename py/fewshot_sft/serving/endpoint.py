@@ -6,8 +6,6 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from ..errors import UserError
-
 API_KEY = "FEWSHOT_API_KEY"
 NO_KEY = "0"  # what the original sends; a server without a key takes anything
 
@@ -20,18 +18,6 @@ def api_key() -> str:
 def hide_key(text: str, key: str) -> str:
     """Return ``text`` on one line and without the key: servers repeat in an error what they were sent."""
     return " ".join((text if key == NO_KEY else text.replace(key, "***")).split())
-
-
-def check_url(base_url: str) -> str:
-    """Return the URL without a slash at its end.
-
-    Raises:
-        UserError: it is no http(s) URL with a host.
-    """
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"{base_url}: not a URL; something like http://127.0.0.1:8000/v1 is expected")
-    return base_url.rstrip("/")
 
 
 def port_of(base_url: str) -> int:
