@@ -31,8 +31,8 @@ class Prior(NamedTuple):
     slope: float = 1.0  # of the exponent b, half-normal
     unshifted: float = 0.2  # probability that d is 0
     shift: float = 1.8  # of log(d / n_1)
-    walk: float = 0.08  # a doubling's step that no power law explains: median
-    walk_spread: float = 1.2  # of its logarithm
+    walk: float = 0.03  # a doubling's step that no power law explains: median
+    walk_spread: float = 2.5  # of its logarithm
     seeds: float = 0.19  # standard deviation between seeds at N = 64: median
     seeds_decay: float = 0.36  # by which it falls with N
     seeds_spread: float = 0.8  # of its logarithm
