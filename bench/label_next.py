@@ -2,7 +2,7 @@
 
     python bench/label_next.py [FILE.csv...] [--labelled 100 300] [--repeats 10]
 
-As many texts as are labelled are chosen from 2,000 others and labelled; the accuracy of tfidf on 600 test texts follows.
+As many texts as are labelled are chosen from 2,000 others and labelled; then tfidf answers 600 test texts.
 The data are those of bench/suspicious.py, with their wrong labels.
 """
 

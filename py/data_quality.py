@@ -51,17 +51,17 @@ def report(record: dict[str, Any]) -> None:
         if (why := record["absent"].get(part)) and (part != "label_next" or record["decides"].get("unlabelled")):
             print(f"data quality: {name}: left out: {why}", file=sys.stderr)
         elif part in record:
-            print(f"data quality: {record[part]['count']} {name}{worth(part, record[part])} ({record[part]['file']})")
+            print(f"data quality: {name}: {record[part]['count']} ({record[part]['file']}){worth(part, record[part])}")
 
 
 def worth(part: str, found: dict[str, Any]) -> str:
     """Return what should be known of a list before one trusts it."""
     if part == "suspicious" and found["count"]:
         shares = ", ".join(f"{each['precision']:.0%} of {each['data']}'s" for each in found["measured"])
-        return f"; where wrong labels are known, so many were wrong: {shares}"
+        return f"; so many of such were wrong on known data: {shares}"
     if part == "near_duplicates" and found["count"]:
         different, across = found["kinds"]["contradiction"], found["kinds"]["leak"]
-        return f", {different} with different labels, {across} across splits"
+        return f"; {different} with different labels, {across} across splits"
     return f"; {found['warning']}" if "warning" in found else ""
 
 
