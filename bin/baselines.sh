@@ -7,7 +7,8 @@
 # one after the other. On a machine with a GPU the last three run with --on-gpu only, which a sweep does when the GPU is
 # free. A method that cannot run here says why and is left out.
 #
-# Results go to objs/<run>.json, like those of the adapters; what is done is skipped.
+# Results go to objs/<run>.json, like those of the adapters; what is done is skipped. With tfidf, the labelled texts are
+# looked at as well: labels that look wrong, near-duplicates, and what to label next (docs/data_quality.md).
 #
 # Exit status: 0 all is done or left out, 1 some failed, 2 something for you to mend, 130/143/129 interrupted.
 
@@ -25,13 +26,21 @@ source "${0%/*}/lib/all.bash"
 
 SCRIPT_FLAGS=(--dry-run --on-gpu)
 
+# part WHAT PROGRAM...: sets main's `failed` when it fails; what the user has to mend ends all.
+part() {
+  local status=0
+  run_child "$1" python "${@:2}" "${dry[@]}" || status=$?
+  ((status != 2)) || exit 2
+  ((status == 0)) || failed=$status
+}
+
 main() {
   begin_script "$0" "$@"
   ensure_folder "$OBJS_DIR"
   [[ $DRY_RUN == 1 || -f $DATA_DIR/manifest.json ]] || die "$DATA_DIR: there is no data; make it with bin/build_data.sh"
   use_hardware
   own_children
-  local method methods=(tfidf embedding) dry=() status failed=0
+  local method methods=(tfidf embedding) dry=() failed=0
   ((DRY_RUN == 0)) || dry=(--dry-run)
   if [[ $DEVICE == cpu ]]; then
     methods+=(llm-embedding encoder setfit)
@@ -44,11 +53,9 @@ main() {
   export OMP_NUM_THREADS=1
   for method in "${methods[@]}"; do
     [[ " $METHODS " == *" $method "* ]] || continue
-    status=0
-    run_child "the method $method" python py/baseline.py "$method" "${dry[@]}" || status=$?
-    ((status != 2)) || exit 2
-    ((status == 0)) || failed=$status
+    part "the method $method" py/baseline.py "$method"
   done
+  [[ " ${methods[*]} " != *' tfidf '* || " $METHODS " != *' tfidf '* ]] || part "the check of the data" py/data_quality.py
   exit "$failed"
 }
 

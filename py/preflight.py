@@ -28,7 +28,18 @@ from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.planning import facts as plan_facts
 from fewshot_sft.planning import gpus
 from fewshot_sft.planning.choice import MODEL_LENGTH
-from fewshot_sft.preflight import Finding, adapters, data_set, labels, lengths, machine, methods, model, templates
+from fewshot_sft.preflight import (
+    Finding,
+    adapters,
+    data_set,
+    labels,
+    lengths,
+    machine,
+    methods,
+    model,
+    templates,
+    unlabelled,
+)
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 from fewshot_sft.program import run
@@ -93,7 +104,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
         return [*found, Finding("settings", "problem", f"TRAIN_ARGS has {wrong}", "give it a number")]
     found.append(adapters.check_steps(runs.sizes(settings), trainer_settings(settings)))
     found += data_set_of(settings)
-    found += methods.check(settings)
+    found += methods.check(settings) + unlabelled.check(settings)
     finding, size = base_model(settings)
     found.append(finding)
     if finding.result == "ok":

@@ -45,7 +45,8 @@ methods_refused() {
   script baselines.sh --dry-run
   status_is 3
   equal 'evaluation of tfidf, size 4: to do
-evaluation of tfidf, size 8: to do' "$output"
+evaluation of tfidf, size 8: to do
+data quality: to do' "$output"
   equal '' "$(ls -A "$OBJS" 2>/dev/null)"
 
   script baselines.sh
@@ -60,15 +61,18 @@ evaluation of tfidf, size 8: to do' "$output"
   script baselines.sh
   status_is 0
   equal "tfidf, size 4: already evaluated ($OBJS/demo-tfidf_4.json)
-tfidf, size 8: already evaluated ($OBJS/demo-tfidf_8.json)" "$output"
+tfidf, size 8: already evaluated ($OBJS/demo-tfidf_8.json)
+data quality: already checked ($OBJS/demo/data_quality.json)" "$output"
   script baselines.sh --dry-run
   status_is 0
   equal "evaluation of tfidf, size 4: done ($OBJS/demo-tfidf_4.json)
-evaluation of tfidf, size 8: done ($OBJS/demo-tfidf_8.json)" "$output"
+evaluation of tfidf, size 8: done ($OBJS/demo-tfidf_8.json)
+data quality: done ($OBJS/demo/data_quality.json)" "$output"
 
   script baselines.sh --sizes 8 --dry-run --force
   status_is 3
-  equal 'evaluation of tfidf, size 8: to do, --force' "$output"
+  equal 'evaluation of tfidf, size 8: to do, --force
+data quality: to do, --force' "$output"
   script baselines.sh --sizes 8 --force
   status_is 0
   said "$OBJS/demo-tfidf_8.json: made anew; the old one is $OBJS/replaced/demo-tfidf_8.json-"

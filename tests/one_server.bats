@@ -202,6 +202,18 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   equal 2 "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) .*serve .*/\1/p' "$STUB/calls")"
 }
 
+@test "methods that wait for the GPU: a step of its own, which leaves the other methods' outcome as it was" {
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  script sweep.sh --sizes 4 --methods lora encoder --encoder /none
+  status_is 0
+  said 'gpu baselines: done in ' 'encoder: left out: ENCODER=/none: no such folder'
+  local step
+  for step in baselines gpu-baselines; do
+    equal "${step/-/ } done" "$(value "$LOGS/demo.outcomes/$step.json" step) $(value "$LOGS/demo.outcomes/$step.json" state)"
+  done
+}
+
 @test "OVERLAP=1, KILL of the training script: its sizes have failed, the rest ends" {
   setting OVERLAP=1
   setting SKIP_PREFLIGHT=1

@@ -122,9 +122,18 @@ $results" "$steps"
 base model: to do
 evaluation of tfidf, size 9: to do
 llm-embedding: to do (base model)
+data quality: to do
 training of size 9: to do (base model)
 evaluation of size 9: to do (base model)
 results: to do, they are drawn every time" "$steps"
+}
+
+@test "on a GPU: the methods that wait for it are in the plan, too, after the evaluation" {
+  with_data
+  GPU=bf16 script sweep.sh --dry-run --device gpu --skip-preflight --sizes 4 --methods lora encoder --encoder /none
+  status_is 0
+  said 'encoder: left out: ENCODER=/none: no such folder'
+  [[ $output == *'evaluation of size 4: to do'*'encoder: left out'*'results: to do'* ]]
 }
 
 @test "a dry run installs nothing" {

@@ -41,10 +41,13 @@ compare_and_train() {
   train_and_evaluate
   if [[ $DEVICE == gpu ]]; then
     end_step baselines "$baselines" || others=1
-    [[ " $METHODS " != @(*' llm-embedding '*|*' encoder '*|*' setfit '*) ]] || step baselines bin/baselines.sh --on-gpu || others=1
+    ! has_gpu_baselines || step 'gpu baselines' bin/baselines.sh --on-gpu || others=1
   fi
   FAILED=$((FAILED > 0 ? FAILED : others))
 }
+
+# has_gpu_baselines: some methods without a server want the GPU, and have it when the evaluation has ended.
+has_gpu_baselines() { [[ $DEVICE == gpu && " $METHODS " == @(*' llm-embedding '*|*' encoder '*|*' setfit '*) ]]; }
 
 # preflight [--after-data]: what would go wrong later is said now, all of it at once.
 preflight() {
@@ -109,7 +112,7 @@ summarize() {
 
 # dry_run: what main would do. The first step that cannot tell ends it.
 dry_run() {
-  local script status
+  local script
   FEWSHOT_PLANNED=$(mktemp -- "${TMPDIR:-/tmp}/few-shot-sft.XXXXXX")
   export FEWSHOT_PLANNED
   # shellcheck disable=SC2034 # for process.bash
@@ -117,14 +120,19 @@ dry_run() {
   preflight
   use_hardware
   for script in bin/build_data.sh ${MODEL_SCRIPT:+"$MODEL_SCRIPT"} bin/baselines.sh bin/train.sh bin/eval.sh bin/results.sh; do
-    status=0
-    start_script "the dry run of $script" "$script" --dry-run
-    wait_group "$GROUP" || status=$?
-    # 3: there is something to do
-    ((status == 0 || status == 3)) || exit "$status"
+    dry_run_of "$script"
+    [[ $script != bin/eval.sh ]] || ! has_gpu_baselines || dry_run_of bin/baselines.sh --on-gpu
   done
   # What is not there yet cannot be looked at.
   grep -qE '\.json"$|^"base model"$' "$FEWSHOT_PLANNED" || preflight --after-data
+}
+
+dry_run_of() {
+  local status=0
+  start_script "the dry run of $1" "$@" --dry-run
+  wait_group "$GROUP" || status=$?
+  # 3: there is something to do
+  ((status == 0 || status == 3)) || exit "$status"
 }
 
 forget_planned() { rm -f -- "$FEWSHOT_PLANNED"; }

@@ -18,14 +18,18 @@ class NoSuchColumn(UserError):
 
 
 def find_columns(
-    where: str, present: Sequence[str], text_column: str, label_column: str, hint: str = ""
+    where: str, present: Sequence[str], text_column: str, label_column: str | None, hint: str = ""
 ) -> tuple[str, str]:
     """Return the names of both columns as the table has them; space around a name and its case do not count.
+
+    Where no label is asked for, the text's column stands in for it.
 
     Raises:
         UserError: one is not there (``hint`` then says what else could be done), there more than once, or both are one.
     """
     text = _find(where, present, "TEXT_COLUMN", text_column, hint)
+    if label_column is None:
+        return text, text
     label = _find(where, present, "LABEL_COLUMN", label_column, hint)
     if text == label:
         raise UserError(f'TEXT_COLUMN and LABEL_COLUMN both name "{text_column}"; name two columns of {where}')

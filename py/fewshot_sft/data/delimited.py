@@ -55,7 +55,7 @@ def read_delimiter(value: str) -> str:
 
 
 def read_delimited(
-    where: str, text: str, own: str, delimiter: str, text_column: str, label_column: str
+    where: str, text: str, own: str, delimiter: str, text_column: str, label_column: str | None
 ) -> tuple[list[str], list[str], list[int], dict[str, Any]]:
     """Return texts, labels, the line on which each row starts, and how the file was read.
 
@@ -65,7 +65,7 @@ def read_delimited(
         own: the delimiter that its name promises.
         delimiter: the one it has, or "auto".
         text_column: name of the column of the text.
-        label_column: name of the column of the label.
+        label_column: name of the column of the label, None where there is none.
 
     Raises:
         UserError: it lacks a column, or its rows do not fit any reading; names the row.
@@ -87,7 +87,7 @@ def read_delimited(
         _check_header(where, text, delimiter)
         raise
     at = [header.index(name) for name in names]
-    rows, quoting = _choose(text, delimiter, at[1])
+    rows, quoting = _choose(text, delimiter, at[1] if label_column is not None else None)
     if rows.problem:
         raise UserError(f"{where}: {rows.problem}")
     body = rows.fields[1:]
@@ -102,7 +102,7 @@ def read_delimited(
     return [fields[at[0]] for fields in body], [fields[at[1]] for fields in body], rows.lines[1:], how
 
 
-def _find_delimiter(text: str, own: str, text_column: str, label_column: str) -> str:
+def _find_delimiter(text: str, own: str, text_column: str, label_column: str | None) -> str:
     """Return the delimiter with which the header has both columns; else one that looks like it, for the message."""
     candidates = [own, *(each for each in DELIMITERS if each != own)]
     headers = {each: _header(text, each) for each in candidates}
@@ -141,7 +141,7 @@ def _check_header(where: str, text: str, delimiter: str) -> None:
     )
 
 
-def _choose(text: str, delimiter: str, label_at: int) -> tuple[Rows, str]:
+def _choose(text: str, delimiter: str, label_at: int | None) -> tuple[Rows, str]:
     """Return the rows in the reading that fits the whole file, and what that reading does with quotes.
 
     When none fits, the rows have the problem of the reading that gets further.
@@ -213,11 +213,14 @@ def _is_blank(fields: Sequence[str]) -> bool:
     return len(fields) < 2 and not "".join(fields).strip()
 
 
-def _find_swallowed(rows: Rows, delimiter: str, label_at: int, every_line_fits: bool) -> None:
+def _find_swallowed(rows: Rows, delimiter: str, label_at: int | None, every_line_fits: bool) -> None:
     """Note the first row with a line that is a row itself, from which a quote without its second has taken it.
 
     A line of a text has as many delimiters as a row now and then; but then a label is not what is in the label's place.
+    Without labels it cannot be told.
     """
+    if label_at is None:
+        return
     known = {fields[label_at] for fields in rows.fields[1:] if len(fields) > label_at}
     for number, (fields, start) in enumerate(zip(rows.fields, rows.lines, strict=True)):
         if not any("\n" in each for each in fields):

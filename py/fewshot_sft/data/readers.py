@@ -72,14 +72,14 @@ class Table:
 
 
 def read_table(
-    path: Path, text_column: str, label_column: str, encoding: str = "auto", delimiter: str = "auto"
+    path: Path, text_column: str, label_column: str | None, encoding: str = "auto", delimiter: str = "auto"
 ) -> Table:
     """Read two columns of a file whose format its suffix names.
 
     Args:
         path: the file.
         text_column: name of the column of the text.
-        label_column: name of the column of the label.
+        label_column: name of the column of the label; None where there is none, and ``labels`` are the texts then.
         encoding: of a text file; "auto" finds it, see :func:`fewshot_sft.data.decoding.decode`.
         delimiter: of a delimited file, as the setting DELIMITER has it.
 
@@ -123,7 +123,7 @@ def read_text(path: Path) -> str:
     return decode(path, read_bytes(path), mend="save it as UTF-8")[0]
 
 
-def _read_json(where: str, text: str, text_column: str, label_column: str) -> Table:
+def _read_json(where: str, text: str, text_column: str, label_column: str | None) -> Table:
     """Read a list of objects, objects one after the other (JSON Lines, also over several lines), or pandas' forms."""
     values, lines = _json_values(where, text)
     only = values[0] if len(values) == 1 else None
@@ -168,7 +168,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _records_of(where: str, value: Any, text_column: str, label_column: str) -> list[Any]:
+def _records_of(where: str, value: Any, text_column: str, label_column: str | None) -> list[Any]:
     """Return the objects of a JSON document: a list of them, or what pandas and others make of a table."""
     if isinstance(value, list):
         return value
@@ -188,7 +188,7 @@ def _records_of(where: str, value: Any, text_column: str, label_column: str) -> 
             return [dict(zip(map(str, names), row, strict=True)) for row in rows]
     if value and all(isinstance(each, dict) for each in value.values()):
         keys = [list(each) for each in value.values()]
-        if {text_column, label_column} <= set(keys[0]):  # pandas: orient="index"
+        if {text_column, label_column or text_column} <= set(keys[0]):  # pandas: orient="index"
             return list(value.values())
         if all(each == keys[0] for each in keys):  # pandas: orient="columns"
             return [{name: each[key] for name, each in value.items()} for key in keys[0]]
@@ -201,7 +201,7 @@ def _records_of(where: str, value: Any, text_column: str, label_column: str) -> 
 
 
 def _from_records(
-    where: str, records: Iterable[Any], lines: list[int] | None, text_column: str, label_column: str
+    where: str, records: Iterable[Any], lines: list[int] | None, text_column: str, label_column: str | None
 ) -> Table:
     table = Table(where, [], [], lines=lines, read_as={"format": "JSON"})
     present: dict[str, Any] = {}
@@ -233,7 +233,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _read_parquet(path: Path, content: bytes, text_column: str, label_column: str) -> Table:
+def _read_parquet(path: Path, content: bytes, text_column: str, label_column: str | None) -> Table:
     import pyarrow  # imported here: 0.2 s that the other formats need not pay
     import pyarrow.parquet
 
@@ -247,7 +247,7 @@ def _read_parquet(path: Path, content: bytes, text_column: str, label_column: st
         names = find_columns(str(path), schema.names, text_column, label_column, hint)
         for name in names:
             _check_type(f'{path}: column "{name}"', schema.field(name).type)
-        columns = file.read(columns=list(names))
+        columns = file.read(columns=list(dict.fromkeys(names)))
         texts, labels = (_decoded(f'{path}: column "{name}"', columns[name].to_pylist()) for name in names)
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None

@@ -52,7 +52,12 @@ def _text(rng: random.Random, section: int, subtopic: int) -> str:
 
 
 def labelled(split: str, count: int, seed: int) -> list[tuple[str, str]]:
-    """Return ``count`` pairs (text, label) of one split.
+    """Return ``count`` pairs (text, label) of one split."""
+    return [(text, label) for text, label, _ in with_truth(split, count, seed)]
+
+
+def with_truth(split: str, count: int, seed: int) -> list[tuple[str, str, str]]:
+    """Return ``count`` triples (text, label, right label) of one split.
 
     The splits ``train``, ``valid`` and ``test`` are separate random streams, and a longer call starts with the
     rows of a shorter one. ``LABEL_NOISE`` of the labels are redrawn at random.
@@ -63,7 +68,7 @@ def labelled(split: str, count: int, seed: int) -> list[tuple[str, str]]:
         section = rng.randrange(len(LABELS))
         text = _text(rng, section, rng.randrange(len(SUBTOPICS[section])))
         label = rng.choice(LABELS) if rng.random() < LABEL_NOISE else LABELS[section]
-        rows.append((text, label))
+        rows.append((text, label, LABELS[section]))
     return rows
 
 

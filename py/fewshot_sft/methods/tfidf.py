@@ -16,9 +16,14 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
     return map(_one, tasks)
 
 
-def _one(task: Task) -> Answers:
+def features() -> FeatureUnion:
+    """Return what makes texts a sparse matrix, a row each: TF-IDF of words, their pairs, and 2 to 4 characters."""
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, max_features=50_000)
-    features = FeatureUnion([("words", words), ("characters", characters)])
-    model, facts = logistic.fit(task, features.fit_transform(task.texts))
-    return logistic.answers_of(task, model, features.transform(task.asked), facts)
+    return FeatureUnion([("words", words), ("characters", characters)])
+
+
+def _one(task: Task) -> Answers:
+    made = features()
+    model, facts = logistic.fit(task, made.fit_transform(task.texts))
+    return logistic.answers_of(task, model, made.transform(task.asked), facts)

@@ -19,7 +19,7 @@ from ..errors import UserError, describe, describe_os_error
 from ..jsonio import read_json, write_json
 from ..redaction import redact
 
-STEPS = ("data", "base model", "preflight", "baselines", "training", "evaluation", "results")
+STEPS = ("data", "base model", "preflight", "baselines", "training", "evaluation", "gpu baselines", "results")
 OF_RUNS = ("training", "evaluation")  # these have a file for each run, and one for the step as a whole
 # "left out": what this machine cannot do, which is no failure of the sweep.
 STATES = ("running", "done", "skipped", "left out", "failed")

@@ -190,7 +190,7 @@ def _stopped_at(steps: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str 
     told = {each.get("step") for each in runs}
     failed = any(each["state"] == "failed" for each in runs)
     for each in steps:
-        silent = each["step"] in (*OF_RUNS, "baselines") and "reason" not in each
+        silent = each["step"] in (*OF_RUNS, "baselines", "gpu baselines") and "reason" not in each
         follows = failed and (each["step"] == "results" or silent)
         if each["state"] in ("failed", "interrupted") and each["step"] not in told and not follows:
             return each["step"]
