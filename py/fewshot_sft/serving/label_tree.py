@@ -2,8 +2,8 @@
 
 A label's probability is the product over the branches on its way: at each prefix that it shares with another label,
 that of its next token among all tokens of the vocabulary. What follows when it is alone is not looked at, for no other
-label is left. Where a label is the beginning of another one its end is a branch, too. The sum over the labels is below 1
-by the probability that the model begins none of them.
+label is left. Where a label is the beginning of another one its end is a branch, too. The sum over the labels is below
+1 by the probability that the model begins none of them.
 """
 
 from __future__ import annotations
