@@ -26,7 +26,12 @@ from fewshot_sft.runs import Run
 from fewshot_sft.settings import Settings
 
 # Before the libraries are imported: only lines of ours are shown.
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1", "LLAMAFACTORY_VERBOSITY": "ERROR"}
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "LLAMAFACTORY_VERBOSITY": "ERROR",
+}
 
 
 def main(argv: list[str]) -> int:

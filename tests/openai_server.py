@@ -185,7 +185,7 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
                 choices = request.body.get("structured_outputs", {}).get("choice", [text])
                 text = text if text in choices else choices[0]
                 content = _completion(text, "length" if behaviour == "cut" else "stop")
-                if server.next_token and "logprob_token_ids" in request.body:
+                if server.next_token:
                     content = with_logprobs(content, server.next_token, request)
                 self._send(200, content, half=behaviour == "half")
                 return behaviour != "half"
@@ -221,8 +221,12 @@ def prompt_tokens(text: str) -> list[int]:
 
 
 def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
-    """Add the probabilities at each position to an answer."""
-    assert request.body["logprobs"]
+    """Add the number of the prompt's tokens to an answer, and the probabilities at each position."""
+    answer = json.loads(content)
+    count = len(prompt_tokens(request.text))
+    answer["usage"] = {"prompt_tokens": count, "completion_tokens": 1, "total_tokens": count + 1}
+    if not request.body.get("logprobs"):
+        return json.dumps(answer).encode()
     assert request.body["return_tokens_as_token_ids"]
     said: tuple[int, ...] = ()
     positions = []
@@ -233,10 +237,7 @@ def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
         top = [{"token": f"token_id:{token}", **_log(found.get(token, 0))} for token in asked]
         positions.append({"token": f"token_id:{best}", **_log(found[best]), "top_logprobs": top})
         said = (*said, best)
-    answer = json.loads(content)
     answer["choices"][0]["logprobs"] = {"content": positions}
-    count = len(prompt_tokens(request.text))
-    answer["usage"] = {"prompt_tokens": count, "completion_tokens": len(said), "total_tokens": count + len(said)}
     return json.dumps(answer).encode()
 
 

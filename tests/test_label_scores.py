@@ -19,7 +19,7 @@ from fewshot_sft.jsonio import write_json
 from fewshot_sft.program import AGAIN
 from fewshot_sft.serving import label_tokens
 from fewshot_sft.serving.client import ClientSettings, Retry
-from fewshot_sft.serving.label_tree import LEAST, MOST, LabelTree
+from fewshot_sft.serving.label_tree import LEAST, LabelTree
 
 NEWLINE, END = 208, 0
 # "Physics", "Electricity" and "Textiles; Paper" after a line break; the first two share a token, and the third's first
@@ -77,18 +77,15 @@ def test_a_branch_is_asked_for_where_labels_part_and_nowhere_else(tokens, branch
     assert scored(tokens, shares, [7, 9]) == pytest.approx(shares)
 
 
-def test_150_labels_are_told_apart_though_a_request_carries_128_tokens():
+def test_150_labels_with_shared_prefixes():
     tokens = [[NEWLINE, 1000 + first, 2000 + second] for first, second in itertools.product(range(75), range(2))]
-    tree = LabelTree(tokens, [END])
-    assert len(tree.carried) == 1 + 75 + 2  # a token counts once, however many labels have it
-    many = LabelTree([[NEWLINE, number] for number in range(1000, 1150)], [END])
-    assert many.carried == (NEWLINE, *range(1000, 1000 + MOST - 1))
     shares = [number / 12000 for number in range(150)]
     assert scored(tokens, shares, [END]) == pytest.approx(shares)
 
 
 def test_a_prefix_that_is_hardly_ever_said_is_not_asked_for():
     tree = LabelTree(TOKENS, [END])
+    assert tree.masses({})[1] == {(): (NEWLINE,), (NEWLINE,): (5, 8)}
     known = {(): {NEWLINE: 0.9}, (NEWLINE,): {5: LEAST, 8: 0.9}}
     masses, missing = tree.masses(known)
     assert missing == {}
@@ -187,18 +184,19 @@ def test_an_answer_that_begins_no_label_still_has_scores(asked, server):
     shares = [0.1, 0.2, 0.15]
     server.next_token = spoken(TOKENS, shares, [END])  # it says 99
     assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
-    assert paths(server)[:4] == ["/v1/chat/completions", "/tokenize", "/v1/completions", "/v1/completions"]
+    assert paths(server)[:3] == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
     assert asked.lines[1]["scores"] == pytest.approx(shares)
     assert stored(asked)["outside"] == [0.55] * 6
 
 
-def test_more_than_128_tokens_are_asked_for_in_parts(server):
+def test_many_tokens_are_asked_for_by_themselves_in_parts(server):
     tokens = [[NEWLINE, 1000 + number] for number in range(300)]
     shares = [1 / 600] * 299 + [0.5]
     server.next_token = spoken(tokens, shares, [END])
     assert asked_of(server, tokens).scores == pytest.approx(shares)
     parts = [request.body["logprob_token_ids"] for request in server.requests if "prompt" in request.body]
-    assert list(map(len, parts)) == [128, 300 - 127 - 1 - 128]  # 127 are carried; what is said is told anyway
+    assert list(map(len, parts)) == [1, 128, 128, 300 - 2 * 128]
+    assert "logprobs" not in server.requests[0].body
 
 
 def asked_of(server: OpenAIServer, tokens: list[list[int]]):

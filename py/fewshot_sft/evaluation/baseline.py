@@ -72,6 +72,7 @@ def look(run: Run, model: str | None, data: EvaluationSet) -> Baseline:
 
     Raises:
         UserError: the training subset is missing.
+        Unavailable: the base model is.
     """
     if not run.data_file.is_file():
         raise UserError(f"{run.title}: {run.data_file} is missing; make it with bin/build_data.sh")
@@ -80,11 +81,18 @@ def look(run: Run, model: str | None, data: EvaluationSet) -> Baseline:
         "items": data.identity,
         "method": run.method,
         "method_version": VERSION,
-        "model": model_identity(run.settings.model) if run.method == "llm-embedding" else model,
+        "model": _base_model(run) if run.method == "llm-embedding" else model,
         "seed": run.seed,
         "versions": versions(PACKAGES),
     }
     return Baseline(replace(run, model=model), decides, data)
+
+
+def _base_model(run: Run) -> dict[str, str]:
+    try:
+        return model_identity(run.settings.model)
+    except UserError as error:
+        raise Unavailable(str(error)) from None
 
 
 def model_of(method: str, settings: Settings, *, fetch: bool = True) -> str | None:

@@ -1,7 +1,7 @@
 """Each label's probability through `vllm serve`: carried by the request that gets the answer, as far as that can tell.
 
-Where labels share a prefix that the answer does not have, the tokens after it are asked for, as a continuation of the
-prompt's own tokens: one request a level of the tree, and none for a prefix that is hardly ever said.
+Where labels share a prefix that the answer does not have, and where they have many tokens, those are asked for as a
+continuation of the prompt's own tokens: one request a level of the tree, and none for a prefix that is hardly said.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class LabelScorer:
     def fields(self) -> dict[str, Any]:
         """What the request of an answer has beside: it changes nothing in the answer."""
         carried = list(self._tree.carried)
+        if not carried:
+            return {}
         return {"logprobs": True, "logprob_token_ids": carried, "return_tokens_as_token_ids": True}
 
     async def scores(self, client: Any, model: str, messages: list[Any], said: Any) -> tuple[float, ...]:
@@ -39,7 +41,7 @@ class LabelScorer:
         """
         positions = [
             (token_of(each["token"]), read_position(each["top_logprobs"]))
-            for each in said.response_metadata["logprobs"]["content"]
+            for each in (said.response_metadata["logprobs"]["content"] if self._tree.carried else ())
         ]
         known = self._tree.walk(positions)
         masses, missing = self._tree.masses(known)
