@@ -6,15 +6,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 from openai_server import OpenAIServer
 from test_constrain import VLLM, _vllm
 from test_evaluation import LABELS, RUN, Sweep, _environment, right, server, sweep
 
+import build_base
+import label_scores
+from fewshot_sft import runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation.evaluation import set_results_aside
 from fewshot_sft.evaluation.predictions import PredictionLog
+from fewshot_sft.evaluation.questions import Item
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.program import AGAIN
 from fewshot_sft.serving import label_tokens
@@ -277,3 +282,76 @@ def test_llamafactory_is_asked_as_before(asked, server):
     assert asked.evaluate(server) == 0
     assert "logprobs" not in server.requests[0].body
     assert not (asked.objs / f"{RUN}.scores.json").exists()
+
+
+# --- Through transformers and peft ---
+
+
+def test_the_hugging_face_engines_are_those_of_the_model_token_by_token(given, folder):
+    """A small GLM and an adapter with random weights: batches, padding and the common start change nothing."""
+    torch = pytest.importorskip("torch")
+    peft = pytest.importorskip("peft")
+    from transformers import GlmConfig, GlmForCausalLM
+
+    from fewshot_sft.evaluation import local_scores
+
+    model_folder = folder / "model"
+    model_folder.mkdir()
+    build_base.make_tokenizer(build_base.corpus(100, 1), 500, model_folder)
+    torch.manual_seed(0)
+    config = GlmConfig(
+        vocab_size=600, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, pad_token_id=0, initializer_range=0.5,
+    )  # fmt: skip
+    GlmForCausalLM(config).save_pretrained(model_folder)
+    settings = given(MODEL=str(model_folder), SIZES="4 8")
+    trained, other = runs.trainings(settings)
+    lora = peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    for each in (trained, other):
+        peft.get_peft_model(GlmForCausalLM.from_pretrained(model_folder), lora).save_pretrained(each.adapter)
+    labels = ["Physics", "Physics and more", "Electricity"]
+    texts = ["a rotor", "a rotor , driven by a motor and a belt", "cotton"]
+    data = SimpleNamespace(labels=labels, items=[Item("Which one?", text, labels[0]) for text in texts])
+
+    found = dict(local_scores.masses([trained, runs.zero_shot(settings), other], data, settings))
+
+    assert list(found) == [runs.zero_shot(settings), trained, other]
+    template, tokenizer = label_tokens.template_of(str(model_folder), "glm4")
+    ends = template.get_stop_token_ids(tokenizer)
+    tokens = label_tokens.tokens(labels, template, tokenizer)
+    assert tokens[1][: len(tokens[0])] == tokens[0]
+    tree = LabelTree(tokens, ends)
+    for run, masses in found.items():
+        model = GlmForCausalLM.from_pretrained(model_folder).eval()
+        if run.is_trained:
+            model = peft.PeftModel.from_pretrained(model, str(run.adapter)).eval()
+        for item, own in zip(data.items, masses, strict=True):
+            turns = [{"role": "user", "content": item.input}, {"role": "assistant", "content": ""}]
+            prompt, _ = template.encode_oneturn(tokenizer, turns, item.instruction)
+            known = {}
+            for prefix, branches in tree.branches.items():
+                with torch.inference_mode():
+                    next_token = model(torch.tensor([[*prompt, *prefix]])).logits[0, -1].softmax(-1)
+                known[prefix] = {token: float(next_token[token]) for token in branches.asked}
+            assert own == pytest.approx(tree.masses(known)[0], rel=1e-3)
+    assert found[trained] != found[other] != found[runs.zero_shot(settings)]
+
+
+def program(settings, monkeypatch, small: bool = True) -> int:
+    monkeypatch.setattr(label_scores, "is_small", lambda settings: small)
+    return label_scores.main([])
+
+
+def test_what_cannot_be_scored_is_said_in_the_file_and_fails_nothing(sweep, server, monkeypatch, capsys):
+    """The model of this sweep is none."""
+    assert sweep.evaluate(server) == 0
+    monkeypatch.setenv("FEWSHOT_SETTINGS", str(sweep.folder / "settings.json"))
+    assert program(sweep, monkeypatch, small=False) == 0
+    assert not (sweep.objs / f"{RUN}.scores.json").exists()
+    assert program(sweep, monkeypatch) == 0
+    found = stored(sweep)
+    assert found["identity"] == sweep.record["identity"]
+    assert found["absent"].startswith("its labels could not be scored: ")
+    assert capsys.readouterr().err.endswith(f"warning: label scores: {found['absent']}\n")
+    monkeypatch.setattr(label_scores.questions, "load", lambda *_: pytest.fail("it is tried again"))
+    assert program(sweep, monkeypatch) == 0
