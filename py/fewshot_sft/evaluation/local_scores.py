@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
@@ -11,6 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from ..errors import UserError
+from ..planning import facts
 from ..processes import usable_cpus
 from ..runs import K_SHOT, Run
 from ..serving import label_tokens
@@ -36,11 +38,12 @@ def masses(
         UserError: the labels have no tokens of their own.
     """
     torch.set_num_threads(usable_cpus())
-    template, tokenizer = label_tokens.template_of(settings.model, settings["TEMPLATE"])
+    folder = facts.model_folder(settings.model, settings.use_modelscope_hub, os.environ) or settings.model
+    template, tokenizer = label_tokens.template_of(str(folder), settings["TEMPLATE"])
     tokens = label_tokens.tokens(data.labels, template, tokenizer)
     tree = LabelTree(tokens, sorted(template.get_stop_token_ids(tokenizer)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model: Any = AutoModelForCausalLM.from_pretrained(settings.model, dtype="auto").to(device).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto").to(device).eval()
     plain = [_prompt(template, tokenizer, item, ()) for item in data.items]
     for run in sorted(chosen, key=lambda each: each.is_trained):  # the base model before it has any adapter
         prompts = plain
