@@ -4,7 +4,9 @@
 # Usage: bin/results.sh [--SETTING VALUE]...
 #
 # Reads the records objs/<run>.json; writes the table to the terminal, and results.csv, results.json, the learning
-# curve, the radar, a confusion matrix for each run and the training losses to objs/<sweep>/.
+# curve, the radar, a confusion matrix for each run and the training losses to objs/<sweep>/. Before, with
+# BACKEND=huggingface and a base model below a billion parameters, the labels' probabilities are found for the runs that
+# lack them.
 #
 # Exit status: 0 done, 2 something for you to mend. Of a dry run: 3, for they are drawn every time.
 
@@ -25,10 +27,11 @@ SCRIPT_FLAGS=(--dry-run)
 main() {
   begin_script "$0" "$@"
   if ((DRY_RUN)); then
-    printf 'results: to do, they are drawn every time\n    python py/see_results.py\n'
+    printf 'results: to do, they are drawn every time\n    python py/label_scores.py\n    python py/see_results.py\n'
     exit 3
   fi
   own_children
+  run_child "the scoring of the labels" python py/label_scores.py || warn "label scores: they could not be made; the results go on"
   run_child "the drawing of the results" python py/see_results.py
 }
 

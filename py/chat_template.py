@@ -4,7 +4,8 @@
 
 vLLM renders the tokenizer's own template by default, which need not be the one that LLaMA-Factory trains with. The file
 is saves/<model>/<template>.jinja; beside it <template>.json is left: the token ids that end an answer, which the client
-sends along, and what was compared. Nothing is done when both are there already for this model, template and version.
+sends along, and what was compared. objs/<sweep>/label_tokens.json gets the labels' tokens, by which their probabilities
+are asked for. Nothing is done when all are there already for this model, template and version.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_bytes, write_json
 from fewshot_sft.program import run
 from fewshot_sft.provenance import versions
+from fewshot_sft.serving import label_tokens
 from fewshot_sft.serving.prompt import template_file
 from fewshot_sft.serving.weights import tokenizer_identity
 from fewshot_sft.settings import Settings
@@ -32,7 +34,7 @@ ODD = [
 
 
 def export(model: str, template: str, items: list[tuple[str, str]]) -> dict[str, Any]:
-    """Return ``{"jinja", "stop_token_ids", "compared"}`` for a template of LLaMA-Factory and a model's tokenizer.
+    """Return ``{"jinja", "stop_token_ids", "compared"}`` of a template of LLaMA-Factory for a model's tokenizer.
 
     Args:
         items: (system, user) turns; for each the prompt's token ids are built both ways.
@@ -40,14 +42,11 @@ def export(model: str, template: str, items: list[tuple[str, str]]) -> dict[str,
     Raises:
         UserError: the template has no Jinja form, or that form builds other token ids.
     """
-    from llamafactory.data.template import get_template_and_fix_tokenizer
-    from llamafactory.hparams import DataArguments
     from transformers import AutoTokenizer
 
     instead = "serve it with SERVER=llamafactory"
     plain = AutoTokenizer.from_pretrained(model)  # as vllm serve has it
-    fixed = AutoTokenizer.from_pretrained(model)
-    known = get_template_and_fix_tokenizer(fixed, DataArguments(template=template))
+    known, fixed = label_tokens.template_of(model, template)
     try:
         jinja = known._get_jinja_template(fixed)
     except ValueError as error:
@@ -79,14 +78,16 @@ def main(argv: list[str]) -> int:
     }
     record = out.with_suffix(".json")
     before = read_record(record)
-    if before.get("identity") == sha256_json(decides) and out.is_file() and sha256_file(out) == before.get("sha256"):
-        return 0
-    rows = read_json(settings.data_dir / "llm_test.json")[:COMPARED]
-    found = export(model, template, [(row["instruction"], row["input"]) for row in rows])
-    write_bytes(out, found.pop("jinja").encode())
-    head = {"schema": 1, "kind": "chat template", "identity": sha256_json(decides), **decides}
-    write_json(record, head | {"sha256": sha256_file(out), **found})
-    print(f"chat template {template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
+    if before.get("identity") != sha256_json(decides) or not out.is_file() or sha256_file(out) != before.get("sha256"):
+        rows = read_json(settings.data_dir / "llm_test.json")[:COMPARED]
+        found = export(model, template, [(row["instruction"], row["input"]) for row in rows])
+        write_bytes(out, found.pop("jinja").encode())
+        head = {"schema": 1, "kind": "chat template", "identity": sha256_json(decides), **decides}
+        write_json(record, head | {"sha256": sha256_file(out), **found})
+        print(f"chat template {template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
+    labels = read_json(settings.data_dir / "manifest.json")["labels"]
+    if not label_tokens.is_current(settings, labels):
+        label_tokens.write(settings, labels, *label_tokens.template_of(model, template))
     return 0
 
 

@@ -11,21 +11,17 @@ Exit status: 0, also where the plan does not fit (the preflight reports it), 2 s
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import os
 import sys
 
 from fewshot_sft import planning, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.planning import facts, gpus
-from fewshot_sft.preflight import model
+from fewshot_sft.planning.small import is_small
 from fewshot_sft.preflight.adapters import RANKS, served_rank
 from fewshot_sft.program import run
 from fewshot_sft.settings import Settings
-
-SMALL = 1e9  # parameters; below, METHODS=auto has llm-embedding
 
 
 def main(argv: list[str]) -> int:
@@ -71,12 +67,7 @@ def main(argv: list[str]) -> int:
 
 def methods(settings: Settings) -> tuple[str, ...]:
     """Return what METHODS=auto is: a small base model's own hidden states cost little."""
-    folder = facts.model_folder(settings.model, settings.use_modelscope_hub, os.environ)
-    with contextlib.suppress(UserError):
-        parameters = model.size_of(folder, settings.lora_target).parameters if folder else None
-        if parameters and parameters < SMALL:
-            return (*runs.USUAL, "llm-embedding")
-    return runs.USUAL
+    return (*runs.USUAL, "llm-embedding") if is_small(settings) else runs.USUAL
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py
     FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py --run glm4-9b-chat --out objs/comparison
 
-Prints the table; writes results.csv, results.json and the pictures (PNG and SVG) to objs/<sweep>, or to --out. Only
-records are read: objs/<run>.json, and in each adapter's folder training.json and trainer_log.jsonl.
+Prints the table; writes results.csv, results.json and the pictures (PNG and SVG) to objs/<sweep>, or to --out; of a
+single sweep also answer.json and calibration.json. Only records are read: objs/<run>.json with its answers and scores,
+and in each adapter's folder training.json and trainer_log.jsonl.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fewshot_sft.answer import calibration
 from fewshot_sft.answer.making import make as make_answer
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import write_bytes, write_json
@@ -47,6 +49,7 @@ def main(argv: list[str]) -> int:
     answer = make_answer(sweeps[0], settings) if len(sweeps) == 1 else {}
     if answer:
         write_json(out / "answer.json", answer)
+        write_json(out / "calibration.json", calibration.make(sweeps[0]))
         said = answer["sentence"] if "sentence" in answer else f"no answer: {answer['absent']}"
         print(f"{sweeps[0].name}: {said}\n")
     print(to_text(sweeps, answer, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))

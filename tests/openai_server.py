@@ -16,6 +16,10 @@ message. A behaviour is an HTTP status ("500", "429", "401", ...) or one of:
     half      half of an answer's body          html      200 with a web page
     garbage   200 with bytes that are no JSON   cut       an answer that max_tokens cut off
 
+With ``next_token`` it tells, as `vllm serve` does, the probabilities of ``logprob_token_ids``: at each position of an
+answer, whose tokens are then the likeliest ones up to 0, and after the prompts of /v1/completions, which begin with
+what /tokenize says.
+
 With vLLM's ``structured_outputs: {"choice": [...]}`` in a request, an answer that is none of the choices becomes the
 first of them.
 """
@@ -23,6 +27,7 @@ first of them.
 from __future__ import annotations
 
 import json
+import math
 import socket
 import struct
 import threading
@@ -45,7 +50,7 @@ class Request:
     @property
     def text(self) -> str:
         """The last message: the user's."""
-        return self.body["messages"][-1]["content"] if self.body else ""
+        return self.body["messages"][-1]["content"] if self.body and "messages" in self.body else ""
 
 
 class OpenAIServer:
@@ -58,6 +63,8 @@ class OpenAIServer:
         self.error_body = "it broke"
         self.api_key: str | None = None  # when set, another key gets 401
         self.models = ["tiny"]
+        # Of a user message and the tokens said so far: the next one's probabilities.
+        self.next_token: Callable[[str, tuple[int, ...]], dict[int, float]] | None = None
         self.release = threading.Event()
         self.requests: list[Request] = []
         self.answered: list[str] = []  # the user messages that got a whole answer, in order
@@ -167,11 +174,19 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
                 models = [{"id": name, "object": "model"} for name in server.models]
                 self._send(200, json.dumps({"object": "list", "data": models}).encode())
                 return True
+            elif request.path.endswith("/tokenize"):
+                self._send(200, json.dumps({"tokens": prompt_tokens(request.text)}).encode())
+            elif request.path.endswith("/v1/completions"):
+                self._send(
+                    200, json.dumps({**_HEAD, "choices": continuations(server.next_token, request.body)}).encode()
+                )
             else:
                 text = server.answer(request.text)
                 choices = request.body.get("structured_outputs", {}).get("choice", [text])
                 text = text if text in choices else choices[0]
                 content = _completion(text, "length" if behaviour == "cut" else "stop")
+                if server.next_token:
+                    content = with_logprobs(content, server.next_token, request)
                 self._send(200, content, half=behaviour == "half")
                 return behaviour != "half"
             return False
@@ -196,7 +211,56 @@ _BODIES = {
 }
 
 
+_HEAD = {"id": "1", "created": 1, "model": "tiny"}
+TEXT = 10_000  # tokens from here on are characters of a prompt
+
+
+def prompt_tokens(text: str) -> list[int]:
+    """Return a token for each character."""
+    return [TEXT + ord(character) for character in text]
+
+
+def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
+    """Add the number of the prompt's tokens to an answer, and the probabilities at each position."""
+    answer = json.loads(content)
+    count = len(prompt_tokens(request.text))
+    answer["usage"] = {"prompt_tokens": count, "completion_tokens": 1, "total_tokens": count + 1}
+    if not request.body.get("logprobs"):
+        return json.dumps(answer).encode()
+    assert request.body["return_tokens_as_token_ids"]
+    said: tuple[int, ...] = ()
+    positions = []
+    while not said or said[-1]:
+        found = next_token(request.text, said)
+        best = max(found, key=found.__getitem__)
+        asked = dict.fromkeys([best, *request.body["logprob_token_ids"]])
+        top = [{"token": f"token_id:{token}", **_log(found.get(token, 0))} for token in asked]
+        positions.append({"token": f"token_id:{best}", **_log(found[best]), "top_logprobs": top})
+        said = (*said, best)
+    answer["choices"][0]["logprobs"] = {"content": positions}
+    return json.dumps(answer).encode()
+
+
+def continuations(next_token: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the choices of /v1/completions, the last first."""
+    assert body["max_tokens"] == 1
+    assert body["logprobs"] is not None
+    assert len(body["logprob_token_ids"]) <= 128
+    choices = []
+    for index, prompt in enumerate(body["prompt"]):
+        text = "".join(chr(token - TEXT) for token in prompt if token >= TEXT)
+        found = next_token(text, tuple(token for token in prompt if token < TEXT))
+        top = {f"token_id:{token}": _log(found.get(token, 0))["logprob"] for token in body["logprob_token_ids"]}
+        logprobs = {"top_logprobs": [top], "tokens": ["x"], "token_logprobs": [-1.0], "text_offset": [0]}
+        choices.insert(0, {"index": index, "text": "x", "finish_reason": "length", "logprobs": logprobs})
+    return choices
+
+
+def _log(probability: float) -> dict[str, Any]:
+    return {"logprob": math.log(probability) if probability > 0 else -9999.0, "bytes": None}
+
+
 def _completion(content: str, finish_reason: str) -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish_reason}
-    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "tiny", "choices": [choice]}
+    answer = {**_HEAD, "object": "chat.completion", "choices": [choice]}
     return json.dumps(answer).encode()

@@ -164,6 +164,16 @@ class TestSweep:
         assert record["metrics"]["accuracy"] == pytest.approx(correct / ITEMS)
         assert ("adapter" in record) == (run != "zero-shot")
 
+    def test_the_likeliest_label_is_the_answer_where_that_is_a_label(self, swept):
+        shown = json.loads((swept["root"] / "objs/tiny/calibration.json").read_text())
+        assert shown["absent"] == []
+        of_run = {each["run"]: each for each in shown["runs"]}
+        assert {f"tiny-{run}" for run in ("zero-shot", *TRAINED, "tfidf_16")} <= set(of_run)
+        for run in TRAINED:
+            record = json.loads((swept["root"] / f"objs/tiny-{run}.json").read_text())
+            in_labels = record["counts"]["in_labels"] / ITEMS
+            assert of_run[f"tiny-{run}"]["same_as_answer"] >= 0.9 * in_labels
+
     def test_the_notebook_of_the_original_opens_the_pickle(self, swept, tmp_path):
         run = f"tiny-llm_train_{SIZES[0]}"
         script = tmp_path / "see_result.py"

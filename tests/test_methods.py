@@ -17,6 +17,7 @@ import pytest
 
 from fewshot_sft import runs
 from fewshot_sft.evaluation import baseline
+from fewshot_sft.evaluation.questions import EvaluationSet
 from fewshot_sft.methods import Answers, Task, Unavailable, embedding, encoders, tfidf
 from fewshot_sft.preflight import methods
 from fewshot_sft.provenance import PROJECT
@@ -186,6 +187,25 @@ def test_llm_embedding_on_a_random_model(tmp_path: Path) -> None:
     assert found.facts["layer"] in {f"{how} of layer {layer}" for how in ("mean", "last token") for layer in (1, 2)}
     with pytest.raises(Unavailable, match=r"^the base model .*/none cannot be loaded: "):
         llm_embedding.answer([], Settings({"MODEL": str(tmp_path / "none")}))
+
+
+def test_llm_embedding_is_of_the_base_models_weights(given: Callable[..., Settings], folder: Path) -> None:
+    settings = given(METHODS="llm-embedding tfidf", SIZES="3", MODEL=str(folder / "model"))
+    settings.data_dir.mkdir()
+    (settings.data_dir / "llm_train_3.json").write_text("[]")
+
+    def identities() -> list[str]:
+        asked = EvaluationSet(folder, [], CLASSES, "")
+        found = [runs.baselines(settings, method)[0] for method in ("llm-embedding", "tfidf")]
+        return [baseline.look(run, "base", asked).identity for run in found]
+
+    with pytest.raises(Unavailable, match=r"^MODEL=.*/model: no such folder"):
+        identities()
+    (folder / "model").mkdir()
+    (folder / "model/model.safetensors").write_text("weights")
+    before = identities()
+    (folder / "model/model.safetensors").write_text("others")
+    assert [one == other for one, other in zip(before, identities(), strict=True)] == [False, True]
 
 
 @pytest.mark.end_to_end

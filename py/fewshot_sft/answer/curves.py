@@ -89,10 +89,14 @@ def cell(evaluations: Sequence[Result]) -> Cell:
 
 
 def cost(one: Result) -> dict[str, float]:
-    """Return the seconds that a run took, training and evaluation: ``gpu``, ``cpu``; ``evaluation`` is part of them."""
+    """Return the seconds that a run took, training and evaluation: ``gpu``, ``cpu``; ``evaluation`` is part of them.
+
+    What the runs of a method share, the vectors of the texts, counts in each: any one of them alone would need it.
+    """
     timings = one.record.get("timings") or {}
     evaluation = float(timings.get("seconds") or 0)
     seconds = evaluation + float(timings.get("fit_seconds") or 0)
+    seconds += float(timings.get("shared_seconds") or 0)
     seconds += float((one.training or {}).get("seconds") or 0)
     where = "gpu" if one.run.settings.device == "gpu" and one.record.get("device", "gpu") == "gpu" else "cpu"
     return {"gpu": 0.0, "cpu": 0.0, "evaluation": evaluation, where: seconds}

@@ -3,9 +3,10 @@
     python -m fewshot_sft.evaluation.asker
 
 Both are JSON lines. In: first the client's settings, then ``{"number", "system", "human"}`` each. Out: first
-``{"ready": true}``, then for each question, in the order of the ends, ``{"number", ...}`` with ``text``, ``cut`` and
-``seconds``, or ``refused``, or ``unanswered``; and ``{"overloaded": S}`` for a try of ``S`` seconds that the server
-turned away. The key comes from the environment. The end of stdin, which is also its parent's end, ends it at once.
+``{"ready": true}``, then for each question, in the order of the ends, ``{"number", ...}`` with ``text``, ``cut``,
+``seconds`` and ``scores``, or ``refused``, or ``unanswered``; and ``{"overloaded": S}`` for a try of ``S`` seconds that
+the server turned away. The key comes from the environment. The end of stdin, which is also its parent's end, ends it at
+once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 from ..serving import endpoint
@@ -59,7 +61,7 @@ async def _ask(client: ChatClient, question: dict[str, Any], tell: Any) -> None:
     except Unanswered as error:
         tell({"number": number, "unanswered": str(error)})
     else:
-        tell({"number": number, "text": answer.text, "cut": answer.cut, "seconds": answer.seconds})
+        tell({"number": number, **asdict(answer)})
 
 
 if __name__ == "__main__":

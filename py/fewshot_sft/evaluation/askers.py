@@ -289,7 +289,8 @@ class _Helper:
         elif "unanswered" in message:
             answer.set_exception(Unanswered(message["unanswered"]))
         else:
-            answer.set_result(Answer(message["text"], message["cut"], message["seconds"]))
+            scores = tuple(message["scores"]) if message["scores"] is not None else None
+            answer.set_result(Answer(message["text"], message["cut"], message["seconds"], scores))
 
 
 def cpu_wanted() -> float:

@@ -36,6 +36,7 @@ def ask_missing(
     *,
     choices: Sequence[str] | None = None,
     examples: Sequence[tuple[str, str]] = (),
+    tokens: tuple[tuple[tuple[int, ...], ...], tuple[int, ...]] = ((), ()),
     processes: int | None = None,
     at_once: bool = False,
     stall: float | None = None,
@@ -50,6 +51,7 @@ def ask_missing(
         title: what messages call this.
         choices: the only answers that the server lets the model give.
         examples: pairs of a human message and its answer, which come before each question.
+        tokens: of each label, and those that end an answer: the labels' probabilities are asked for, too.
         processes: that ask; None: this one, and when it is the bottleneck up to 4 others.
         at_once: the server is fast and asked by this evaluation alone, mostly: begin with other processes, where there
             are many items and CPUs, and at `vllm serve` with many requests.
@@ -73,6 +75,7 @@ def ask_missing(
         tuple(choices) if choices is not None else None,
         stop_token_ids(settings),
         tuple(examples),
+        *tokens,
     )
     start = START_BATCHING if settings["SERVER"] == "vllm" and at_once else START
     adaptive = settings.concurrency is None
@@ -84,7 +87,8 @@ def ask_missing(
     def keep(index: int, answer: Answer) -> None:
         port.check_again()
         # Stripped as the original does.
-        log.append(Prediction(index, answer.text.strip(), items[index].output, answer.seconds, answer.cut))
+        text, label = answer.text.strip(), items[index].output
+        log.append(Prediction(index, text, label, answer.seconds, answer.cut, answer.scores))
         progress.advance()
 
     async def ask_them() -> list[tuple[int, str]]:

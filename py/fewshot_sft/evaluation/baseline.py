@@ -12,13 +12,15 @@ from typing import Any
 from .. import locks
 from ..errors import UserError
 from ..identity import changes, read_record
-from ..jsonio import read_json, sha256_file, sha256_json, write_json
+from ..jsonio import read_json, sha256_file, sha256_json
 from ..methods import Answers, Task, Unavailable, encoders
 from ..outcomes import outcomes
 from ..provenance import now, versions
 from ..replaced import set_aside
 from ..runs import Run
+from ..serving.weights import model_identity
 from ..settings import Settings
+from . import scores
 from .files import EvaluationFiles, identity_of
 from .predictions import KIND, Prediction, PredictionLog
 from .questions import EvaluationSet
@@ -58,7 +60,8 @@ class Baseline:
         """Return None when the result is there, else why it is made ("" when there is nothing yet)."""
         record = self.files.record
         if identity_of(record) == self.identity and not self.run.settings.force:
-            return None
+            there = scores.identity_of(self.run.result(".scores.json")) == self.identity
+            return None if there else "its label scores are not there"
         if not record.exists():
             return ""
         return "--force" if self.run.settings.force else changes(read_record(record).get("decides"), self.decides)
@@ -69,6 +72,7 @@ def look(run: Run, model: str | None, data: EvaluationSet) -> Baseline:
 
     Raises:
         UserError: the training subset is missing.
+        Unavailable: the base model is.
     """
     if not run.data_file.is_file():
         raise UserError(f"{run.title}: {run.data_file} is missing; make it with bin/build_data.sh")
@@ -77,11 +81,18 @@ def look(run: Run, model: str | None, data: EvaluationSet) -> Baseline:
         "items": data.identity,
         "method": run.method,
         "method_version": VERSION,
-        "model": model,
+        "model": _base_model(run) if run.method == "llm-embedding" else model,
         "seed": run.seed,
         "versions": versions(PACKAGES),
     }
     return Baseline(replace(run, model=model), decides, data)
+
+
+def _base_model(run: Run) -> dict[str, str]:
+    try:
+        return model_identity(run.settings.model)
+    except UserError as error:
+        raise Unavailable(str(error)) from None
 
 
 def model_of(method: str, settings: Settings, *, fetch: bool = True) -> str | None:
@@ -155,11 +166,7 @@ def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:
     for index, (answer, label) in enumerate(zip(found.answers, truth, strict=True)):
         log.append(Prediction(index, answer, label, 0.0))
     log.close()
-    scores = {
-        "labels": data.labels,
-        "probabilities": [[round(float(p), 5) for p in row] for row in found.probabilities],
-    }
-    write_json(run.result(".scores.json"), run.head("scores") | scores)
+    scores.write(run, each.identity, data.labels, found.probabilities)
     about = {
         "device": "gpu" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu",
         "chosen": found.facts,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..identity import changes, read_record
 from ..jsonio import sha256_json
 from ..outcomes.outcomes import note_reason
@@ -14,10 +16,11 @@ from ..program import AGAIN, DONE
 from ..provenance import now
 from ..replaced import set_aside
 from ..runs import K_SHOT, SCHEMA, Run
+from ..serving import label_tokens
 from ..serving.identity import what_serves
 from ..serving.server import Server
 from ..serving.weights import adapter_identity
-from . import predictions, questions, record, shots
+from . import predictions, questions, record, scores, shots
 from .asking import ask_missing
 from .files import EvaluationFiles, identity_of
 from .predictions import PredictionLog
@@ -139,7 +142,8 @@ class Evaluation:
             found = self._answer(self._free, server, how)
             if found is None:
                 return AGAIN
-            record.write_served(self.run, self.data, found[0], self.files, self._rest(self._free, found[1]))
+            rest = self._rest(self._free, found[1]) | self._write_scores(found[0])
+            record.write_served(self.run, self.data, found[0], self.files, rest)
         if self.run.settings.constrain:
             found = self._answer(self._constrained, server, how)
             if found is None:
@@ -162,6 +166,25 @@ class Evaluation:
         shown = {"examples_in_prompt": len(self.examples)} if self.examples else {}
         return {**shown, "timings": timings, "identity": self._identity(answers)}
 
+    def _write_scores(self, log: PredictionLog) -> dict[str, Any]:
+        """Write the labels' probabilities, or why there are none; only `vllm serve` tells them with the answers."""
+        if self.run.settings["SERVER"] != "vllm":
+            return {}
+        masses = [log.predictions[index].scores for index in range(len(self.data.items))]
+        try:
+            label_tokens.read(self.run.settings, self.data.labels)
+        except UserError as error:
+            scores.write_absent(self.run, self._identity(self._free), str(error))
+        else:
+            scores.write_masses(self.run, self._identity(self._free), self.data.labels, masses)
+        return {"scores": str(self.run.result(".scores.json"))}
+
+    def _tokens(self) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+        if self.run.settings["SERVER"] == "vllm":
+            with contextlib.suppress(UserError):
+                return label_tokens.read(self.run.settings, self.data.labels)
+        return (), ()
+
     def _answer(
         self, answers: Asking, server: Server, how: dict[str, Any]
     ) -> tuple[PredictionLog, dict[str, Any]] | None:
@@ -180,6 +203,7 @@ class Evaluation:
                 answers.title,
                 choices=answers.choices,
                 examples=self.examples,
+                tokens=self._tokens() if answers.choices is None else ((), ()),
                 **how,
             )
         finally:

@@ -2,7 +2,8 @@
 
 The file is JSON lines: a header that tells what decides the answers, then
 ``{"index": 3, "pred": "Physics", "label": "Electricity", "seconds": 0.031}`` for each answered item, in the order
-of arrival; ``"cut": true`` is added where max_tokens ended the answer.
+of arrival; ``"cut": true`` is added where max_tokens ended the answer, and ``"scores"``, the probability of each label,
+where the server tells it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..jsonio import write_bytes
 from ..runs import SCHEMA
 
 KIND = "predictions"
+DIGITS = 7  # of a label's probability
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,17 @@ class Prediction:
     label: str
     seconds: float
     cut: bool = False
+    scores: tuple[float, ...] | None = None
 
     def line(self) -> bytes:
         """Return the prediction as its line in the file."""
-        fields = {"index": self.index, "pred": self.pred, "label": self.label, "seconds": round(self.seconds, 4)}
-        return _line(fields | ({"cut": True} if self.cut else {}))
+        fields: dict[str, Any] = {"index": self.index, "pred": self.pred, "label": self.label}
+        fields["seconds"] = round(self.seconds, 4)
+        if self.cut:
+            fields["cut"] = True
+        if self.scores is not None:
+            fields["scores"] = [round(each, DIGITS) for each in self.scores]
+        return _line(fields)
 
 
 @dataclass(frozen=True)
@@ -124,5 +132,12 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 def _prediction(value: dict[str, Any] | None) -> Prediction | None:
     match value:
         case {"index": int(index), "pred": str(pred), "label": str(label), "seconds": int() | float() as seconds}:
-            return Prediction(index, pred, label, seconds, (value or {}).get("cut") is True)
+            rest = value or {}
+            return Prediction(index, pred, label, seconds, rest.get("cut") is True, _scores(rest.get("scores")))
     return None
+
+
+def _scores(value: object) -> tuple[float, ...] | None:
+    if not isinstance(value, list) or not all(isinstance(each, (int, float)) and 0 <= each <= 1 for each in value):
+        return None
+    return tuple(value)

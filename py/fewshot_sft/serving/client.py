@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .endpoint import hide_key, is_loopback
+from .label_scores import LabelScorer
+from .label_tree import LabelTree
 
 # Besides 5xx: the server says itself that a later try may succeed.
 PASSING_STATUS = (408, 429)
 # What LangChain, LangSmith and OpenAI's client take from the environment, without a word: a tracer that every text is
 # sent to, other keys, addresses and headers.
 FOREIGN = ("LANGSMITH_", "LANGCHAIN_", "OPENAI_")
+ROLES = {"system": "system", "human": "user", "ai": "assistant"}  # LangChain's words and the server's
 # With these a server says that it has too much to do.
 OVERLOADED_STATUS = (429, 503)
 
@@ -34,11 +38,15 @@ class Retry:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, as it came; ``cut`` when max_tokens ended it; ``seconds`` of the call."""
+    """What the model said, as it came; ``cut`` when max_tokens ended it; ``seconds`` of the call.
+
+    ``scores``: the probability of each label, where they were asked for and could be had.
+    """
 
     text: str
     cut: bool
     seconds: float
+    scores: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ class ClientSettings:
     choices: tuple[str, ...] | None = None
     stop_token_ids: tuple[int, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
+    label_tokens: tuple[tuple[int, ...], ...] = ()
+    end_tokens: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> ClientSettings:
@@ -61,7 +71,9 @@ class ClientSettings:
         retry, choices = Retry(**fields["retry"]), tuple(choices) if choices is not None else None
         stop = tuple(fields["stop_token_ids"])
         examples = tuple((human, answer) for human, answer in fields["examples"])
-        return cls(**(fields | {"retry": retry, "choices": choices, "stop_token_ids": stop, "examples": examples}))
+        known = {"retry": retry, "choices": choices, "stop_token_ids": stop, "examples": examples}
+        known |= {"label_tokens": tuple(map(tuple, fields["label_tokens"])), "end_tokens": tuple(fields["end_tokens"])}
+        return cls(**(fields | known))
 
     def client(self, api_key: str, overloaded: Callable[[float], None]) -> ChatClient:
         """Return a client."""
@@ -75,6 +87,7 @@ class ClientSettings:
             choices=self.choices,
             stop_token_ids=self.stop_token_ids,
             examples=self.examples,
+            scorer=LabelScorer(LabelTree(self.label_tokens, self.end_tokens)) if self.label_tokens else None,
             overloaded=overloaded,
         )
 
@@ -106,6 +119,7 @@ class ChatClient:
         choices: Sequence[str] | None = None,
         stop_token_ids: Sequence[int] = (),
         examples: Sequence[tuple[str, str]] = (),
+        scorer: LabelScorer | None = None,
         overloaded: Callable[[float], None] = lambda began: None,
     ) -> None:
         """Make the client.
@@ -120,6 +134,7 @@ class ChatClient:
             choices: the only answers that the server lets the model give (vLLM's structured outputs).
             stop_token_ids: that end an answer, besides the tokenizer's own end.
             examples: pairs of a human message and its answer, between the system message and each question.
+            scorer: asks for the labels' probabilities, too.
             overloaded: called with the ``time.monotonic()`` at which a try began, when it ended with 429, 503 or in
                 no time.
         """
@@ -130,9 +145,11 @@ class ChatClient:
         from langchain_openai import ChatOpenAI
 
         self._key = api_key
+        self._model = model
         self._timeout = timeout
         self._retry = retry or Retry()
         self._overloaded = overloaded
+        self._scorer = scorer
         self._examples = [turn for human, answer in examples for turn in (("human", human), ("ai", answer))]
         # An http client of our own decides about proxies: `trust_env` reads HTTP_PROXY and the like, which a local
         # server must not be asked through, whatever NO_PROXY says.
@@ -146,6 +163,8 @@ class ChatClient:
             extra["structured_outputs"] = {"choice": list(choices)}
         if stop_token_ids:
             extra["stop_token_ids"] = list(stop_token_ids)
+        if scorer is not None:
+            extra |= scorer.fields
         self._chat = ChatOpenAI(
             base_url=base_url,
             model=model,
@@ -234,7 +253,15 @@ class ChatClient:
         if not isinstance(message.content, str):
             raise TypeError(f"the answer is no text: {message.content!r}")
         cut = message.response_metadata.get("finish_reason") == "length"
-        return Answer(message.content, cut, time.monotonic() - begin)
+        seconds = time.monotonic() - begin
+        scores = None
+        if self._scorer is not None:
+            # The answer counts without them, whatever goes wrong.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(timeout):
+                    turns = [{"role": ROLES[kind], "content": content} for kind, content in messages]
+                    scores = await self._scorer.scores(self._chat.root_async_client, self._model, turns, message)
+        return Answer(message.content, cut, seconds, scores)
 
     @staticmethod
     def _describe(error: Exception, timeout: float) -> str:

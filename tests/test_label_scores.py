@@ -1,0 +1,357 @@
+"""Label scores: the tree of the labels' tokens, what vLLM is asked, what is kept, and the Hugging Face engine's."""
+# ruff: noqa: F401, F811 - fixtures of another file
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from types import SimpleNamespace
+
+import pytest
+from openai_server import OpenAIServer
+from test_constrain import VLLM, _vllm
+from test_evaluation import LABELS, RUN, Sweep, _environment, right, server, sweep
+
+import build_base
+import label_scores
+from fewshot_sft import runs
+from fewshot_sft.errors import UserError
+from fewshot_sft.evaluation.evaluation import set_results_aside
+from fewshot_sft.evaluation.predictions import PredictionLog
+from fewshot_sft.evaluation.questions import Item
+from fewshot_sft.jsonio import write_json
+from fewshot_sft.program import AGAIN
+from fewshot_sft.serving import label_tokens
+from fewshot_sft.serving.client import ClientSettings, Retry
+from fewshot_sft.serving.label_tree import LEAST, LabelTree
+
+NEWLINE, END = 208, 0
+# "Physics", "Electricity" and "Textiles; Paper" after a line break; the first two share a token, and the third's first
+# token is one of its own.
+TOKENS = [[NEWLINE, 5, 6], [NEWLINE, 5, 7], [NEWLINE, 8, 9]]
+
+
+def spoken(tokens: list[list[int]], shares: list[float], ends: list[int]):
+    """Return the next token's probabilities of a model that says each label with its share, and 99 with the rest."""
+
+    def next_token(text: str, said: tuple[int, ...]) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for own, share in zip(tokens, shares, strict=True):
+            whole = [*own, ends[0]]
+            if tuple(whole[: len(said)]) == said and len(whole) > len(said):
+                found[whole[len(said)]] = found.get(whole[len(said)], 0.0) + share
+        if not said:
+            found[99] = 1 - sum(shares)
+        total = sum(found.values())
+        return {token: share / total for token, share in found.items()} if total else {END: 1.0}
+
+    return next_token
+
+
+def scored(tokens: list[list[int]], shares: list[float], ends: list[int]) -> list[float]:
+    """Return what the tree makes of that model when all is known."""
+    tree = LabelTree(tokens, ends)
+    next_token = spoken(tokens, shares, ends)
+    known = {
+        prefix: {token: next_token("", prefix).get(token, 0.0) for token in branches.asked}
+        for prefix, branches in tree.branches.items()
+    }
+    found, missing = tree.masses(known)
+    assert missing == {}
+    return found
+
+
+# --- The tree ---
+
+
+@pytest.mark.parametrize(
+    ("tokens", "branches"),
+    [
+        ([[1, 2], [3, 2], [4]], {(): (1, 3, 4)}),
+        (TOKENS, {(): (NEWLINE,), (NEWLINE,): (5, 8), (NEWLINE, 5): (6, 7)}),
+        ([[1], [1, 2], [1, 2, 3]], {(): (1,), (1,): (2, 7, 9), (1, 2): (3, 7, 9)}),
+        ([[1, 2]], {(): (1,)}),
+    ],
+    ids=["first tokens differ", "shared prefixes", "one is the beginning of another", "one label"],
+)
+def test_a_branch_is_asked_for_where_labels_part_and_nowhere_else(tokens, branches):
+    tree = LabelTree(tokens, [7, 9])
+    assert {prefix: each.asked for prefix, each in tree.branches.items()} == branches
+    shares = [0.5 / 2**place for place in range(len(tokens))]
+    assert scored(tokens, shares, [7, 9]) == pytest.approx(shares)
+
+
+def test_150_labels_with_shared_prefixes():
+    tokens = [[NEWLINE, 1000 + first, 2000 + second] for first, second in itertools.product(range(75), range(2))]
+    shares = [number / 12000 for number in range(150)]
+    assert scored(tokens, shares, [END]) == pytest.approx(shares)
+
+
+def test_a_prefix_that_is_hardly_ever_said_is_not_asked_for():
+    tree = LabelTree(TOKENS, [END])
+    assert tree.masses({})[1] == {(): (NEWLINE,), (NEWLINE,): (5, 8)}
+    known = {(): {NEWLINE: 0.9}, (NEWLINE,): {5: LEAST, 8: 0.9}}
+    masses, missing = tree.masses(known)
+    assert missing == {}
+    assert masses == pytest.approx([0.9 * LEAST / 2, 0.9 * LEAST / 2, 0.81])
+    known[NEWLINE,][5] = 2 * LEAST
+    assert tree.masses(known)[1] == {(NEWLINE, 5): (6, 7)}
+
+
+# --- The labels' tokens ---
+
+
+class Characters:
+    """A template that writes a line break, the label's characters, and an end; its tokenizer knows no capitals."""
+
+    def get_stop_token_ids(self, tokenizer):
+        return [1, 2]
+
+    def encode_oneturn(self, tokenizer, turns, system):
+        answer = [ord(character) for character in turns[-1]["content"].lower()]
+        return [3, 4], [NEWLINE, *answer, 2, 10]
+
+
+def test_a_labels_tokens_are_those_of_the_trained_answer_up_to_its_end():
+    found = label_tokens.tokens(["ab", "纺织"], Characters(), None)
+    assert found == [[NEWLINE, 97, 98], [NEWLINE, ord("纺"), ord("织")]]
+
+
+def test_labels_that_the_tokenizer_cannot_tell_apart_have_no_scores_and_the_reason_is_kept(given, folder):
+    (folder / "model").mkdir()
+    settings = given(MODEL=str(folder / "model"))
+    labels = ["Ab", "aB"]
+    label_tokens.write(settings, labels, Characters(), None)
+    with pytest.raises(UserError, match=r"^the labels 'Ab' and 'aB' are the same to the model's tokenizer$"):
+        label_tokens.read(settings, labels)
+    assert label_tokens.is_current(settings, labels)
+    with pytest.raises(UserError, match=r"label_tokens\.json has no tokens of these labels$"):
+        label_tokens.read(settings, ["a", "b"])
+    assert not label_tokens.is_current(settings, ["a", "b"])
+
+
+# --- Through vLLM ---
+
+
+SHARES = [0.1, 0.2, 0.6]
+
+
+@pytest.fixture
+def asked(sweep, server):
+    """A sweep whose labels have tokens, at a server that tells their probabilities."""
+    write_json(
+        label_tokens.file_of(sweep.run().settings), {"labels": LABELS, "tokens": TOKENS, "ends": [END], "identity": "x"}
+    )
+    server.next_token = spoken(TOKENS, SHARES, [END])
+    return sweep
+
+
+def stored(sweep: Sweep) -> dict:
+    return json.loads((sweep.objs / f"{RUN}.scores.json").read_text())
+
+
+def paths(server: OpenAIServer) -> list[str]:
+    return [request.path for request in server.requests]
+
+
+def test_the_request_of_the_answer_carries_what_its_path_tells(asked, server):
+    """The likeliest answer begins with 8: what is after 5 is asked for, as a continuation of the prompt's tokens."""
+    assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
+
+    assert paths(server)[:3] == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
+    assert len(paths(server)) == 3 * 6
+    chat, tokenize, continued = (request.body for request in server.requests[:3])
+    assert chat["logprobs"] is True
+    assert chat["logprob_token_ids"] == [NEWLINE, 5, 8, 6, 7]
+    assert chat["return_tokens_as_token_ids"] is True
+    assert (chat["temperature"], chat["max_tokens"], chat["stop_token_ids"]) == (0, 64, [7])
+    assert tokenize == {"model": RUN, "messages": chat["messages"], "add_generation_prompt": True}
+    assert [prompt[-2:] for prompt in continued["prompt"]] == [[NEWLINE, 5]]
+    assert continued["logprob_token_ids"] == [6, 7]
+    found = stored(asked)
+    assert (found["run"], found["labels"], found["identity"]) == (RUN, LABELS, asked.record["identity"])
+    assert found["probabilities"] == [[0.11111, 0.22222, 0.66667]] * 6
+    assert found["outside"] == [0.1] * 6
+    assert asked.lines[1]["scores"] == pytest.approx(SHARES)
+    assert asked.record["scores"] == str(asked.objs / f"{RUN}.scores.json")
+
+
+@pytest.mark.parametrize("shares", [[0.3, 0.3, 0.0005], [0.5, 0.4, 0.0]], ids=["on the path", "none is outside"])
+def test_nothing_more_is_asked_where_the_answer_tells_all(asked, server, shares):
+    server.next_token = spoken(TOKENS, shares, [END])
+    assert asked.evaluate(server, **VLLM) == 0
+    assert paths(server) == ["/v1/chat/completions"] * 6
+    assert asked.lines[1]["scores"] == pytest.approx(shares, abs=1e-7)
+
+
+def test_an_answer_that_begins_no_label_still_has_scores(asked, server):
+    shares = [0.1, 0.2, 0.15]
+    server.next_token = spoken(TOKENS, shares, [END])  # it says 99
+    assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
+    assert paths(server)[:3] == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
+    assert asked.lines[1]["scores"] == pytest.approx(shares)
+    assert stored(asked)["outside"] == [0.55] * 6
+
+
+def test_many_tokens_are_asked_for_by_themselves_in_parts(server):
+    tokens = [[NEWLINE, 1000 + number] for number in range(300)]
+    shares = [1 / 600] * 299 + [0.5]
+    server.next_token = spoken(tokens, shares, [END])
+    assert asked_of(server, tokens).scores == pytest.approx(shares)
+    parts = [request.body["logprob_token_ids"] for request in server.requests if "prompt" in request.body]
+    assert list(map(len, parts)) == [1, 128, 128, 300 - 2 * 128]
+    assert "logprobs" not in server.requests[0].body
+
+
+def asked_of(server: OpenAIServer, tokens: list[list[int]]):
+    """Return the answer of a client that knows other labels."""
+    settings = ClientSettings(
+        server.base_url, "served", 7, 20.0, Retry(1, 0.0), label_tokens=tuple(map(tuple, tokens)), end_tokens=(END,)
+    )
+
+    async def ask():
+        client = settings.client("0", lambda began: None)
+        try:
+            return await client.ask("Choose.", "text about Physics")
+        finally:
+            await client.close()
+
+    return asyncio.run(ask())
+
+
+def test_other_processes_tell_them_too_and_only_the_free_asking_has_them(asked, server):
+    assert asked.evaluate(server, how={"processes": 2}, CONSTRAIN="1", **VLLM) == 0
+    assert stored(asked)["outside"] == [0.1] * 6
+    constrained = [request.body for request in server.requests if "structured_outputs" in (request.body or {})]
+    assert len(constrained) == 6
+    assert not any("logprobs" in body for body in constrained)
+
+
+@pytest.mark.parametrize("trouble", ["none is told", "all are 0", "no continuation"])
+def test_answers_count_without_scores_and_the_reason_is_kept(asked, server, trouble):
+    if trouble == "none is told":
+        server.next_token = None
+    elif trouble == "all are 0":
+        server.next_token = lambda text, said: {END: 1.0} if said else {99: 1.0}
+    else:
+        server.behave = lambda text: "ok" if text else "400"
+    assert asked.evaluate(server, **VLLM) == 0
+    assert asked.record["metrics"]["accuracy"] == 1
+    assert stored(asked)["absent"] == "6 of 6 answers came without label scores"
+
+
+def test_the_scores_change_neither_the_identity_nor_the_answers(asked, server):
+    assert asked.evaluate(server, **VLLM) == 0
+    record, (header, first, *_) = asked.record, asked.lines
+    label_tokens.file_of(asked.run().settings).unlink()
+    assert asked.evaluate(server, **VLLM) == 0  # nothing is made anew without the tokens
+    assert asked.record == record
+
+    set_results_aside(asked.run(**VLLM))
+    assert asked.evaluate(server, **VLLM) == 0
+    assert asked.record["identity"] == record["identity"]
+    assert asked.lines[0] == header
+    assert {**asked.lines[1], "seconds": 0, "scores": 0} == {**first, "seconds": 0, "scores": 0}
+    assert "scores" not in asked.lines[1]
+    assert stored(asked)["absent"].endswith("label_tokens.json has no tokens of these labels")
+
+
+def test_an_interrupted_evaluation_keeps_the_scores_that_it_had(asked, server):
+    server.behave = lambda text: "500" if "text 4" in text else "ok"
+    assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == AGAIN
+    assert not (asked.objs / f"{RUN}.scores.json").exists()
+    server.behave = lambda text: "ok"
+    server.requests.clear()
+    assert asked.evaluate(server, **VLLM) == 0
+    assert server.asked.count(asked.texts[4]) == 2  # the answer, and the tokens of its prompt
+    assert len(stored(asked)["probabilities"]) == 6
+
+
+def test_a_line_whose_scores_are_damaged_is_an_answer_without(asked, server):
+    assert asked.evaluate(server, **VLLM) == 0
+    path = asked.objs / f"{RUN}.predictions.jsonl"
+    path.write_text(path.read_text().replace('"scores": [0.1, ', '"scores": [1.1, ', 1))
+    log = PredictionLog(path, {})
+    log.close()
+    assert log.damaged == 0
+    assert [each.scores is None for each in log.predictions.values()].count(True) == 1
+
+
+def test_llamafactory_is_asked_as_before(asked, server):
+    assert asked.evaluate(server) == 0
+    assert "logprobs" not in server.requests[0].body
+    assert not (asked.objs / f"{RUN}.scores.json").exists()
+
+
+# --- Through transformers and peft ---
+
+
+def test_the_hugging_face_engines_are_those_of_the_model_token_by_token(given, folder):
+    """A small GLM and an adapter with random weights: batches, padding and the common start change nothing."""
+    torch = pytest.importorskip("torch")
+    peft = pytest.importorskip("peft")
+    from transformers import GlmConfig, GlmForCausalLM
+
+    from fewshot_sft.evaluation import local_scores
+
+    model_folder = folder / "model"
+    model_folder.mkdir()
+    build_base.make_tokenizer(build_base.corpus(100, 1), 500, model_folder)
+    torch.manual_seed(0)
+    config = GlmConfig(
+        vocab_size=600, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, pad_token_id=0, initializer_range=0.5,
+    )  # fmt: skip
+    GlmForCausalLM(config).save_pretrained(model_folder)
+    settings = given(MODEL=str(model_folder), SIZES="4 8")
+    trained, other = runs.trainings(settings)
+    lora = peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    for each in (trained, other):
+        peft.get_peft_model(GlmForCausalLM.from_pretrained(model_folder), lora).save_pretrained(each.adapter)
+    labels = ["Physics", "Physics and more", "Electricity"]
+    texts = ["a rotor", "a rotor , driven by a motor and a belt", "cotton"]
+    data = SimpleNamespace(labels=labels, items=[Item("Which one?", text, labels[0]) for text in texts])
+
+    found = dict(local_scores.masses([trained, runs.zero_shot(settings), other], data, settings))
+
+    assert list(found) == [runs.zero_shot(settings), trained, other]
+    template, tokenizer = label_tokens.template_of(str(model_folder), "glm4")
+    ends = template.get_stop_token_ids(tokenizer)
+    tokens = label_tokens.tokens(labels, template, tokenizer)
+    assert tokens[1][: len(tokens[0])] == tokens[0]
+    tree = LabelTree(tokens, ends)
+    for run, masses in found.items():
+        model = GlmForCausalLM.from_pretrained(model_folder).eval()
+        if run.is_trained:
+            model = peft.PeftModel.from_pretrained(model, str(run.adapter)).eval()
+        for item, own in zip(data.items, masses, strict=True):
+            turns = [{"role": "user", "content": item.input}, {"role": "assistant", "content": ""}]
+            prompt, _ = template.encode_oneturn(tokenizer, turns, item.instruction)
+            known = {}
+            for prefix, branches in tree.branches.items():
+                with torch.inference_mode():
+                    next_token = model(torch.tensor([[*prompt, *prefix]])).logits[0, -1].softmax(-1)
+                known[prefix] = {token: float(next_token[token]) for token in branches.asked}
+            assert own == pytest.approx(tree.masses(known)[0], rel=1e-3)
+    assert found[trained] != found[other] != found[runs.zero_shot(settings)]
+
+
+def program(settings, monkeypatch, small: bool = True) -> int:
+    monkeypatch.setattr(label_scores, "is_small", lambda settings: small)
+    return label_scores.main([])
+
+
+def test_what_cannot_be_scored_is_said_in_the_file_and_fails_nothing(sweep, server, monkeypatch, capsys):
+    """The model of this sweep is none."""
+    assert sweep.evaluate(server) == 0
+    monkeypatch.setenv("FEWSHOT_SETTINGS", str(sweep.folder / "settings.json"))
+    assert program(sweep, monkeypatch, small=False) == 0
+    assert not (sweep.objs / f"{RUN}.scores.json").exists()
+    assert program(sweep, monkeypatch) == 0
+    found = stored(sweep)
+    assert found["identity"] == sweep.record["identity"]
+    assert found["absent"].startswith("its labels could not be scored: ")
+    assert capsys.readouterr().err.endswith(f"warning: label scores: {found['absent']}\n")
+    monkeypatch.setattr(label_scores.questions, "load", lambda *_: pytest.fail("it is tried again"))
+    assert program(sweep, monkeypatch) == 0
