@@ -23,6 +23,7 @@ from fewshot_sft.errors import UserError, describe
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.program import run
+from fewshot_sft.results.losses import read_losses
 from fewshot_sft.results.record import Result
 from fewshot_sft.results.sweep import Sweep, read_sweep, warnings_of
 from fewshot_sft.results.table import row_of, to_csv, to_text
@@ -162,8 +163,6 @@ def looked_into(sweep: Sweep) -> Iterator[Result]:
 
 def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[Run, list[tuple[int, float]]]]:
     """Return the (step, loss) points by sweep and run; a log that cannot be read is appended to ``warnings``."""
-    from fewshot_sft.results.plots.losses import read_losses
-
     logged: dict[str, dict[Run, list[tuple[int, float]]]] = {}
     for sweep in sweeps:
         for one in sweep.evaluations:

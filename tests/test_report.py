@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -114,7 +113,13 @@ def test_the_answer_first_then_every_part(made: Made) -> None:
         assert said.index(answer["sentence"]) < said.index("Learning curve")
     titles = re.findall(r"^## (.*)$", text, re.M)
     assert titles == [
-        *("Learning curve", "What it costs", "Scores by number of labels", "Labels one by one", "What is taken for what"),
+        *(
+            "Learning curve",
+            "What it costs",
+            "Scores by number of labels",
+            "Labels one by one",
+            "What is taken for what",
+        ),
         *("Answers outside the labels", "Answers only when sure", "The data: what to look at", "Training losses"),
         *("What was run", "Warnings", "How to repeat it"),
     ]
@@ -198,8 +203,10 @@ def test_without_an_answer_the_report_says_why(made: Made) -> None:
 
 
 def test_warnings_and_the_command(made: Made) -> None:
-    text = (made(METHODS="zero-shot lora tfidf embedding k-shot", LEARNING_RATE="3e-4", TRAIN_FILE="/a b/c.csv")
-            / "report.md").read_text()
+    text = (
+        made(METHODS="zero-shot lora tfidf embedding k-shot", LEARNING_RATE="3e-4", TRAIN_FILE="/a b/c.csv")
+        / "report.md"
+    ).read_text()
 
     assert "- 2 rows of train were removed, for the test set has the same text" in text
     assert "- Absent: k-shot, runs: 6: split test is not evaluated yet; run bin/eval.sh" in text
@@ -291,7 +298,11 @@ def test_a_report_that_fails_costs_nothing_else(
 
 def source_text() -> str:
     package = PROJECT / "py/fewshot_sft"
-    files = [*(package / "report").rglob("*.py"), *(package / "answer").glob("*.py"), *(package / "report").rglob("*.j2")]
+    files = [
+        *(package / "report").rglob("*.py"),
+        *(package / "answer").glob("*.py"),
+        *(package / "report").rglob("*.j2"),
+    ]
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
@@ -309,9 +320,11 @@ def test_no_text_of_the_catalogue_is_missing_or_unused() -> None:
 
     assert {key for key in known if f'"{key}"' not in source} == set()
     groups = "|".join(sorted({key.partition(".")[0] for key in known}))
-    assert set(re.findall(rf'\bw\(\s*"([^"]+)"|"((?:{groups})\.[a-z0-9_]+)"', source)) - {
-        pair for key in known for pair in ((key, ""), ("", key))
-    } == set()
+    assert (
+        set(re.findall(rf'\bw\(\s*"([^"]+)"|"((?:{groups})\.[a-z0-9_]+)"', source))
+        - {pair for key in known for pair in ((key, ""), ("", key))}
+        == set()
+    )
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,10 @@ def made_sweep(
     truth = [labels[index % len(labels)] for index in range(items)]
     written = [*texts, *(f"an abstract about topic {index}" for index in range(len(texts), items))][:items]
     data = Path(settings["DATA_DIR"])
-    _write(data / "llm_test.json", [{"instruction": "", "input": t, "output": o} for t, o in zip(written, truth, strict=True)])
+    _write(
+        data / "llm_test.json",
+        [{"instruction": "", "input": t, "output": o} for t, o in zip(written, truth, strict=True)],
+    )
     runs = [
         Run(None if method in ("tfidf", "embedding") else "base", method, size, seed, settings)
         for method in methods
@@ -103,7 +106,13 @@ def made_extras(settings: Settings, text: str, label: str) -> None:
 
     def calibrated(method: str, shift: float) -> dict[str, Any]:
         bins = [
-            {"low": i / 10, "high": (i + 1) / 10, "items": 10, "confidence": i / 10 + 0.05, "accuracy": max(0, i / 10 - shift)}
+            {
+                "low": i / 10,
+                "high": (i + 1) / 10,
+                "items": 10,
+                "confidence": i / 10 + 0.05,
+                "accuracy": max(0, i / 10 - shift),
+            }
             for i in range(2, 10)
         ]
         answered = [
@@ -117,13 +126,26 @@ def made_extras(settings: Settings, text: str, label: str) -> None:
             for share in range(1, 11)
         ]
         run = Run(None, method, size, seed, settings)
-        return run.fields | {"items": 120, "ece": {"value": 0.04, "low": 0.02, "high": 0.09}, "bins": bins, "answered": answered}
+        return run.fields | {
+            "items": 120,
+            "ece": {"value": 0.04, "low": 0.02, "high": 0.09},
+            "bins": bins,
+            "answered": answered,
+        }
 
     absent = [Run("base", LORA, size, seed, settings).fields | {"reason": "the server has no logprobs"}]
     runs = [calibrated("tfidf", 0.05), calibrated("embedding", 0.0)]
     _write(folder / "calibration.json", {"schema": 2, "kind": "calibration", "runs": runs, "absent": absent})
     first, second = ({"split": "train", "row": row, "text": text, "label": label} for row in (7, 9))
-    suspicious = {"split": "train", "row": 3, "text": text, "given": label, "likely": "b", "p_given": 0.004, "p_likely": 0.97}
+    suspicious = {
+        "split": "train",
+        "row": 3,
+        "text": text,
+        "given": label,
+        "likely": "b",
+        "p_given": 0.004,
+        "p_likely": 0.97,
+    }
     quality = {
         "schema": 2,
         "kind": "data quality",

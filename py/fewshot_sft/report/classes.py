@@ -62,7 +62,7 @@ def _row(
 
 
 def _examples(source: Source) -> dict[str, str]:
-    """Return how many training examples of each label the largest subset has: of several seeds the least to the most."""
+    """Return how many training examples of each label the largest subset has: of several seeds the range."""
     size = source.last[0].run.size
     splits: list[dict[str, Any]] = [
         each["per_class"]

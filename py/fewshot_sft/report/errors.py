@@ -38,10 +38,18 @@ def _confusion_blocks(source: Source) -> Iterator[Block]:
         return
     names = [*(cut(label, LABEL) for label in one.labels), w("confusion.outside")]
     rows = [[names[i], names[j], _share(source, counts[i, j], counts[i].sum())] for i, j in pairs]
-    columns = [Column(w("column.true"), "wide"), Column(w("column.answered"), "wide"), Column(w("column.count"), "number")]
+    columns = [
+        Column(w("column.true"), "wide"),
+        Column(w("column.answered"), "wide"),
+        Column(w("column.count"), "number"),
+    ]
     yield Table(w("confusion.pairs"), columns, rows)
     if examples := list(_examples(source, pairs[:EXPLAINED])):
-        wide = [Column(w("column.text"), "long"), Column(w("column.true"), "wide"), Column(w("column.answered"), "wide")]
+        wide = [
+            Column(w("column.text"), "long"),
+            Column(w("column.true"), "wide"),
+            Column(w("column.answered"), "wide"),
+        ]
         yield Table(w("confusion.examples", seed="–" if one.run.seed is None else one.run.seed), wide, examples)
     else:
         yield Text(w("confusion.no_texts"), "absent")

@@ -25,7 +25,8 @@ def make(source: Source) -> Headline:
     """Return the answer in large type."""
     answer, w = source.answer, source.w
     items = source.sweep.evaluations[0].items
-    about = w("head.about", split=source.settings["SPLIT"], items=items, date=str(answer["created"])[:10])
+    about = w("head.about", split=source.settings["SPLIT"], items=items)
+    about = " · ".join([about, *(time[:10] for time in source.times[-1:])])
     if "sentence" not in answer:
         return Headline(source.sweep.name, about, w("head.no_answer"), "", w("head.why", why=answer["absent"]), [])
     title = w("head.use", method=answer["use"])

@@ -8,11 +8,12 @@ from typing import Any
 
 from ..errors import UserError
 from ..redaction import redact
+from ..results.losses import read_losses
 from ..results.record import Result
 from ..runs import LORA
 from ..settings import table
-from .blocks import LABEL, TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Section, Table, Text, cut
-from .charts import Chart, Series, log_scale, linear_scale
+from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Section, Table, Text, cut
+from .charts import Chart, Series, linear_scale, log_scale
 from .source import Source
 
 POINTS = 80  # of a loss's line
@@ -23,8 +24,6 @@ SIGNIFICANT = 0.05
 
 def losses(source: Source) -> Section:
     """Return the training losses as the trainer logged them."""
-    from ..results.plots.losses import read_losses  # matplotlib: a second
-
     w = source.w
     logged: list[tuple[Result, list[tuple[int, float]]]] = []
     for one in source.by_method.get(LORA, []):
@@ -50,7 +49,9 @@ def losses(source: Source) -> Section:
         w("losses.chart"),
         w("losses.told", runs=len(logged), first=f"{max(values):.2f}", last=f"{min(values):.2f}"),
         log_scale(w("axis.steps"), steps),
-        log_scale(w("axis.loss"), values) if max(values) > 50 * min(values) > 0 else linear_scale(w("axis.loss"), values),
+        log_scale(w("axis.loss"), values)
+        if max(values) > 50 * min(values) > 0
+        else linear_scale(w("axis.loss"), values),
         series,
         height=300,
     )
@@ -62,12 +63,15 @@ def what_was_run(source: Source) -> Section:
     """Return the machine, the versions, the settings that are not the defaults, the data."""
     w = source.w
     facts = [[name, Data(value)] for name, value in _facts(source) if value]
-    blocks: list[Block] = [Table(w("ran.caption"), [Column(w("column.what")), Column(w("column.value"), "long")], facts)]
+    blocks: list[Block] = [
+        Table(w("ran.caption"), [Column(w("column.what")), Column(w("column.value"), "long")], facts)
+    ]
     changed = [[name, cut(redact(value)), cut(table()[name].default or "–")] for name, value in _changed(source)]
     columns = [Column(w("column.setting")), Column(w("column.value"), "wide"), Column(w("column.default"), "wide")]
     blocks.append(Fold(w("ran.settings", count=len(changed)), [Table(w("ran.settings_caption"), columns, changed)]))
     files = [
-        [name, str(each["rows"]), each["sha256"][:16]] for name, each in sorted(source.manifest.get("splits", {}).items())
+        [name, str(each["rows"]), each["sha256"][:16]]
+        for name, each in sorted(source.manifest.get("splits", {}).items())
     ]
     if files:
         columns = [Column(w("column.file")), Column(w("column.rows"), "number"), Column("SHA-256")]
@@ -93,8 +97,7 @@ def _facts(source: Source) -> Iterator[tuple[str, str]]:
     read = source.manifest.get("source", {})
     files = ", ".join(cut(each.get("path", "")) for each in read.get("files", {}).values())
     yield w("ran.source"), files or cut(settings["DATASET"])
-    times = sorted(record["timings"]["started"] for record in records if "started" in record.get("timings", {}))
-    yield w("ran.time"), " – ".join(dict.fromkeys(time[:16].replace("T", " ") for time in (times[0], times[-1]))) if times else ""
+    yield w("ran.time"), " – ".join(dict.fromkeys((*source.times[:1], *source.times[-1:])))
     yield w("ran.revision"), noted("git_revision")
     versions: dict[str, dict[str, None]] = {}
     for record in records:
@@ -149,7 +152,7 @@ def _alike(source: Source, last: Mapping[str, Any]) -> list[str]:
     size = last[source.use].get("size")
     mine = f"{source.use} {size}" if size else source.use
     names = {f"{name} {point['size']}" if point.get("size") else name: name for name, point in last.items()}
-    found = {}
+    found: dict[str, None] = {}
     for each in source.answer["comparisons"]:
         pair = {each["first"], each["second"]}
         if mine in pair and each["corrected"] >= SIGNIFICANT:

@@ -81,12 +81,20 @@ def _curve(source: Source, metric: str, *, ahead: bool) -> Chart:
     values = [y for each in series for _, *ys in (*each.band, *each.points) for y in ys]
     values += [rule.y for rule in rules if rule.y is not None]
     name = metric_name(metric, w)
-    return Chart(w("curve.chart", metric=name), w("curve.told", all="; ".join(told)), x, unit_scale(name, values), series, rules)
+    return Chart(
+        w("curve.chart", metric=name), w("curve.told", all="; ".join(told)), x, unit_scale(name, values), series, rules
+    )
 
 
 def _expected(source: Source) -> Table:
     w = source.w
-    titles = [w("column.method"), w("column.labels"), w("column.median"), w("column.interval80"), w("column.interval95")]
+    titles = [
+        w("column.method"),
+        w("column.labels"),
+        w("column.median"),
+        w("column.interval80"),
+        w("column.interval95"),
+    ]
     with_target = "target" in source.answer
     titles += [w("column.p_target", target=f"{source.answer['target']:g}")] if with_target else []
     rows = []
@@ -124,8 +132,10 @@ def by_cost(source: Source) -> Section:
         rings = [at for size, at in points.items() if (name, size) in best]
         series.append(Series(name, style_of(name), list(points.values()), rings=rings))
     spent = [x for each in series for x, _ in each.points]
-    x: Scale = linear_scale(w("axis.cost"), spent) if min(spent) <= 0 else log_scale(
-        w("axis.cost") if priced else w("axis.seconds"), spent
+    x: Scale = (
+        linear_scale(w("axis.cost"), spent)
+        if min(spent) <= 0
+        else log_scale(w("axis.cost") if priced else w("axis.seconds"), spent)
     )
     y = unit_scale(metric_name(metric, w), [y for each in series for _, y in each.points])
     chart = Chart(w("cost.chart", metric=metric_name(metric, w)), w("cost.told"), x, y, series)
@@ -143,7 +153,9 @@ def by_cost(source: Source) -> Section:
 def table(source: Source) -> Section:
     """Return the table by labels and methods; all numbers, and each run, on demand."""
     w = source.w
-    blocks: list[Block] = [_by_size(source), Fold(w("table.all"), [_all(source)])] if source.methods else [no_answer(source)]
+    blocks: list[Block] = (
+        [_by_size(source), Fold(w("table.all"), [_all(source)])] if source.methods else [no_answer(source)]
+    )
     blocks.append(Fold(w("table.runs"), [_runs(source)]))
     return Section("table", w("table.title"), blocks)
 
@@ -151,7 +163,9 @@ def table(source: Source) -> Section:
 def _by_size(source: Source) -> Table:
     w, metric = source.w, source.metric
     points = {
-        (name, point.get("size", 0)): point[metric] for name, found in source.methods.items() for point in found["points"]
+        (name, point.get("size", 0)): point[metric]
+        for name, found in source.methods.items()
+        for point in found["points"]
     }
     rows: list[list[str | Cell]] = []
     for size in sorted({size for _, size in points}):

@@ -59,6 +59,12 @@ class Source:
         return text.removeprefix(str(self.manifest.get("document_prefix", "")))
 
     @property
+    def times(self) -> list[str]:
+        """When the evaluations began, in order, as "2026-11-26 01:28" (UTC)."""
+        timings = [one.record.get("timings") or {} for one in self.sweep.evaluations]
+        return sorted(str(each["started"])[:16].replace("T", " ") for each in timings if "started" in each)
+
+    @property
     def metric(self) -> str:
         """The answer's metric."""
         return str(self.answer.get("metric", "accuracy"))

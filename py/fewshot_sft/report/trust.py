@@ -75,7 +75,11 @@ def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> Tab
     titles += [w("column.at_share", share=f"{100 * share:.0f}") for share in IN_TABLE]
     rows = []
     for each in runs:
-        row: list[str | Cell] = [each["method"], str(each.get("size", 0)), score_cell(w, each["ece"] | {"mean": each["ece"]["value"]})]
+        row: list[str | Cell] = [
+            each["method"],
+            str(each.get("size", 0)),
+            score_cell(w, each["ece"] | {"mean": each["ece"]["value"]}),
+        ]
         for share in IN_TABLE:
             found = next((one for one in each["answered"] if abs(one["share"] - share) < 1e-6), None)
             row.append(score_cell(w, found | {"mean": found["accuracy"]}) if found else "")
