@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Summary: Print the table and draw the pictures of a sweep.
+# Summary: Print the table, draw the pictures and write the report of a sweep.
 #
 # Usage: bin/results.sh [--SETTING VALUE]...
 #
 # Reads the records objs/<run>.json; writes the table to the terminal, and results.csv, results.json, the learning
-# curve, the radar, a confusion matrix for each run and the training losses to objs/<sweep>/.
+# curve, the radar, confusion matrices, the training losses, report.html and report.md to objs/<sweep>/.
 #
 # Exit status: 0 done, 2 something for you to mend. Of a dry run: 3, for they are drawn every time.
 
