@@ -274,7 +274,7 @@ def test_in_chinese(made: Made) -> None:
 
     assert page.tags("html") == [{"lang": "zh-CN"}]
     assert re.match(r"# 建议使用 \w+\n\n\*\*下一步：", text)
-    assert "宏平均 F1 0.8" in page.text
+    assert "宏平均 F1 值 0.8" in page.text
     answer = json.loads((folder / "answer.json").read_text())
     assert answer["sentence"] not in page.text
     # Of the catalogue's English nothing is left.
@@ -294,6 +294,18 @@ def test_a_report_that_fails_costs_nothing_else(
     assert f"warning: {why}\n" in told.err
     assert told.out.endswith(": results.csv, results.json\n")
     assert not (folder / "report.html").exists()
+
+
+def test_a_damaged_record_costs_only_its_part(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = made()
+    (folder / "calibration.json").write_text('{"schema": 2, "kind": "calibration"}')
+    assert see_results.main(["--no-plots"]) == 0
+
+    why = "could not be made: KeyError: 'runs'"
+    assert f"warning: the report's part 'Answers only when sure' {why}\n" in capsys.readouterr().err
+    text = (folder / "report.md").read_text()
+    assert f"Not shown, for it {why}" in text
+    assert "## How to repeat it" in text
 
 
 def source_text() -> str:

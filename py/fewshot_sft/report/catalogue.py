@@ -64,3 +64,8 @@ def words(language: str = "en") -> Words:
 def signed(value: float) -> str:
     """Return a difference of scores with its sign."""
     return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
+
+
+def money(value: float) -> str:
+    """Return a price to the hundredth, a smaller one to its first digits."""
+    return f"{value:.2f}" if value == 0 or value >= 0.01 else f"{value:.2g}"

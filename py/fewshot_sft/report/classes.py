@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from .blocks import LABEL, Block, Cell, Column, Fold, Section, Table, Text, cut, isolated, score_cell
+from .blocks import LABEL, Block, Cell, Column, Fold, Table, Text, cut, isolated, score_cell
 from .scores import no_answer
 from .source import Source
 
@@ -14,11 +14,11 @@ SHOWN = 12  # labels; more are folded
 NAMED = 6  # in a sentence
 
 
-def classes(source: Source) -> Section:
+def classes(source: Source) -> Sequence[Block]:
     """Return the F1 of each label of the method in use, the hardest first."""
     w = source.w
     if not source.methods:
-        return Section("classes", w("classes.title"), [no_answer(source)])
+        return [no_answer(source)]
     point = source.methods[source.use]["points"][-1]
     found = sorted(point.get("per_class", {}).items(), key=lambda each: (each[1]["mean"], each[1]["high"]))
     mean = point["f1"]["mean"]
@@ -42,7 +42,7 @@ def classes(source: Source) -> Section:
     if len(few) < len(rows):
         rest = Table(w("classes.others"), columns, rows[len(few) :])
         blocks.append(Fold(w("classes.rest", count=len(rows) - len(few)), [rest]))
-    return Section("classes", w("classes.title"), blocks)
+    return blocks
 
 
 def _sizes(source: Source) -> list[int]:

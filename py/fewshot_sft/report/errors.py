@@ -8,7 +8,7 @@ import numpy as np
 
 from ..evaluation import predictions, scoring
 from ..results.record import Result
-from .blocks import LABEL, TEXT, Block, Cell, Column, Fold, Section, Table, Text, cut
+from .blocks import LABEL, TEXT, Block, Cell, Column, Fold, Table, Text, cut
 from .source import Source
 
 MATRIX = 20  # labels up to which the whole matrix is shown
@@ -17,9 +17,9 @@ EXPLAINED = 5  # pairs with texts
 SAMPLES = 5  # answers outside the labels
 
 
-def confusion(source: Source) -> Section:
+def confusion(source: Source) -> Sequence[Block]:
     """Return the confusions of the method in use at its largest size, its seeds together."""
-    return Section("confusion", source.w("confusion.title"), list(_confusion_blocks(source)))
+    return list(_confusion_blocks(source))
 
 
 def _confusion_blocks(source: Source) -> Iterator[Block]:
@@ -87,12 +87,12 @@ def _examples(source: Source, pairs: Sequence[tuple[int, int]]) -> Iterator[list
             yield [cut(source.text_of(each.index), TEXT), cut(each.label, LABEL), cut(each.pred, LABEL)]
 
 
-def outside(source: Source) -> Section:
+def outside(source: Source) -> Sequence[Block]:
     """Return how many answers are no label, and what they are instead."""
     w = source.w
     found = {method: own for method, own in source.by_method.items() if any(one.not_in_labels for one in own)}
     if not found:
-        return Section("outside", w("outside.title"), [Text(w("outside.none"))])
+        return [Text(w("outside.none"))]
     rows = [row for method, own in found.items() for row in _outside_rows(method, own)]
     titles = [w("column.method"), w("column.labels"), w("column.outside_seeds"), w("column.items")]
     columns = [Column(title, "number" if index else "text") for index, title in enumerate(titles)]
@@ -102,7 +102,7 @@ def outside(source: Source) -> Section:
         columns = [Column(w("column.method")), Column(w("column.labels"), "number")]
         columns += [Column(w("column.answer"), "wide"), Column(w("column.count"), "number")]
         blocks.append(Fold(w("outside.samples"), [Table(w("outside.samples_caption"), columns, samples)]))
-    return Section("outside", w("outside.title"), blocks)
+    return blocks
 
 
 def _outside_rows(method: str, own: Sequence[Result]) -> Iterator[list[str]]:

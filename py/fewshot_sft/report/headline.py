@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..answer.sentences import UNLIKELY, headline, metric_name, needed
+from .catalogue import money
 from .source import Source
 
 
@@ -65,4 +66,4 @@ def _facts(source: Source) -> Iterator[tuple[str, str, str]]:
     where = w("fact.on_gpu") if point["gpu_seconds"] else w("fact.on_cpu")
     yield w("fact.time"), w.duration(seconds), where
     if "cost" in point:
-        yield w("fact.cost"), f"{point['cost']:g}", w("fact.cost_of")
+        yield w("fact.cost"), money(point["cost"]), w("fact.cost_of")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import UserError
@@ -12,7 +12,7 @@ from ..results.losses import read_losses
 from ..results.record import Result
 from ..runs import LORA
 from ..settings import table
-from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Section, Table, Text, cut
+from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Table, Text, cut
 from .charts import Chart, Series, linear_scale, log_scale
 from .source import Source
 
@@ -22,7 +22,7 @@ NOT_SHOWN = ("ON_FINISH", "API_PORT", "FORCE", "SKIP_PREFLIGHT", "MODEL_SCRIPT",
 SIGNIFICANT = 0.05
 
 
-def losses(source: Source) -> Section:
+def losses(source: Source) -> Sequence[Block]:
     """Return the training losses as the trainer logged them."""
     w = source.w
     logged: list[tuple[Result, list[tuple[int, float]]]] = []
@@ -33,7 +33,7 @@ def losses(source: Source) -> Section:
         except UserError:
             continue  # among the warnings already
     if not logged:
-        return Section("losses", w("losses.title"), [Text(w("losses.absent"), "absent")])
+        return [Text(w("losses.absent"), "absent")]
     sizes = sorted({one.run.size or 0 for one, _ in logged})
     series, named = [], set()
     for one, points in logged:
@@ -56,10 +56,10 @@ def losses(source: Source) -> Section:
         height=300,
     )
     picture = "training_loss.png" if "training_loss.png" in source.results["pictures"] else ""
-    return Section("losses", w("losses.title"), [Figure([chart], w("losses.note"), picture)])
+    return [Figure([chart], w("losses.note"), picture)]
 
 
-def what_was_run(source: Source) -> Section:
+def what_was_run(source: Source) -> Sequence[Block]:
     """Return the machine, the versions, the settings that are not the defaults, the data."""
     w = source.w
     facts = [[name, Data(value)] for name, value in _facts(source) if value]
@@ -78,7 +78,7 @@ def what_was_run(source: Source) -> Section:
         blocks.append(Fold(w("ran.data", count=len(files)), [Table(w("ran.data_caption"), columns, files)]))
     else:
         blocks.append(Text(w("ran.no_manifest"), "absent"))
-    return Section("ran", w("ran.title"), blocks)
+    return blocks
 
 
 def _facts(source: Source) -> Iterator[tuple[str, str]]:
@@ -116,11 +116,11 @@ def _changed(source: Source) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def warnings(source: Source) -> Section:
+def warnings(source: Source) -> Sequence[Block]:
     """Return what a reader has to know before trusting the numbers."""
     w = source.w
     found = list(dict.fromkeys(_warnings(source)))
-    return Section("warnings", w("warnings.title"), [Listing(found) if found else Text(w("warnings.none"))])
+    return [Listing(found) if found else Text(w("warnings.none"))]
 
 
 def _warnings(source: Source) -> Iterator[str]:
@@ -194,7 +194,7 @@ def _of_data(source: Source) -> Iterator[str]:
                 yield w("warnings.removed", count=each["count"], split=split, what=what)
 
 
-def repeat(source: Source) -> Section:
+def repeat(source: Source) -> Sequence[Block]:
     """Return the command that runs this sweep again."""
     w = source.w
     given = {"SWEEP_NAME": source.sweep.name, "METHODS": source.settings["METHODS"]} | dict(_changed(source))
@@ -204,7 +204,7 @@ def repeat(source: Source) -> Section:
     blocks: list[Block] = [Text(w("repeat.text")), Code(checkout + _wrapped([*words, "bin/sweep.sh"]))]
     if len(revisions) > 1:
         blocks.append(Text(w("repeat.revisions"), "note"))
-    return Section("repeat", w("repeat.title"), blocks)
+    return blocks
 
 
 def _wrapped(words: list[str]) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..answer.sentences import metric_name, refusal
 from ..runs import ZERO_SHOT
-from .blocks import Block, Cell, Column, Figure, Fold, Listing, Section, Table, Text, score_cell
+from .blocks import Block, Cell, Column, Figure, Fold, Listing, Table, Text, score_cell
+from .catalogue import money
 from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, style_of, unit_scale
 from .source import Source
 
 
-def learning_curve(source: Source) -> Section:
+def learning_curve(source: Source) -> Sequence[Block]:
     """Return the curve of all methods: measured, and what is expected of more labels."""
-    w = source.w
-    return Section("curve", w("curve.title"), list(_curve_blocks(source)) if source.methods else [no_answer(source)])
+    return list(_curve_blocks(source)) if source.methods else [no_answer(source)]
 
 
 def no_answer(source: Source) -> Text:
@@ -112,11 +112,11 @@ def _columns(titles: list[str]) -> list[Column]:
     return [Column(title, "number" if index else "text") for index, title in enumerate(titles)]
 
 
-def by_cost(source: Source) -> Section:
+def by_cost(source: Source) -> Sequence[Block]:
     """Return the methods by what they cost: money, or seconds where there are no prices."""
     w = source.w
     if not source.methods:
-        return Section("cost", w("cost.title"), [no_answer(source)])
+        return [no_answer(source)]
     pareto, metric = source.answer["pareto"], source.metric
     priced = any("cost" in each for each in pareto)
     best = {(each["method"], each["size"]) for each in pareto}
@@ -143,21 +143,21 @@ def by_cost(source: Source) -> Section:
     titles += [w("column.cost")] if priced else []
     rows = [
         [each["method"], str(each["size"]), score_cell(w, each | {"mean": each["score"]}), w.duration(each["seconds"])]
-        + ([f"{each['cost']:g}"] if priced else [])
+        + ([money(each["cost"])] if priced else [])
         for each in pareto
     ]
     caption = w("cost.caption_money") if priced else w("cost.caption")
-    return Section("cost", w("cost.title"), [Figure([chart], w("cost.note")), Table(caption, _columns(titles), rows)])
+    return [Figure([chart], w("cost.note")), Table(caption, _columns(titles), rows)]
 
 
-def table(source: Source) -> Section:
+def table(source: Source) -> Sequence[Block]:
     """Return the table by labels and methods; all numbers, and each run, on demand."""
     w = source.w
     blocks: list[Block] = (
         [_by_size(source), Fold(w("table.all"), [_all(source)])] if source.methods else [no_answer(source)]
     )
     blocks.append(Fold(w("table.runs"), [_runs(source)]))
-    return Section("table", w("table.title"), blocks)
+    return blocks
 
 
 def _by_size(source: Source) -> Table:
@@ -190,7 +190,7 @@ def _all(source: Source) -> Table:
             row: list[str | Cell] = [name, str(point.get("size", 0)), str(point["seeds"])]
             row += [score_cell(w, point[key]) for key in ("accuracy", "f1")]
             row.append(w.duration(point["gpu_seconds"] + point["cpu_seconds"]))
-            rows.append(row + ([f"{point['cost']:g}"] if priced else []))
+            rows.append(row + ([money(point["cost"])] if priced else []))
     return Table(w("table.all_caption"), _columns(titles), rows)
 
 

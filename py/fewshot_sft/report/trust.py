@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .blocks import TEXT, Block, Cell, Column, Figure, Listing, Section, Table, Text, cut, isolated, score_cell
+from .blocks import TEXT, Block, Cell, Column, Figure, Listing, Table, Text, cut, isolated, score_cell
 from .charts import Chart, Rule, Scale, Series, style_of, unit_scale
 from .source import Source
 
@@ -13,11 +13,11 @@ SURE = 0.8  # share of the texts that is said in words
 IN_TABLE = (0.5, 0.8, 1.0)
 
 
-def calibration(source: Source) -> Section:
+def calibration(source: Source) -> Sequence[Block]:
     """Return whether probabilities are what they say, and how right the surest answers are."""
     w, record = source.w, source.beside("calibration")
     blocks = list(_calibration_blocks(source, record)) if record else [Text(w("calibration.absent"), "absent")]
-    return Section("calibration", w("calibration.title"), blocks)
+    return blocks
 
 
 def _calibration_blocks(source: Source, record: Mapping[str, Any]) -> Iterator[Block]:
@@ -88,11 +88,11 @@ def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> Tab
     return Table(w("calibration.caption"), columns, rows)
 
 
-def data(source: Source) -> Section:
+def data(source: Source) -> Sequence[Block]:
     """Return what is suspicious in the data, and what to label next."""
     w, record = source.w, source.beside("data_quality")
     if not record:
-        return Section("data", w("data.title"), [Text(w("data.absent"), "absent")])
+        return [Text(w("data.absent"), "absent")]
     parts: dict[str, tuple[str, Callable[[Source, Mapping[str, Any]], Iterator[Block]]]] = {
         "suspicious": (w("suspicious.title"), _suspicious),
         "near_duplicates": (w("duplicates.title"), _duplicates),
@@ -105,7 +105,7 @@ def data(source: Source) -> Section:
     for name, why in record.get("absent", {}).items():
         title = parts[name][0] if name in parts else name
         blocks.append(Text(w("absent.of", what=title, why=cut(why)), "absent"))
-    return Section("data", w("data.title"), blocks)
+    return blocks
 
 
 def _where(row: Mapping[str, Any]) -> str:

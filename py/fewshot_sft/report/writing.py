@@ -30,10 +30,11 @@ def write(
     Args:
         sweep: with at least one evaluation.
         settings: the sweep's.
-        answer, results: answer.json and results.json.
+        answer, results: answer.json and results.json, whose ``warnings`` get what could not be shown.
         out: where they and the records beside them are.
     """
-    report = make(Source(sweep, settings, answer, results, out, words(settings["REPORT_LANG"])))
+    report, complaints = make(Source(sweep, settings, answer, results, out, words(settings["REPORT_LANG"])))
+    results["warnings"].extend(complaints)
     # Both are made before one is written: they have the same content.
     pages = {"report.html": to_html(report), "report.md": to_markdown(report)}
     for name, text in pages.items():
