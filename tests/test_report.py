@@ -167,7 +167,7 @@ def test_what_calibration_and_the_data_tell(made: Made) -> None:
     assert "On the 80 % of the texts that it is surest of, embedding has accuracy 0.800 (0.750 to 0.830)." in text
     assert "| embedding | 256 | 0.040 (0.020 to 0.090) | 0.875 (0.825 to 0.905) |" in text
     assert "lora: the server has no logprobs" in text
-    assert "31 labels are suspicious; all in suspicious_labels.csv. 2000 rows were checked." in text
+    assert "Suspicious: 31; all in suspicious_labels.csv. Rows checked: 2000." in text
     assert "| train 3 | a strange text | ⁨World⁩ (below 1 %) | ⁨b⁩ (97 %) |" in text
     assert "| train 7 / train 9 | 0.98 | ⁨World⁩: ⁨a strange text⁩ |" in text
     assert "Label these next: UNLABELLED_FILE is not set" in text
@@ -208,7 +208,7 @@ def test_warnings_and_the_command(made: Made) -> None:
         / "report.md"
     ).read_text()
 
-    assert "- 2 rows of train were removed, for the test set has the same text" in text
+    assert "- Rows removed from train, for the test set has the same text: 2" in text
     assert "- Absent: k-shot, runs: 6: split test is not evaluated yet; run bin/eval.sh" in text
     command = text[text.index("```bash") : text.rindex("```")]
     assert command.splitlines()[1] == f"git checkout {'0' * 40}"

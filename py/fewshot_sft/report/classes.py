@@ -27,7 +27,7 @@ def classes(source: Source) -> Sequence[Block]:
     if below:
         named = w("list.comma").join(isolated(label) for label in below[:NAMED])
         more = w("classes.more", count=len(below) - NAMED) if len(below) > NAMED else ""
-        blocks.append(Text(w("classes.below", count=len(below), labels=named + more, mean=w.score(point["f1"]))))
+        blocks.append(Text(w("classes.below", labels=named + more, mean=w.score(point["f1"]))))
     else:
         blocks.append(Text(w("classes.alike", mean=w.score(point["f1"]))))
     examples, sizes = _examples(source), _sizes(source)
