@@ -203,19 +203,30 @@ def test_without_an_answer_the_report_says_why(made: Made) -> None:
 
 
 def test_warnings_and_the_command(made: Made) -> None:
-    text = (
-        made(METHODS="zero-shot lora tfidf embedding k-shot", LEARNING_RATE="3e-4", TRAIN_FILE="/a b/c.csv")
-        / "report.md"
-    ).read_text()
+    methods = "zero-shot lora tfidf embedding k-shot"
+    private = {"ON_FINISH": "curl https://ntfy.example/mine"}
+    folder = made(METHODS=methods, LEARNING_RATE="3e-4", TRAIN_FILE="/a b/c.csv", MODEL="a/model", **private)
+    text = (folder / "report.md").read_text()
 
     assert "- Rows removed from train, for the test set has the same text: 2" in text
     assert "- Absent: k-shot, runs: 6: split test is not evaluated yet; run bin/eval.sh" in text
     command = text[text.index("```bash") : text.rindex("```")]
     assert command.splitlines()[1] == f"git checkout {'0' * 40}"
     assert "LEARNING_RATE=3e-4" in command
+    assert "MODEL=a/model" in command
     assert "TRAIN_FILE='/a b/c.csv'" in command
     assert "SEEDS='0 1' SIZES='16 64 256'" in command
     assert command.endswith(" bin/sweep.sh\n")
+    assert "ntfy" not in text
+
+
+def test_a_profiles_own_model_is_left_to_the_profile(made: Made) -> None:
+    text = (made(MODEL="saves/tiny/base", MODEL_SCRIPT="bin/base_model.sh") / "report.md").read_text()
+
+    command = text[text.index("```bash") : text.rindex("```")]
+    assert "PROFILE=tiny" in command
+    assert "MODEL=" not in command
+    assert "MODEL_SCRIPT=" not in command
 
 
 def test_hostile_labels_and_texts_are_text(made: Made) -> None:

@@ -198,6 +198,8 @@ def repeat(source: Source) -> Sequence[Block]:
     """Return the command that runs this sweep again."""
     w = source.w
     given = {"SWEEP_NAME": source.sweep.name, "METHODS": source.settings["METHODS"]} | dict(_changed(source))
+    if source.settings["MODEL_SCRIPT"]:  # the profile's own model, which it makes only where none is named
+        given.pop("MODEL", None)
     words = [f"{name}={shlex.quote(redact(value))}" for name, value in sorted(given.items())]
     revisions = sorted({each for one in source.sweep.evaluations if (each := one.record.get("git_revision"))})
     checkout = f"git checkout {revisions[0]}\n" if len(revisions) == 1 else ""

@@ -54,7 +54,7 @@ def _reliability(source: Source, runs: Sequence[Mapping[str, Any]]) -> Chart:
     x, y = unit_scale(w("axis.confidence")), unit_scale(w("metric.accuracy"))
     told = w("calibration.reliability_told")
     rules = [Rule(w("rule.calibrated"), role="diagonal")]
-    return Chart(w("calibration.reliability"), told, x, y, series, rules, width=420, height=340)
+    return Chart(w("calibration.reliability"), told, x, y, series, rules, width=420, height=340, right=28)
 
 
 def _answered(source: Source, runs: Sequence[Mapping[str, Any]]) -> Chart:
@@ -66,7 +66,9 @@ def _answered(source: Source, runs: Sequence[Mapping[str, Any]]) -> Chart:
     ticks = [(tick / 5, f"{20 * tick} %") for tick in range(6)]
     y = unit_scale(w("metric.accuracy"), [value for each in series for _, *ends in each.band for value in ends])
     x = Scale(w("axis.share"), 0, 1, ticks)
-    return Chart(w("calibration.answered"), w("calibration.answered_told"), x, y, series, width=420, height=340)
+    return Chart(
+        w("calibration.answered"), w("calibration.answered_told"), x, y, series, width=420, height=340, right=28
+    )
 
 
 def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> Table:
