@@ -32,7 +32,7 @@ BAR = 0.62  # of a row's height
 
 def time_picture(found: dict[str, Any]) -> Figure:
     """Return where the time goes: the totals on one scale, then two of our runs, a row for each size and step."""
-    figure = new_figure(9.6, 8.6)
+    figure = new_figure(9.6, 8.6, "Seconds of each step")
     totals, *timelines = figure.subplots(3, 1, height_ratios=(1.0, 1.75, 1.75))
     draw_totals(totals, found)
     for panel, (run, title) in zip(timelines, RUNS.items(), strict=True):
@@ -111,7 +111,7 @@ def finish(panel: Axes, rows: list[str], last: float) -> None:
 
 def loss_picture(found: dict[str, Any]) -> Figure:
     """Return the losses of the original's flags and of the fast trainer on top of each other, and their differences."""
-    figure = new_figure(9.6, 5.6)
+    figure = new_figure(9.6, 5.6, "Training losses, ours and the original's")
     panels = figure.subplots(2, 2, sharex="col", height_ratios=(2.2, 1))
     hundred, five_hundred = found["losses"]["N=100"], found["losses"]["N=500"]
     draw_losses(

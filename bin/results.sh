@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Summary: Print the table and draw the pictures of a sweep.
+# Summary: Print the table, draw the pictures and write the report of a sweep.
 #
 # Usage: bin/results.sh [--SETTING VALUE]...
 #
 # Reads the records objs/<run>.json; writes the table to the terminal, and results.csv, results.json, the learning
-# curve, the radar, a confusion matrix for each run and the training losses to objs/<sweep>/. Before, with
+# curve, the radar, confusion matrices, the training losses, report.html and report.md to objs/<sweep>/. Before, with
 # BACKEND=huggingface and a base model below a billion parameters, the labels' probabilities are found for the runs that
 # lack them.
 #

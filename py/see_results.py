@@ -1,11 +1,11 @@
-"""Show a sweep's results: the table, results.csv, results.json and the pictures, from its evaluation records.
+"""Show a sweep's results: the table, results.csv, results.json, the pictures, the report, from its evaluation records.
 
     FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py
     FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py --run glm4-9b-chat --out objs/comparison
 
 Prints the table; writes results.csv, results.json and the pictures (PNG and SVG) to objs/<sweep>, or to --out; of a
-single sweep also answer.json and calibration.json. Only records are read: objs/<run>.json with its answers and scores,
-and in each adapter's folder training.json and trainer_log.jsonl.
+single sweep also answer.json, calibration.json, report.html and report.md. Only records are read: objs/<run>.json with
+its answers and scores, in each adapter's folder training.json and trainer_log.jsonl; for the report also the data.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from fewshot_sft.answer import calibration
 from fewshot_sft.answer.making import make as make_answer
-from fewshot_sft.errors import UserError
+from fewshot_sft.errors import UserError, describe
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.program import run
+from fewshot_sft.results.losses import read_losses
 from fewshot_sft.results.record import Result
 from fewshot_sft.results.sweep import Sweep, read_sweep, warnings_of
 from fewshot_sft.results.table import row_of, to_csv, to_text
@@ -66,10 +67,12 @@ def main(argv: list[str]) -> int:
         "warnings": warnings,
         "pictures": [path.name for path in pictures],
     }
+    reports = write_report(sweeps[0], settings, answer, summary, out) if answer else ()
     write_json(out / "results.json", summary)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"\nwritten to {out}: results.csv, results.json" + f", {len(pictures)} pictures" * bool(pictures))
+    written = ["results.csv", "results.json", *([f"{len(pictures)} pictures"] if pictures else []), *reports]
+    print(f"\nwritten to {out}: {', '.join(written)}")
     return 0
 
 
@@ -82,6 +85,21 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder to write to (default: <OBJS_DIR>/<sweep>)")
     parser.add_argument("--no-plots", action="store_true", help="no pictures")
     return parser.parse_args(argv)
+
+
+def write_report(
+    sweep: Sweep, settings: Settings, answer: Mapping[str, Any], summary: Mapping[str, Any], out: Path
+) -> Sequence[str]:
+    """Write report.html and report.md and return their names; when that fails, why is appended to the warnings."""
+    from fewshot_sft.report.writing import write  # not before the table is on the screen
+
+    try:
+        return write(sweep, settings, answer, summary, out)
+    except Exception as error:  # all else is worth having without it
+        if os.environ.get("DEBUG") == "1":
+            raise
+        summary["warnings"].append(f"the report could not be written: {describe(error)}")
+        return ()
 
 
 def folder_name(names: Sequence[str]) -> str:
@@ -147,8 +165,6 @@ def looked_into(sweep: Sweep) -> Iterator[Result]:
 
 def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, dict[Run, list[tuple[int, float]]]]:
     """Return the (step, loss) points by sweep and run; a log that cannot be read is appended to ``warnings``."""
-    from fewshot_sft.results.plots.losses import read_losses
-
     logged: dict[str, dict[Run, list[tuple[int, float]]]] = {}
     for sweep in sweeps:
         for one in sweep.evaluations:

@@ -24,7 +24,7 @@ states() { in_summary runs | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"{
   status_is 1
   equal '4 failed, 8 done' "$(states)"
   said 'sweep demo: 1 of 2 runs done, 1 failed (status 1, ' '  N = 4  FAILED  training: CUDA out of memory; with MICRO_BATCH=1' \
-    "log: $LOGS/demo-llm_train_4.train.log" '  N = 8  done    accuracy 0.5' "results: $OBJS/demo/learning_curve.png"
+    "log: $LOGS/demo-llm_train_4.train.log" '  N = 8  done    accuracy 0.5' "results: $OBJS/demo/report.html, $OBJS/demo/learning_curve.png"
   equal "$(<"$OBJS/demo/summary.txt")" "$(<"$WORK/told")"
   [[ $output == *"$(<"$OBJS/demo/summary.txt")" ]]
   equal sent "$(<"$LOGS/demo.on_finish.log")"

@@ -31,7 +31,7 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   said "sweep demo: sizes 4 8, seeds 42, model $WORK/a model, on the CPU" 'data: done in ' \
     'training failed: size 4' 'training: ended with status 1 after ' \
     'error: size 4: not evaluated, its training failed: ' 'evaluation failed: size 4' \
-    'absent: size 4: training failed: ' 'results: done in ' "results: $OBJS/demo/learning_curve.png"
+    'absent: size 4: training failed: ' 'results: done in ' "results: $OBJS/demo/report.html, $OBJS/demo/learning_curve.png"
   equal 8 "$(column size)"
   [[ -s $OBJS/demo/learning_curve.png && -s $OBJS/demo/learning_curve.svg ]]
 

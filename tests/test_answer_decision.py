@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from fewshot_sft.answer import decision
 from fewshot_sft.answer.decision import LEAST_DRAWS
 from fewshot_sft.answer.sentences import headline
+from fewshot_sft.report.catalogue import words
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
@@ -215,6 +217,28 @@ def test_identical_methods_are_not_told_apart():
     assert answer["break_even"] == [{"methods": ["lora", "tfidf"], "from": 100, "to": 3200}]
     assert "cheaper" not in answer
     assert "the difference of lora to it, +0.000 (+0.000 to +0.000), is not significant" in said
+
+
+def test_an_interval_without_0_may_not_be_significant_after_correction():
+    answer, _ = decide(made("lora", UP), made("tfidf", UP, rng=1))
+    own = {"first": "lora 800", "second": "tfidf 800", "difference": 0.05, "low": 0.01, "high": 0.09, "corrected": 0.2}
+    answer |= {"use": "tfidf", "comparisons": [own, {"first": "lora 100", "second": "lora 200"}]}
+
+    difference = "the difference of tfidf to it, +0.050 (+0.010 to +0.090), is not significant"
+    assert f"{difference} after correction for 2 comparisons" in headline(answer)
+    own["low"] = -0.01
+    assert f"{difference.replace('+0.010', '-0.010')}, and lora takes" in headline(answer)
+
+
+@pytest.mark.parametrize("tolerance", [0.01, 1])
+def test_the_same_answer_in_chinese(tolerance):
+    answer, said = decide(made("lora", UP, items=300), tolerance=tolerance)
+    chinese = headline(answer, words("zh"))
+
+    numbers = re.compile(r"(?<![A-Z\d=.])[-+]?\d+\.\d+")
+    assert sorted(numbers.findall(chinese)) == sorted(numbers.findall(said))
+    assert ("TOLERANCE=0.01" in chinese) == (tolerance == 0.01)
+    assert "labels" not in chinese
 
 
 def test_as_good_and_much_cheaper():

@@ -25,6 +25,7 @@ from fewshot_sft import runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.results.interval import largest_class, wilson
+from fewshot_sft.results.losses import read_losses
 from fewshot_sft.results.plots import confusion, curve, fonts, labels, losses, radar, style
 from fewshot_sft.results.sweep import read_sweep
 from fewshot_sft.results.table import to_text
@@ -735,8 +736,14 @@ def test_all_pictures_of_a_sweep(sweeps: Sweeps, capsys: pytest.CaptureFixture[s
     stems = ["learning_curve", "radar", *pictures, "training_loss"]
     names = [f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")]
     assert json.loads((out / "results.json").read_text())["pictures"] == names
-    assert {path.name for path in out.iterdir()} == {*names, "answer.json", "results.csv", "results.json"}
+    others = {"answer.json", "results.csv", "results.json", "report.html", "report.md"}
+    assert {path.name for path in out.iterdir()} == {*names, *others}
     for stem in stems:
+        drawing = ET.parse(out / f"{stem}.svg").getroot()
+        assert (drawing.get("role"), drawing.get("aria-labelledby")) == ("img", "title description")
+        told = {each.get("id"): each.text for each in drawing[:2]}
+        assert set(told) == {"title", "description"}
+        assert all(told.values())
         width, height, dots = png_size(out / f"{stem}.png")
         assert (width >= 800, height >= 400, dots) == (True, True, style.DPI)
     assert style.DPI >= 150
@@ -762,7 +769,7 @@ def test_the_same_records_give_the_same_bytes(sweeps: Sweeps, tmp_path: Path) ->
     again = run_script("--out", str(tmp_path / "b"), PYTHONHASHSEED="7", TZ="Asia/Tokyo")
     assert (again.returncode, again.stderr) == (0, "")
     files = sorted(path.name for path in (tmp_path / "a").iterdir() if path.name != "answer.json")  # it has the time
-    assert len(files) == 11
+    assert len(files) == 13
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
@@ -796,7 +803,7 @@ def test_losses_that_are_not_finite_are_passed_over(sweeps: Sweeps) -> None:
     sweeps.add("tiny", (50,), log=True)
     log = sweeps.saves / "tiny" / "lora" / "tiny-llm_train_50" / "trainer_log.jsonl"
     log.write_text('{"current_steps": 5, "loss": 2.5}\n{"current_steps": 10, "loss": NaN}\n{"current_steps": 10}\n')
-    assert losses.read_losses(sweeps.read("tiny")[0].evaluations[0]) == [(5, 2.5)]
+    assert read_losses(sweeps.read("tiny")[0].evaluations[0]) == [(5, 2.5)]
 
 
 def test_letters_that_no_font_has_are_told_once(
@@ -860,9 +867,7 @@ def figures_of(found: Sequence[Any]) -> Iterator[tuple[str, Figure]]:
     yield "radar", radar.draw(found)
     for one in (found[0].evaluations[0], found[-1].evaluations[-1]):
         yield "confusion", confusion.draw(one)
-    logged = {
-        sweep.name: {one.run: losses.read_losses(one) for one in sweep.evaluations if one.run.size} for sweep in found
-    }
+    logged = {sweep.name: {one.run: read_losses(one) for one in sweep.evaluations if one.run.size} for sweep in found}
     yield "losses", losses.draw(logged)
 
 

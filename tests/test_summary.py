@@ -176,7 +176,7 @@ def test_all_done(night: Night) -> None:
     night.done(100, "skipped")
     night.done(500, "skipped", "skipped")
     night.step("results", "done")
-    for name in ("learning_curve.png", "results.csv"):
+    for name in ("learning_curve.png", "report.html", "results.csv"):
         (night.objs / "tiny").mkdir(exist_ok=True)
         (night.objs / "tiny" / name).write_text("x")
 
@@ -187,7 +187,7 @@ def test_all_done(night: Night) -> None:
         "  zero-shot  done  accuracy 0.750, macro F1 0.733 (evaluated in 14 s)",
         "  N = 100    done  accuracy 0.750, macro F1 0.733 (trained before, evaluated in 14 s)",
         "  N = 500    done  accuracy 0.750, macro F1 0.733 (trained and evaluated before)",
-        f"results: {night.objs}/tiny/learning_curve.png, {night.objs}/tiny/results.csv",
+        f"results: {night.objs}/tiny/report.html, {night.objs}/tiny/learning_curve.png, {night.objs}/tiny/results.csv",
     ]
     assert found["runs"][2]["training"] == {"state": "skipped"}
 

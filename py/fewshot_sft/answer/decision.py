@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..report.catalogue import words
 from . import law
 from .curves import Curve
 from .intervals import (
@@ -22,6 +23,7 @@ from .intervals import (
     interval,
     item_covariance,
 )
+from .sentences import refusal
 
 REFUSED_BELOW = 0.001  # p of the hypothesis that a member of the law's family gave the scores
 LEAST_DRAWS = 50  # effective
@@ -200,7 +202,8 @@ class Forecast:
         if fits and len(self.curve.sizes) > 1:
             found["gain_of_last_doubling"] = _gain(drawn[:, 0] - drawn[:, 4])
         if refused:
-            found |= {"refused": refused, "needs": needs, "needs_seconds": self._time_for(needs)}
+            found |= {"refused_because": refused, "needs": needs, "needs_seconds": self._time_for(needs)}
+            found["refused"] = refusal(found, words())
         else:
             found["expected"] = {
                 "2x": _expected(2 * last, drawn[:, 1], target),
@@ -217,27 +220,31 @@ class Forecast:
 
     def _refusal(
         self, drawn: np.ndarray, tolerance: float, drops: Sequence[tuple[float, int, int]], chance: float | None
-    ) -> tuple[str, list[str], bool]:
-        """Return why nothing is predicted (or ""), what would decide it, and whether the law fits what was measured."""
+    ) -> tuple[dict[str, Any], list[str], bool]:
+        """Return why nothing is predicted, what would decide it, and whether the law fits what was measured.
+
+        Why is a text of the catalogue, as ``reason``, with its values; nothing where there is a prediction.
+        """
         count = len(self.curve.sizes)
         if drops:
             difference, a, b = min(drops)
-            return f"the score falls significantly from {a} to {b} labels ({difference:+.3f})", ["seed"], False
+            why = {"reason": "refused.falls", "first": a, "second": b, "difference": f"{difference:+.3f}"}
+            return why, ["seed"], False
         if self.law.p < REFUSED_BELOW:
-            return f"no learning curve fits these scores (p = {self.law.p:.2g})", ["seed", "size"], False
+            return {"reason": "refused.no_fit", "p": f"{self.law.p:.2g}"}, ["seed", "size"], False
         if self.law.effective < LEAST_DRAWS:
-            return "these scores are too unlike any usual learning curve", ["seed", "size"], False
+            return {"reason": "refused.unusual"}, ["seed", "size"], False
         if count < LEAST_SIZES:
-            why = f"{count} size{'s were' if count > 1 else ' was'} measured, {LEAST_SIZES} are needed (SIZES)"
-            return why, ["size"], True
+            reason = "refused.few_sizes" if count > 1 else "refused.one_size"
+            return {"reason": reason, "count": count, "least": LEAST_SIZES}, ["size"], True
         if chance is not None:
-            why = f"with {self.last} labels it is not surely better than chance ({chance:.3f})"
+            why = {"reason": "refused.chance", "size": self.last, "chance": f"{chance:.3f}"}
             return why, ["size", "items"] if self.scores[-1].mean() > chance else ["size"], True
         low, high = np.quantile(drawn[:, 1], [0.025, 0.975])
         if high - low > tolerance:
-            why = f"the 95 % band at {2 * self.last} labels is {high - low:.2f} wide, more than TOLERANCE={tolerance:g}"
-            return why, self._widest(drawn), True
-        return "", [], True
+            why = {"reason": "refused.wide", "size": 2 * self.last, "width": f"{high - low:.2f}"}
+            return why | {"tolerance": f"{tolerance:g}"}, self._widest(drawn), True
+        return {}, [], True
 
     def _noise(self) -> list[str]:
         """Return the two sources of noise at the largest size, the larger first."""

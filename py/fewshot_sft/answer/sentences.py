@@ -5,53 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NAMES = {"accuracy": "accuracy", "f1": "macro-F1"}
+from ..report.catalogue import Words, words
+
 SIGNIFICANT, UNLIKELY = 0.05, 0.05
 
 
-def headline(answer: Mapping[str, Any]) -> str:
-    """Return the answer in a few sentences: what is reached, by which method, what more labels bring, what to do."""
+def metric_name(metric: str, w: Words) -> str:
+    """Return what the answer's metric is called."""
+    return w("metric.accuracy") if metric == "accuracy" else w("metric.f1")
+
+
+def headline(answer: Mapping[str, Any], w: Words | None = None) -> str:
+    """Return the answer in a few sentences: what is reached, by which method, what more labels bring, what to do.
+
+    Args:
+        answer: answer.json, without ``absent``.
+        w: the language; English where it is left out.
+    """
+    w = w or words()
     use, metric = answer["use"], answer["metric"]
-    methods, target, name = answer["methods"], answer.get("target"), NAMES[answer["metric"]]
+    methods, target, name = answer["methods"], answer.get("target"), metric_name(answer["metric"], w)
     found = methods[use]
     last = found["points"][-1]
-    has = f"{use} has {name} {_score(last, metric)} with {_labels(last)}"
+    has = w("answer.has", method=use, metric=name, score=w.score(last[metric]), labels=w.labels(last.get("size")))
     about = found.get("target", {})
     reached = about.get("reached_from")
     if reached is not None:
-        where = f"from {reached} labels on" if reached else "without labels"
-        parts = [f"{name} {target:g} is reached by {use} {where}: no more labels are needed for it", has]
+        where = w("answer.from_labels", size=reached) if reached else w("answer.without_labels")
+        parts = [w("answer.reached", metric=name, target=f"{target:g}", method=use, where=where), has]
     elif target is None:
         parts = [has]
     elif "p_now" in about:
-        surely = "" if about["p_now"] <= UNLIKELY else "surely "
-        parts = [f"{name} {target:g} is not {surely}reached (probability {_percent(about['p_now'])})", has]
+        given = {"metric": name, "target": f"{target:g}", "p": w.percent(about["p_now"])}
+        unlikely = about["p_now"] <= UNLIKELY
+        parts = [w("answer.not_reached", **given) if unlikely else w("answer.not_surely", **given), has]
     else:
-        parts = [f"whether {name} {target:g} is reached cannot be said", has]
-    parts += [_against(answer, rival) for rival in _rivals(answer)]
+        parts = [w("answer.reached_unknown", metric=name, target=f"{target:g}"), has]
+    for rival in _rivals(answer):
+        parts += [_against(answer, rival, w), _crossing(answer, use, rival, w)]
     if reached is None:
-        parts += [_chances(found), _outlook(answer, found)]
+        parts += [_chances(found, w), *_outlook(answer, found, w)]
     if last["seeds"] == 1 and last.get("size"):
-        parts.append("one seed: what another draw of the training texts would change is assumed, not measured")
-    said = [part if part.split()[0] in methods else part[0].upper() + part[1:] for part in parts if part]
-    return ". ".join(said) + "."
-
-
-def _score(point: Mapping[str, Any], metric: str) -> str:
-    score = point[metric]
-    return f"{score['mean']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
-
-
-def _labels(point: Mapping[str, Any]) -> str:
-    return f"{point['size']} labels" if point.get("size") else "no labels"
-
-
-def _percent(p: float) -> str:
-    return "below 1 %" if p < 0.01 else "above 99 %" if p > 0.99 else f"{100 * p:.0f} %"
+        parts.append(w("answer.one_seed"))
+    names = tuple(methods)
+    said = [part if part.startswith(names) else part[0].upper() + part[1:] for part in parts if part]
+    return w("answer.stop").join(said) + w("answer.stop").rstrip()
 
 
 def _rivals(answer: Mapping[str, Any]) -> list[str]:
@@ -64,7 +62,7 @@ def _rivals(answer: Mapping[str, Any]) -> list[str]:
     return [max(others, key=lambda name: methods[name]["points"][-1][metric]["mean"])]
 
 
-def _against(answer: Mapping[str, Any], rival: str) -> str:
+def _against(answer: Mapping[str, Any], rival: str, w: Words) -> str:
     """Compare the method with another one, at the largest size that both have."""
     methods, use, metric = answer["methods"], answer["use"], answer["metric"]
     ours, theirs = ({each.get("size", 0): each for each in methods[name]["points"]} for name in (use, rival))
@@ -79,74 +77,74 @@ def _against(answer: Mapping[str, Any], rival: str) -> str:
     made = {(each["first"], each["second"]): each for each in answer["comparisons"]}
     each, sign = (made[first, second], -1) if (first, second) in made else (made[second, first], 1)
     low, high = sorted((sign * each["low"], sign * each["high"]))
-    by = f"{_signed(sign * each['difference'])} ({_signed(low)} to {_signed(high)})"
-    text = f"{rival} has {_score(theirs[b], metric)} with {_labels(theirs[b])}; "
+    by = {"method": use, "difference": w.difference(sign * each["difference"], low, high)}
+    text = w("answer.rival", rival=rival, score=w.score(theirs[b][metric]), labels=w.labels(theirs[b].get("size")))
     if each["corrected"] >= SIGNIFICANT:
-        text += f"the difference of {use} to it, {by}, is not significant"
+        if low <= 0 <= high:
+            text += w("answer.not_significant", **by)
+        else:  # the interval alone would say that there is a difference
+            text += w("answer.not_after_correction", **by, count=len(answer["comparisons"]))
     elif sign * each["difference"] < 0:
-        text += f"{use} is behind by {by}"
+        text += w("answer.behind", **by)
     else:
         everywhere = len(shared) > 1 and all(
             ours[size][metric]["mean"] > theirs[size][metric]["mean"] for size in shared
         )
-        text += f"{use} is ahead by {by}" + (", and was so at every smaller size" if everywhere else "")
+        text += w("answer.ahead", **by) + w("answer.everywhere") * everywhere
     if rival == answer["best"]:
         spent = (point["gpu_seconds"] + point["cpu_seconds"] for point in (ours[a], theirs[b]))
-        mine, its = map(_duration, spent)
-        text += f", and {rival} takes {its} instead of {mine}"
-    return text + _crossing(answer, use, rival)
+        mine, its = map(w.duration, spent)
+        text += w("answer.takes", rival=rival, its=its, mine=mine)
+    return text
 
 
-def _crossing(answer: Mapping[str, Any], use: str, rival: str) -> str:
+def _crossing(answer: Mapping[str, Any], use: str, rival: str, w: Words) -> str:
     """Say from how many labels on which of two methods is the better one, if they change places."""
     for each in answer["break_even"]:
         if {use, rival} == set(each["methods"]) and "on_the_mean" in each:
-            later = each["leads_later"]
-            surely = f", surely from {each['surely']} on" if "surely" in each else ""
-            return f". {later} leads from about {each['on_the_mean']} labels on{surely}"
+            text = w("answer.crossing", method=each["leads_later"], size=each["on_the_mean"])
+            return text + (w("answer.crossing_surely", size=each["surely"]) if "surely" in each else "")
     return ""
 
 
-def _chances(found: Mapping[str, Any]) -> str:
+def _chances(found: Mapping[str, Any], w: Words) -> str:
     if "p_target" not in found.get("expected", {}).get("2x", {}):
         return ""
-    twice, four = found["expected"]["2x"], found["expected"]["4x"]
-    chances = [f"{_percent(each['p_target'])} with {each['size']} labels" for each in (twice, four)]
-    text = f"the probability that it is reached is {' and '.join(chances)}"
+    expected = found["expected"]
+    chances = {name: w.percent(expected[times]["p_target"]) for name, times in (("p", "2x"), ("later", "4x"))}
+    text = w("answer.chances", **chances, twice=expected["2x"]["size"], four=expected["4x"]["size"])
     about = found["target"]
     if "at_most" in about:
-        return f"{text}: it takes {about['at_least']} to {about['at_most']} labels (80 %)"
-    return f"{text}: it takes at least {about['at_least']} labels (90 %)" if "at_least" in about else text
+        return text + w("answer.takes_between", low=about["at_least"], high=about["at_most"])
+    return text + (w("answer.takes_at_least", low=about["at_least"]) if "at_least" in about else "")
 
 
-def _outlook(answer: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _outlook(answer: Mapping[str, Any], found: Mapping[str, Any], w: Words) -> list[str]:
     then, last = answer["then"], found["points"][-1].get("size")
     if last is None:
-        return {
-            "stop": "no other method is expected to be better with up to four times the labels: stop labelling",
-            "label": "with four times the labels another method is expected to be better: label more",
-            "decide": "whether another method overtakes it with more labels cannot be said",
-        }[then]
+        if then == "decide":
+            return [w("answer.overtaken_unknown")]
+        return [w("answer.never_overtaken") if then == "stop" else w("answer.overtaken_later")]
     if "refused" in found:
-        needs = _needs(found, last)
-        return f"what more labels bring cannot be said: {found['refused']}. What would decide it: {needs}"
-    gain = found["gain_of_next_doubling"]
-    low, high = _signed(gain["low80"]), _signed(gain["high80"])
-    text = f"twice the labels bring about {_signed(gain['median'])} ({low} to {high}, 80 %)"
-    if then == "label":
-        return f"{text}: label more"
+        needs = w("answer.needs", needs=needed(found, w))
+        return [w("answer.refused", why=refusal(found, w)), needs]
+    text = w("answer.twice", gain=w.gain(found["gain_of_next_doubling"]))
     if then == "decide":
-        return f"{text}. What would decide whether the target is reached: {_needs(found, last)}"
+        return [text, w("answer.target_needs", needs=needed(found, w))]
     hopeless = found["expected"]["4x"].get("p_target", 1) < UNLIKELY
-    return f"{text}: " + ("more labels alone will hardly reach the target" if hopeless else "stop labelling")
+    advice = w("answer.label") if then == "label" else w("answer.hopeless") if hopeless else w("answer.stop_labelling")
+    return [w("answer.so", text=text, advice=advice)]
 
 
-def _needs(found: Mapping[str, Any], last: int) -> str:
-    names = {"seed": "another seed", "size": f"a run with {2 * last} labels", "items": "twice the test items"}
-    return " or ".join(f"{names[each]} (about {_duration(found['needs_seconds'][each])})" for each in found["needs"])
+def refusal(found: Mapping[str, Any], w: Words) -> str:
+    """Return why nothing is predicted of a method."""
+    because = found["refused_because"]
+    return w(because["reason"], **{key: value for key, value in because.items() if key != "reason"})
 
 
-def _duration(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"
+def needed(found: Mapping[str, Any], w: Words) -> str:
+    """Return what would decide it, and about how long each takes."""
+    last = found["points"][-1]["size"]
+    names = {"seed": w("needs.seed"), "size": w("needs.size", size=2 * last), "items": w("needs.items")}
+    times = {each: w.duration(found["needs_seconds"][each]) for each in found["needs"]}
+    return w("answer.or").join(w("needs.about", what=names[each], time=time) for each, time in times.items())

@@ -22,7 +22,7 @@ from .outcomes import OF_RUNS, STEPS, Outcome, file_name, read_folder, seconds_b
 SIGNALS = {129: "HUP", 130: "INT", 143: "TERM"}
 RUN_STATES = ("done", "left out", "failed", "interrupted", "unknown", "not run")
 SHORT = ("done", "left out", "not run")  # states that several runs of a method share a line for
-SHOWN = ("learning_curve.png", "results.csv")
+SHOWN = ("report.html", "learning_curve.png", "results.csv")
 COLUMNS = 120  # of a reason in the text; the JSON has it whole
 
 

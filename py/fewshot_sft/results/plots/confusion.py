@@ -28,7 +28,7 @@ def draw(one: Result) -> Figure:
         names = [wrap(name, 32, 1) for name in columns]
         rows = names[: len(one.labels)]
     width = max(cell_width * len(columns) + 3, 5)
-    figure = new_figure(width, cell_height * len(rows) + (2 if few else 3.2))
+    figure = new_figure(width, cell_height * len(rows) + (2 if few else 3.2), f"Confusion matrix of {one.run.name}")
     axes = figure.subplots()
     axes.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1, edgecolors="#cccccc", linewidth=0.5 if few else 0.2)
     axes.invert_yaxis()

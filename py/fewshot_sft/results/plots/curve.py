@@ -83,7 +83,7 @@ def draw(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None) -> Fi
     answer = answer or {}
     series = _all_series(sweeps, answer)
     handles = _handles(sweeps, series, answer)
-    figure = new_figure(11, 5.1 + 0.1 * len(handles))
+    figure = new_figure(11, 5.1 + 0.1 * len(handles), "Accuracy and macro-F1 by number of training examples")
     split = sweeps[0].evaluations[0].record["split"]
     title = f"{sweeps[0].name}: learning curve" if len(sweeps) == 1 else "Learning curves"
     figure.suptitle(wrap(f"{title}, split {split} ({_items(sweeps)})", 110))

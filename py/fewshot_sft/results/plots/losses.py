@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
@@ -10,22 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ...runs import Run
-from ...training import trainer_log
-from ..record import Result
+from ..losses import Points
 from .style import new_figure, panel_grid, size_styles, size_text, wrap
-
-Points = list[tuple[int, float]]  # (optimizer step, mean loss since the line before)
-
-
-def read_losses(one: Result) -> Points:
-    """Return the finite losses that the trainer logged for a run; empty when there is no adapter or no log.
-
-    Raises:
-        UserError: a line of the log is no JSON.
-    """
-    if one.adapter is None or not (one.adapter / trainer_log.TRAINER_LOG).is_file():
-        return []
-    return [(step, loss) for step, loss in trainer_log.losses(one.adapter) if math.isfinite(loss)]
 
 
 def draw(losses: Mapping[str, Mapping[Run, Points]]) -> Figure:
@@ -35,7 +20,7 @@ def draw(losses: Mapping[str, Mapping[Run, Points]]) -> Figure:
     fixed, so that steps grow with N), losses when they span more than a factor of 50.
     """
     rows, columns = panel_grid(len(losses))
-    figure = new_figure(6.2 * columns + 1.4, 4.4 * rows)
+    figure = new_figure(6.2 * columns + 1.4, 4.4 * rows, "Training losses by optimizer step, one line a run")
     panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
     styles = size_styles(run.size for runs in losses.values() for run in runs)
     every = [points for runs in losses.values() for points in runs.values()]

@@ -46,7 +46,7 @@ def draw(sweeps: Sequence[Sweep]) -> Figure:
     rows, columns = panel_grid(len(sweeps))
     panel_width, panel_height = _DISC + 2 * _SIDE, _DISC + _ABOVE + _BELOW
     width, height = columns * panel_width + beside, rows * panel_height
-    figure = new_figure(width, height, layout=None)
+    figure = new_figure(width, height, "Accuracy, macro precision, recall and F1 of each method or size", layout=None)
     for index, sweep in enumerate(sweeps):
         left = index % columns * panel_width + _SIDE
         bottom = height - (index // columns + 1) * panel_height + _BELOW

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import textwrap
 import warnings
@@ -61,9 +62,13 @@ def drawing(texts: Iterable[str]) -> Iterator[str | None]:
         yield complaint
 
 
-def new_figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
-    """Return a figure of ``width`` x ``height`` inches; the default layout keeps its parts from overlapping."""
+def new_figure(width: float, height: float, title: str, layout: str | None = "constrained") -> Figure:
+    """Return a figure of ``width`` x ``height`` inches; the default layout keeps its parts from overlapping.
+
+    ``title`` tells what it shows to those who do not see it.
+    """
     figure = Figure(figsize=(width, height), layout=layout)
+    figure.set_label(title)
     FigureCanvasAgg(figure)
     if layout:
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
@@ -84,8 +89,20 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         picture = io.BytesIO()
         figure.savefig(picture, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
         paths.append(stem.with_name(f"{stem.name}.{kind}"))
-        write_bytes(paths[-1], picture.getvalue())
+        content = picture.getvalue()
+        write_bytes(paths[-1], content if kind == "png" else _told(content, figure))
     return paths
+
+
+def _told(svg: bytes, figure: Figure) -> bytes:
+    """Return the SVG with what a screen reader says of it."""
+    title, seen = html.escape(figure.get_label()), html.escape(" ".join(figure.get_suptitle().split()))
+    description = f"{seen}. All numbers are in results.csv.".removeprefix(". ")
+    head, start, rest = svg.partition(b"<svg ")
+    attributes, end, drawing = rest.partition(b">")
+    told = f'<title id="title">{title}</title><desc id="description">{description}</desc>'
+    role = b'role="img" aria-labelledby="title description" '
+    return head + start + role + attributes + end + told.encode() + drawing
 
 
 def size_styles(sizes: Iterable[int | None]) -> dict[int | None, dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""The morning report: report.html and report.md, from the records alone."""

@@ -1,0 +1,205 @@
+"""The learning curve, the methods by what they cost, and the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..answer.sentences import metric_name, refusal
+from ..runs import ZERO_SHOT
+from .blocks import Block, Cell, Column, Figure, Fold, Listing, Table, Text, score_cell
+from .catalogue import money
+from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, style_of, unit_scale
+from .source import Source
+
+
+def learning_curve(source: Source) -> Sequence[Block]:
+    """Return the curve of all methods: measured, and what is expected of more labels."""
+    return list(_curve_blocks(source)) if source.methods else [no_answer(source)]
+
+
+def no_answer(source: Source) -> Text:
+    """Return why there is nothing that answer.json would have told."""
+    return Text(source.w("absent.answer", why=source.answer.get("absent", "")), "absent")
+
+
+def _curve_blocks(source: Source) -> Iterator[Block]:
+    w, metric = source.w, source.metric
+    forecasts = any("expected" in found for found in source.methods.values())
+    picture = "learning_curve.png" if "learning_curve.png" in source.results["pictures"] else ""
+    yield Figure([_curve(source, metric, ahead=True)], w("curve.note") + w("curve.ahead") * forecasts, picture)
+    refused = [w("curve.refused", method=name, why=refusal(each, w)) for name, each in _refused(source)]
+    if refused:
+        yield Listing(refused)
+    if forecasts:
+        yield Fold(w("expected.title"), [_expected(source)])
+    other = "accuracy" if metric == "f1" else "f1"
+    yield Fold(w("curve.other", metric=metric_name(other, w)), [Figure([_curve(source, other, ahead=False)])])
+
+
+def _refused(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, each in source.methods.items():
+        if "refused" in each:
+            yield name, each
+
+
+def _curve(source: Source, metric: str, *, ahead: bool) -> Chart:
+    w, answer = source.w, source.answer
+    learning = {name: each for name, each in source.methods.items() if each["points"][0].get("size")}
+    sizes = sorted({point["size"] for each in learning.values() for point in each["points"]})
+    expected = {name: each["expected"] for name, each in learning.items() if ahead and "expected" in each}
+    later = sorted({each[times]["size"] for each in expected.values() for times in ("2x", "4x")})
+    ticks = sorted({*sizes, *later})
+    x = log_scale(w("axis.labels"), ticks, ticks)
+    series, told = [], []
+    for name, each in learning.items():
+        points, style = each["points"], style_of(name)
+        line = [(point["size"], point[metric]["mean"]) for point in points]
+        band = [(point["size"], point[metric]["low"], point[metric]["high"]) for point in points]
+        if name in expected:
+            ends = [expected[name][times] for times in ("2x", "4x")]
+            on = [line[-1], *((end["size"], end["median"]) for end in ends)]
+            around = [band[-1], *((end["size"], end["low95"], end["high95"]) for end in ends)]
+            series.append(Series(name, style, on, around, "expected", legend=False))
+        series.append(Series(name, style, line, band))
+        first, last = points[0], points[-1]
+        ends_told = {"first": w.score(first[metric]), "last": w.score(last[metric])}
+        told.append(w("curve.desc", method=name, size=first["size"], largest=last["size"], **ends_told))
+    if ZERO_SHOT in source.methods:
+        score = source.methods[ZERO_SHOT]["points"][-1][metric]
+        across = [(end, score["mean"]) for end in (x.low, x.high)]
+        band = [(end, score["low"], score["high"]) for end in (x.low, x.high)]
+        series.insert(0, Series(ZERO_SHOT, style_of(ZERO_SHOT), across, band, "thin"))
+        told.append(w("curve.desc_zero", score=w.score(score)))
+    rules = []
+    if ahead:
+        rules.append(Rule(w("rule.chance"), y=answer["chance"], role="rule"))
+    if ahead and "target" in answer:
+        rules.append(Rule(w("rule.target", target=f"{answer['target']:g}"), y=answer["target"], role="target"))
+    if later:
+        rules.append(Rule(w("rule.measured"), x=sizes[-1]))
+    values = [y for each in series for _, *ys in (*each.band, *each.points) for y in ys]
+    values += [rule.y for rule in rules if rule.y is not None]
+    name = metric_name(metric, w)
+    return Chart(
+        w("curve.chart", metric=name), w("curve.told", all="; ".join(told)), x, unit_scale(name, values), series, rules
+    )
+
+
+def _expected(source: Source) -> Table:
+    w = source.w
+    titles = [
+        w("column.method"),
+        w("column.labels"),
+        w("column.median"),
+        w("column.interval80"),
+        w("column.interval95"),
+    ]
+    with_target = "target" in source.answer
+    titles += [w("column.p_target", target=f"{source.answer['target']:g}")] if with_target else []
+    rows = []
+    for name, found in source.methods.items():
+        for times in ("2x", "4x") if "expected" in found else ():
+            each = found["expected"][times]
+            ranges = (w("number.range", low=f"{each[f'low{n}']:.3f}", high=f"{each[f'high{n}']:.3f}") for n in (80, 95))
+            row = [name, str(each["size"]), f"{each['median']:.3f}", *ranges]
+            rows.append([*row, w.percent(each["p_target"])] if with_target else row)
+    return Table(w("expected.caption", metric=metric_name(source.metric, w)), _columns(titles), rows)
+
+
+def _columns(titles: list[str]) -> list[Column]:
+    """Return columns of numbers below these titles, the first of names."""
+    return [Column(title, "number" if index else "text") for index, title in enumerate(titles)]
+
+
+def by_cost(source: Source) -> Sequence[Block]:
+    """Return the methods by what they cost: money, or seconds where there are no prices."""
+    w = source.w
+    if not source.methods:
+        return [no_answer(source)]
+    pareto, metric = source.answer["pareto"], source.metric
+    priced = any("cost" in each for each in pareto)
+    best = {(each["method"], each["size"]) for each in pareto}
+    series = []
+    for name, found in source.methods.items():
+        points = {
+            point.get("size", 0): (
+                point["cost"] if priced else max(0.1, point["gpu_seconds"] + point["cpu_seconds"]),
+                point[metric]["mean"],
+            )
+            for point in found["points"]
+        }
+        rings = [at for size, at in points.items() if (name, size) in best]
+        series.append(Series(name, style_of(name), list(points.values()), rings=rings))
+    spent = [x for each in series for x, _ in each.points]
+    x: Scale = (
+        linear_scale(w("axis.cost"), spent)
+        if min(spent) <= 0
+        else log_scale(w("axis.cost") if priced else w("axis.seconds"), spent)
+    )
+    y = unit_scale(metric_name(metric, w), [y for each in series for _, y in each.points])
+    chart = Chart(w("cost.chart", metric=metric_name(metric, w)), w("cost.told"), x, y, series)
+    titles = [w("column.method"), w("column.labels"), metric_name(metric, w), w("column.time")]
+    titles += [w("column.cost")] if priced else []
+    rows = [
+        [each["method"], str(each["size"]), score_cell(w, each | {"mean": each["score"]}), w.duration(each["seconds"])]
+        + ([money(each["cost"])] if priced else [])
+        for each in pareto
+    ]
+    caption = w("cost.caption_money") if priced else w("cost.caption")
+    return [Figure([chart], w("cost.note")), Table(caption, _columns(titles), rows)]
+
+
+def table(source: Source) -> Sequence[Block]:
+    """Return the table by labels and methods; all numbers, and each run, on demand."""
+    w = source.w
+    blocks: list[Block] = (
+        [_by_size(source), Fold(w("table.all"), [_all(source)])] if source.methods else [no_answer(source)]
+    )
+    blocks.append(Fold(w("table.runs"), [_runs(source)]))
+    return blocks
+
+
+def _by_size(source: Source) -> Table:
+    w, metric = source.w, source.metric
+    points = {
+        (name, point.get("size", 0)): point[metric]
+        for name, found in source.methods.items()
+        for point in found["points"]
+    }
+    rows: list[list[str | Cell]] = []
+    for size in sorted({size for _, size in points}):
+        best = max((points[name, size]["mean"] for name in source.methods if (name, size) in points), default=0)
+        row: list[str | Cell] = [str(size)]
+        for name in source.methods:
+            score = points.get((name, size))
+            row.append(score_cell(w, score, strong=score["mean"] == best and size > 0) if score else "")
+        rows.append(row)
+    columns = [Column(w("column.labels"), "number"), *(Column(name, "number") for name in source.methods)]
+    return Table(w("table.caption", metric=metric_name(metric, w)), columns, rows, w("table.note"), stacked=True)
+
+
+def _all(source: Source) -> Table:
+    w = source.w
+    priced = any("cost" in point for found in source.methods.values() for point in found["points"])
+    titles = [w("column.method"), w("column.labels"), w("column.seeds"), w("metric.accuracy"), w("metric.f1")]
+    titles += [w("column.time"), *([w("column.cost")] if priced else [])]
+    rows = []
+    for name, found in source.methods.items():
+        for point in found["points"]:
+            row: list[str | Cell] = [name, str(point.get("size", 0)), str(point["seeds"])]
+            row += [score_cell(w, point[key]) for key in ("accuracy", "f1")]
+            row.append(w.duration(point["gpu_seconds"] + point["cpu_seconds"]))
+            rows.append(row + ([money(point["cost"])] if priced else []))
+    return Table(w("table.all_caption"), _columns(titles), rows)
+
+
+def _runs(source: Source) -> Table:
+    w = source.w
+    titles = [w("column.run"), w("column.accuracy_items"), w("column.outside"), w("column.items"), w("column.time")]
+    rows = []
+    for each in source.results["rows"]:
+        score = {"mean": each["accuracy"], "low": each["accuracy_low"], "high": each["accuracy_high"]}
+        time = w.duration(each["seconds"]) if "seconds" in each else ""
+        rows.append([each["run"], score_cell(w, score), str(each["not_in_labels"]), str(each["items"]), time])
+    return Table(w("table.runs_caption"), _columns(titles), rows, w("table.runs_note"))
