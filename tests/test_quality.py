@@ -15,6 +15,7 @@ import pytest
 
 import build_data
 import data_quality
+from fewshot_sft.data.prompts import DOCUMENT_PREFIX as PREFIX
 from fewshot_sft.data.readers import read_table
 from fewshot_sft.preflight import unlabelled as preflight
 from fewshot_sft.quality import Absent, Labelled, duplicates, files, label_next, making, suspicious, unlabelled
@@ -261,7 +262,10 @@ def test_record_and_lists(sweep: Callable[..., Settings], capsys: pytest.Capture
         assert len(listed) == found[part]["count"] >= len(found[part][rows])
     for one in found["suspicious"]["rows"]:
         data = json.loads(Path(found["files"][one["split"]]).read_text())
-        assert (data[one["row"] - 1]["input"], data[one["row"] - 1]["output"]) == (one["text"], one["given"])
+        assert (data[one["row"] - 1]["input"], data[one["row"] - 1]["output"]) == (
+            DOCUMENT_PREFIX + one["text"],
+            one["given"],
+        )
     # A text that is labelled is left out also where no subset has it.
     assert found["label_next"]["unlabelled"] == 4
     assert {one["row"] for one in found["label_next"]["rows"]} == {3, 4, 5, 6}

@@ -37,7 +37,7 @@ Made = Callable[..., Path]
 
 
 @pytest.fixture
-def made(given: Callable[..., Settings]) -> Made:
+def made(given: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Made:
     """Return ``made(labels, methods, extras=..., REPORT_LANG=...)``, which writes the report and returns its folder."""
 
     def write(
@@ -53,7 +53,8 @@ def made(given: Callable[..., Settings]) -> Made:
         settings = given(**values)
         made_sweep(settings, labels, methods, texts=texts, items=items)
         if extras:
-            made_extras(settings, *extras)
+            calibration = made_extras(settings, *extras)
+            monkeypatch.setattr(see_results.calibration, "make", lambda sweep: calibration)
         assert see_results.main(["--no-plots", *flags]) == 0
         return Path(settings["OBJS_DIR"]) / "x"
 
@@ -181,7 +182,7 @@ def test_what_is_not_there_is_said(made: Made, capsys: pytest.CaptureFixture[str
     text = (folder / "report.md").read_text().replace("\\", "")
 
     for said in (
-        "Not shown: there is no calibration.json",
+        "Not shown: no method has label scores",
         "Not shown: there is no data_quality.json",
         "Not shown: no training log is there.",
         "None: every answer was one of the labels.",
@@ -309,11 +310,11 @@ def test_a_report_that_fails_costs_nothing_else(
 
 def test_a_damaged_record_costs_only_its_part(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     folder = made()
-    (folder / "calibration.json").write_text('{"schema": 2, "kind": "calibration"}')
+    (folder / "data_quality.json").write_text('{"schema": 2, "kind": "data quality", "suspicious": {}}')
     assert see_results.main(["--no-plots"]) == 0
 
-    why = "could not be made: KeyError: 'runs'"
-    assert f"warning: the report's part 'Answers only when sure' {why}\n" in capsys.readouterr().err
+    why = "could not be made: KeyError: 'count'"
+    assert f"warning: the report's part 'The data: what to look at' {why}\n" in capsys.readouterr().err
     text = (folder / "report.md").read_text()
     assert f"Not shown, for it {why}" in text
     assert "## How to repeat it" in text

@@ -61,10 +61,11 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         | {"REPORT_LANG": request.param, "TARGET_F1": "0.9", "PROFILE": "tiny", "TRAIN_FILE": "/very" * 80}
     )
     made_sweep(settings, LABELS, METHODS, texts=["text" * 300, LABELS[1] * 9, "short"])
-    made_extras(settings, "text " * 200, LABELS[0])
+    calibration = made_extras(settings, "text " * 200, LABELS[0])
     settings.write(folder / "settings.json")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("FEWSHOT_SETTINGS", str(folder / "settings.json"))
+        patched.setattr(see_results.calibration, "make", lambda sweep: calibration)
         assert see_results.main(["--no-plots"]) == 0
     return folder / "objs/x/report.html"
 

@@ -99,8 +99,8 @@ def _training(run: Run) -> None:
     (run.adapter / "trainer_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in entries))
 
 
-def made_extras(settings: Settings, text: str, label: str) -> None:
-    """Write calibration.json and data_quality.json of such a sweep, with this text and label in them."""
+def made_extras(settings: Settings, text: str, label: str) -> dict[str, Any]:
+    """Write data_quality.json of such a sweep, with this text and label in it, and return its calibration."""
     folder = Path(settings["OBJS_DIR"]) / settings["SWEEP_NAME"]
     size, seed = settings.sizes[-1], settings.seeds[0]
 
@@ -135,8 +135,8 @@ def made_extras(settings: Settings, text: str, label: str) -> None:
 
     absent = [Run("base", LORA, size, seed, settings).fields | {"reason": "the server has no logprobs"}]
     runs = [calibrated("tfidf", 0.05), calibrated("embedding", 0.0)]
-    _write(folder / "calibration.json", {"schema": 2, "kind": "calibration", "runs": runs, "absent": absent})
     first, second = ({"split": "train", "row": row, "text": text, "label": label} for row in (7, 9))
+    measured = [{"data": "tiny", "wrong_labels": 0.03, "precision": 0.99, "precision_of_ten": 1.0}]
     suspicious = {
         "split": "train",
         "row": 3,
@@ -152,7 +152,7 @@ def made_extras(settings: Settings, text: str, label: str) -> None:
         "name": settings["SWEEP_NAME"],
         "methods": ["embedding"],
         "checked": 2000,
-        "suspicious": {"count": 31, "rows": [suspicious], "file": "suspicious_labels.csv"},
+        "suspicious": {"count": 31, "rows": [suspicious], "file": "suspicious_labels.csv", "measured": measured},
         "near_duplicates": {
             "count": 1,
             "pairs": [{"similarity": 0.98, "first": first, "second": second}],
@@ -161,3 +161,4 @@ def made_extras(settings: Settings, text: str, label: str) -> None:
         "absent": {"label_next": "UNLABELLED_FILE is not set"},
     }
     _write(folder / "data_quality.json", quality)
+    return {"schema": 2, "kind": "calibration", "runs": runs, "absent": absent}

@@ -148,16 +148,20 @@ def make(each: DataQuality) -> dict[str, Any]:
 
 
 def labelled(each: DataQuality) -> list[Labelled]:
-    """Return all labelled texts, split by split.
+    """Return all labelled texts, split by split, without what the prompt puts before them.
 
     Raises:
         UserError: a file is damaged.
     """
     found = []
+    manifest = read_record(each.settings.data_dir / "manifest.json")
+    prefix = str(manifest.get("document_prefix", ""))
     for split, path in each.files.items():
         if read_json(path):  # a split without rows is no error here
             items = questions.load(path.parent, path.stem.removeprefix("llm_")).items
-            found += [Labelled(split, row, item.input, item.output) for row, item in enumerate(items, start=1)]
+            found += [
+                Labelled(split, row, item.input.removeprefix(prefix), item.output) for row, item in enumerate(items, 1)
+            ]
     return found
 
 

@@ -16,8 +16,8 @@ IN_TABLE = (0.5, 0.8, 1.0)
 def calibration(source: Source) -> Sequence[Block]:
     """Return whether probabilities are what they say, and how right the surest answers are."""
     w, record = source.w, source.beside("calibration")
-    blocks = list(_calibration_blocks(source, record)) if record else [Text(w("calibration.absent"), "absent")]
-    return blocks
+    blocks = list(_calibration_blocks(source, record)) if record else []
+    return blocks if record.get("runs") else [Text(w("calibration.absent"), "absent"), *blocks]
 
 
 def _calibration_blocks(source: Source, record: Mapping[str, Any]) -> Iterator[Block]:
@@ -119,6 +119,12 @@ def _suspicious(source: Source, found: Mapping[str, Any]) -> Iterator[Block]:
     checked = source.beside("data_quality").get("checked")
     about = w("suspicious.about", count=found["count"], file=found["file"])
     yield Text(about + (w("suspicious.checked", checked=checked) if checked is not None else ""))
+    for each in found.get("measured", []):
+        shares = {
+            key: w("number.percent", value=f"{100 * each[key]:.0f}")
+            for key in ("wrong_labels", "precision", "precision_of_ten")
+        }
+        yield Text(w("suspicious.measured", data=each["data"], **shares))
     if not found["rows"]:
         return
     rows = [
