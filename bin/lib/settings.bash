@@ -64,11 +64,26 @@ _read_files() {
   fi
   : "${profile:=${DEFAULT_PROFILE:-tiny}}"
   file=$ROOT/bin/profiles/$profile.bash
-  [[ $profile != */* && -f $file ]] ||
-    die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
   # A profile may choose its model by hub: ModelScope names it differently.
   _choose USE_MODELSCOPE_HUB
-  _source_profile "$file"
+  if [[ $profile != */* && -f $file ]]; then
+    _source_profile "$file"
+  else
+    _model_of_table || die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
+  fi
+}
+
+# _model_of_table: read the row of bin/profiles/models.table that _read_files's profile names.
+_model_of_table() {
+  local name hub modelscope model_name template more each
+  while IFS='|' read -r name hub modelscope model_name template more; do
+    [[ $name == "$profile" ]] || continue
+    ((USE_MODELSCOPE_HUB == 0)) || hub=$modelscope
+    from_profile=([MODEL]=$hub [MODEL_NAME]=$model_name [TEMPLATE]=$template)
+    for each in $more; do from_profile[${each%%=*}]=${each#*=}; done
+    return
+  done < <(grep -v '^#' "$ROOT/bin/profiles/models.table")
+  return 1
 }
 
 # _choose NAME: set it from the place that wins; the maps and the profile are load_settings's.
@@ -91,6 +106,7 @@ _profiles() {
     file=${file##*/}
     names+=("${file%.bash}")
   done
+  mapfile -t -O "${#names[@]}" names < <(sed '/^#/d; s/|.*//' "$ROOT/bin/profiles/models.table")
   printf '%s' "${names[*]}"
 }
 
@@ -403,6 +419,8 @@ _derive() {
   local data='' stem
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
+  [[ $TRUST_REMOTE_CODE != ask ]] ||
+    die "profile $PROFILE runs Python code that comes with its weights, on this machine; if you trust the authors of $MODEL, set TRUST_REMOTE_CODE=1"
   SAVES_DIR=$(short "$SAVES_DIR")
   [[ $MODEL == "$2" ]] || _only_if_given MODEL_SCRIPT
   MODEL=${MODEL/#@saves/"$SAVES_DIR"} # in quotes, for bash 5.2 puts what was found for an &
@@ -410,6 +428,10 @@ _derive() {
   stem=${stem##*/}
   if [[ $SERVER == auto ]]; then
     if [[ $DEVICE == gpu && $BACKEND == vllm ]]; then SERVER=vllm; else SERVER=llamafactory; fi
+  fi
+  if ((TRUST_REMOTE_CODE)); then
+    TRAIN_ARGS+=${TRAIN_ARGS:+ }'--trust_remote_code True'
+    SERVER_ARGS+=${SERVER_ARGS:+ }$([[ $SERVER == vllm ]] && echo --trust-remote-code || echo '--trust_remote_code True')
   fi
   if [[ $TRAINER == auto ]]; then
     if [[ $DEVICE == gpu ]]; then TRAINER=fast; else TRAINER=llamafactory-cli; fi
