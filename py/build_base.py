@@ -1,4 +1,4 @@
-"""Make the base model of the profile ``tiny`` or ``tiny-deep``: tokenizer, shape and an unlabelled corpus, then its pretraining.
+"""Make the base model of the profile ``tiny`` or ``tiny-deep``: tokenizer, shape, an unlabelled corpus, pretraining.
 
     python py/build_base.py -- llamafactory-cli train --finetuning_type full ...
 

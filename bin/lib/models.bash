@@ -6,6 +6,7 @@
 sweep_models() {
   local model name method names=() methods=$METHODS given=() failed=0 status
   # What came from the environment is no longer there; a command, which may hold a secret, is not for a command line.
+  # shellcheck disable=SC2154 # of settings.bash
   for name in "${!from_env[@]}"; do [[ $name == ON_FINISH ]] || given+=("$name=${from_env[$name]}"); done
   export ON_FINISH
   for model in $MODELS; do
