@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Summary: Pretrain the base model of the tiny profile, once.
+# Summary: Pretrain the base model of the profile tiny or tiny-deep, once.
 #
 # Usage: bin/base_model.sh [--dry-run] [--force]
 #
 # Makes a small GLM with random weights and pretrains it on unlabelled synthetic abstracts with `llamafactory-cli train`:
-# it learns to name a text's key terms and to continue it. It is kept under saves/tiny/base and made again only when what
+# it learns to name a text's key terms and to continue it. It is kept under saves/<model>/base and made again only when what
 # decides it has changed. Other profiles take their base model from a folder or a hub.
 #
 # Exit status: 0 it is there, 1 the pretraining failed, 2 something for you to mend; with --dry-run also 3, it is to do.
@@ -25,7 +25,7 @@ SCRIPT_FLAGS=(--dry-run)
 
 main() {
   begin_script "$0" "$@"
-  local base=$SAVES_DIR/tiny dry=()
+  local base=${MODEL%/base} dry=()
   ((DRY_RUN == 0)) || dry=(--dry-run)
   ensure_folder "$LOGS_DIR"
   ensure_folder "$SAVES_DIR"

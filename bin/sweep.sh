@@ -8,6 +8,8 @@
 # prints the table and draws the learning curve. Without settings it runs the embedded profile `tiny`: synthetic
 # data, a small model, no GPU and no download but the packages, which the first run installs.
 #
+# MODELS (profiles) makes it a sweep for each of several models, on the same data, and compares them at the end.
+#
 # What is finished is skipped, so that the same command goes on after an interruption. A size that fails does not
 # stop the others. With --dry-run it only prints the plan: what is done, what would run and why, and the exact
 # commands; nothing on the disk changes.
@@ -36,6 +38,7 @@ main() {
   unset FEWSHOT_SETTINGS # inherited if another sweep's ON_FINISH started this one
   begin_script "$0" "$@"
   own_children
+  [[ -z $MODELS ]] || sweep_models "$@"
   if ((DRY_RUN)); then
     dry_run
     exit

@@ -1,4 +1,4 @@
-"""Make the base model of the ``tiny`` profile: tokenizer, shape and an unlabelled corpus, then its pretraining.
+"""Make the base model of the profile ``tiny`` or ``tiny-deep``: tokenizer, shape, an unlabelled corpus, pretraining.
 
     python py/build_base.py -- llamafactory-cli train --finetuning_type full ...
 
@@ -55,9 +55,9 @@ ENDS = {
     "pad_token_id": 0,
     "eos_token_id": [SPECIAL_TOKENS.index(token) for token in ("<|endoftext|>", "<|user|>", "<|observation|>")],
 }
-VOCABULARY, HIDDEN, LAYERS = 1600, 128, 2  # entries of the tokenizer, width and depth of the model
+VOCABULARY, HIDDEN = 1600, 128  # entries of the tokenizer, width of the model
 SEED = 42
-FOLDER, BASE = "tiny", "base"  # in SAVES_DIR
+BASE = "base"  # the last part of MODEL
 INIT, PART = "init", "base.part"  # beside it: what the pretraining begins with, what it writes
 DATASET = "base_corpus"
 RECORD = "base_model.json"
@@ -151,14 +151,14 @@ def describe_model(vocabulary: int, hidden: int, layers: int, folder: Path) -> N
     write_json(folder / GENERATION, {"do_sample": False, "use_cache": True} | ENDS)
 
 
-def decides(rows: list[dict[str, str]], flags: dict[str, str]) -> dict[str, Any]:
+def decides(rows: list[dict[str, str]], layers: int, flags: dict[str, str]) -> dict[str, Any]:
     """Return all that the base model depends on: the texts, the model's size, the trainer's flags."""
     return {
         "corpus": sha256_json(rows),
         "settings": {
             "vocabulary": VOCABULARY,
             "hidden": HIDDEN,
-            "layers": LAYERS,
+            "layers": layers,
             "seed": SEED,
             **{key: value for key, value in flags.items() if key not in PATHS},
         },
@@ -201,7 +201,7 @@ def prepare(folder: Path, rows: list[dict[str, str]], parts: dict[str, Any], for
     shutil.rmtree(init, ignore_errors=True)
     init.mkdir(parents=True)
     make_tokenizer(rows, VOCABULARY, init)
-    describe_model(VOCABULARY, HIDDEN, LAYERS, init)
+    describe_model(VOCABULARY, HIDDEN, parts["settings"]["layers"], init)
     write_json(init / f"{DATASET}.json", rows)
     entry = {"file_name": f"{DATASET}.json", "columns": COLUMNS}
     write_json(init / "dataset_info.json", {DATASET: entry})
@@ -216,7 +216,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != RECORD}
 
 
-def pretrain(settings: Settings, command: list[str], log: Path, lock: int) -> str | None:
+def pretrain(settings: Settings, part: Path, command: list[str], log: Path, lock: int) -> str | None:
     """Run the trainer to its end; return why it has failed, or None."""
     start_log(log, command)
     say(f"base model: pretraining (log: {log})")
@@ -225,7 +225,6 @@ def pretrain(settings: Settings, command: list[str], log: Path, lock: int) -> st
     if reason := failure_of_process(status or 0, log):
         show_tail(log)
         return reason
-    part = settings.saves_dir / FOLDER / PART
     return broken_loss(losses(part), read_json(part / "all_results.json").get("train_loss"))
 
 
@@ -259,9 +258,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
     args = parser.parse_args(argv)
     settings = Settings.read()
-    folder, log = settings.saves_dir / FOLDER, settings.logs_dir / f"{FOLDER}.base.log"
+    folder = Path(settings.model).parent
+    log = settings.logs_dir / f"{folder.name}.base.log"
     rows = corpus(settings.base_texts, SEED)
-    parts = decides(rows, settings_of(command))
+    parts = decides(rows, settings.base_layers, settings_of(command))
     if args.dry_run:
         why = why_anew(folder / BASE, parts, settings.force)
         if why is None:
@@ -276,7 +276,7 @@ def main(argv: list[str]) -> int:
         if not prepare(folder, rows, parts, settings.force):
             return DONE
         begun = time.monotonic()
-        if reason := pretrain(settings, command, log, lock):
+        if reason := pretrain(settings, folder / PART, command, log, lock):
             note_reason(reason)
             print(f"base model: pretraining failed: {reason} (log: {log})", file=sys.stderr)
             return FAILED

@@ -133,11 +133,32 @@ refused() {
 @test "a model without its template, a profile that is none, a profile without model" {
   sed -i /TEMPLATE/d "$SETTINGS_FILE"
   refused "MODEL=$WORK/a model needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
-  refused "no profile 'huge'; there are: custom glm4-9b-chat tiny. For any other model set MODEL and TEMPLATE." \
-    --profile huge
+  script train.sh --profile huge
+  status_is 2
+  [[ $output == "error: no profile 'huge'; there are: custom glm4-9b-chat tiny qwen3-0.6b "*' gemma3-270m. For any other model set MODEL and TEMPLATE.' ]] || fail "$output"
   sed -i /MODEL/d "$SETTINGS_FILE"
   refused "profile custom needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen" \
     --profile custom
+}
+
+@test "a model of the table: its names on the hubs, its template, what it needs; a flag wins" {
+  : >"$SETTINGS_FILE"
+  settings '$PROFILE $SWEEP_NAME $MODEL $MODEL_NAME $TEMPLATE $SERVER' --profile bloomz-560m --batch-size 1
+  equal 'bloomz-560m bloomz-560m bigscience/bloomz-560m bloomz-560m default llamafactory' "$output"
+  settings '$MODEL $TEMPLATE $SERVER' --profile llama3.1-8b --use-modelscope-hub
+  equal 'LLM-Research/Meta-Llama-3.1-8B-Instruct llama3 vllm' "$output"
+  settings '$TEMPLATE' --profile qwen3-8b --template qwen3
+  equal qwen3 "$output"
+}
+
+@test "weights that bring their own code: only with consent, which reaches trainer and server" {
+  : >"$SETTINGS_FILE"
+  refused "profile yuan2-2b runs Python code that comes with its weights, on this machine; if you trust the authors of IEITYuan/Yuan2-2B-hf, set TRUST_REMOTE_CODE=1" \
+    --profile yuan2-2b
+  settings '$TRAIN_ARGS|$SERVER_ARGS' --profile yuan2-2b --trust-remote-code 1 --train-args '--lora_dropout 0.1'
+  equal '--lora_dropout 0.1 --trust_remote_code True|--trust_remote_code True' "$output"
+  settings '$TRAIN_ARGS|$SERVER_ARGS' --profile qwen3-8b --trust-remote-code 1
+  equal '--trust_remote_code True|--trust-remote-code' "$output"
 }
 
 @test "arguments: one that is unknown, one without its value" {

@@ -144,3 +144,26 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   equal 'train base, train 9, train 9' "$(calls)"
   said "base model: already there ($WORK/saves/tiny/base)"
 }
+
+@test "MODELS: a sweep for each model on the same data, one that fails aside, and the results of all" {
+  : >"$SETTINGS_FILE"
+  export BASE_TEXTS=40 DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS SIZES='4 8' METHODS='lora tfidf'
+  export TRAIN_FILE=$WORK/rows.csv SWEEP_NAME=both
+  script sweep.sh --models tiny tiny-deep
+  status_is 0
+  said "sweep both-tiny: sizes 4 8, seeds 42, model $WORK/saves/tiny/base, on the CPU" 'sweep both-tiny: 4 of 4 runs done' \
+    "data: up to date ($WORK/data)" "sweep both-tiny-deep: sizes 4 8, seeds 42, model $WORK/saves/tiny-deep/base, on the CPU" \
+    'sweep both-tiny-deep: 2 of 2 runs done' "written to $OBJS/both: results.csv, results.json"
+  equal 4 "$("$STUB_PYTHON" -I -c 'import json, sys; print(json.load(open(sys.argv[1]))["num_hidden_layers"])' "$WORK/saves/tiny-deep/base/config.json")"
+  [[ -s $OBJS/both/learning_curve.svg ]]
+
+  script sweep.sh --models 'tiny tiny-deep' --dry-run
+  status_is 0
+  said 'training of size 4: done' 'training of size 8: done'
+  script sweep.sh --models tiny tiny
+  status_is 2
+  equal 'error: MODELS (from --models) has tiny twice' "$output"
+  script sweep.sh --models tiny --model x/y --template qwen
+  status_is 2
+  equal 'error: MODELS and MODEL contradict each other; MODELS holds profiles, each with a model of its own' "$output"
+}

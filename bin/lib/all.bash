@@ -20,6 +20,10 @@ source "$_lib/outcomes.bash"
 source "$_lib/runs.bash"
 # shellcheck source=sweep.bash
 source "$_lib/sweep.bash"
+# shellcheck source=serving.bash
+source "$_lib/serving.bash"
+# shellcheck source=models.bash
+source "$_lib/models.bash"
 # shellcheck source=dry_run.bash
 source "$_lib/dry_run.bash"
 unset _lib

@@ -31,12 +31,13 @@ settings_help() {
   done
 }
 
+declare -A from_env=() # kept for bin/lib/models.bash
 # load_settings [--flag value]...: set every setting as a global variable, SIZES as an array, and export none.
 # Flags that are no settings stay in the array EXTRA_ARGS for the script.
 load_settings() {
-  local -A from_flag=() from_env=() from_file=() from_profile=()
+  local -A from_flag=() from_file=() from_profile=()
   local name value
-  EXTRA_ARGS=()
+  EXTRA_ARGS=() from_env=()
   _read_flags "$@"
   for name in "${!SETTING_TYPE[@]}"; do
     # An empty variable counts as unset: compose passes `SIZES=` for one that the host does not have.
@@ -59,16 +60,33 @@ _read_files() {
   done
   read_settings_file "$SETTINGS_FILE"
   profile=${from_flag[PROFILE]-${from_env[PROFILE]-${from_file[PROFILE]-}}}
+  _choose MODELS
+  : "${profile:=${MODELS%% *}}" # what all of them have in common is read from the first
   if [[ -z $profile && -n ${from_flag[MODEL]-${from_env[MODEL]-${from_file[MODEL]-}}} ]]; then
     profile=custom
   fi
   : "${profile:=${DEFAULT_PROFILE:-tiny}}"
   file=$ROOT/bin/profiles/$profile.bash
-  [[ $profile != */* && -f $file ]] ||
-    die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
   # A profile may choose its model by hub: ModelScope names it differently.
   _choose USE_MODELSCOPE_HUB
-  _source_profile "$file"
+  if [[ $profile != */* && -f $file ]]; then
+    _source_profile "$file"
+  else
+    _model_of_table || die "no profile '$profile'; there are: $(_profiles). For any other model set MODEL and TEMPLATE."
+  fi
+}
+
+# _model_of_table: read the row of bin/profiles/models.table that _read_files's profile names.
+_model_of_table() {
+  local name hub modelscope model_name template more each
+  while IFS='|' read -r name hub modelscope model_name template more; do
+    [[ $name == "$profile" ]] || continue
+    ((USE_MODELSCOPE_HUB == 0)) || hub=$modelscope
+    from_profile=([MODEL]=$hub [MODEL_NAME]=$model_name [TEMPLATE]=$template)
+    for each in $more; do from_profile[${each%%=*}]=${each#*=}; done
+    return
+  done < <(grep -v '^#' "$ROOT/bin/profiles/models.table")
+  return 1
 }
 
 # _choose NAME: set it from the place that wins; the maps and the profile are load_settings's.
@@ -91,6 +109,7 @@ _profiles() {
     file=${file##*/}
     names+=("${file%.bash}")
   done
+  mapfile -t -O "${#names[@]}" names < <(sed '/^#/d; s/|.*//' "$ROOT/bin/profiles/models.table")
   printf '%s' "${names[*]}"
 }
 
@@ -113,8 +132,8 @@ _read_flags() {
       (($# > 1)) && [[ $2 != --* || ${SETTING_TYPE[$name]} == words || -z ${SETTING_FLAG[${2%%=*}]-} ]] || die "$flag needs a value; see --help"
       from_flag[$name]=$2
       shift 2
-      if [[ ${SETTING_TYPE[$name]} == @(numbers|methods:*) ]]; then # --sizes 100 500 as well as --sizes "100 500"
-        while (($#)) && [[ $1 =~ ^[0-9]+$ || (${SETTING_TYPE[$name]} == methods:* && $1 =~ ^[a-z][a-z-]+$) ]]; do
+      if [[ ${SETTING_TYPE[$name]} == @(numbers|methods:*|profiles) ]]; then # --sizes 100 500 as well as --sizes "100 500"
+        while (($#)) && [[ $1 =~ ^[0-9]+$ || (${SETTING_TYPE[$name]} != numbers && $1 =~ ^[a-z][a-z0-9.-]+$) ]]; do
           from_flag[$name]+=" $1"
           shift
         done
@@ -168,6 +187,7 @@ _set() {
     esac
     ;;
   methods:*) _set_methods "$value" ;;
+  profiles) _set_profiles "$value" ;;
   target) [[ -z $value || $value =~ ^(0?\.[0-9]{1,9}|1(\.0{1,9})?)$ ]] || die "$where is '$value'; it must be a score from 0 to 1, such as 0.8, or empty" ;;
   price) [[ -z $value ]] || _is_number "$value" $most || die "$where is '$value'; it must be a number from 0 to $most, or empty" ;;
   int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number from 1 to $most$zero" ;;
@@ -398,11 +418,27 @@ _set_methods() {
   done
 }
 
+# _set_profiles VALUE: make _set's value a list of profiles with spaces between, each once and known; it may be empty.
+_set_profiles() {
+  local each words known seen=' '
+  known=" $(_profiles) "
+  read -r -a words <<<"${1//[],;()\"\'$'\n\t'[]/ }"
+  value=${words[*]-}
+  for each in "${words[@]}"; do
+    [[ $each != custom && $known == *" $each "* ]] || die "$where has '$each'; it must hold profiles, some of${known/ custom / }"
+    [[ $seen != *" $each "* ]] || die "$where has $each twice"
+    seen+="$each "
+  done
+}
+
 # _derive PROFILE_DATASET PROFILE_MODEL: what follows from the settings where they are empty.
 _derive() {
   local data='' stem
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
+  [[ -z $MODELS || $MODEL == "$2" ]] || die "MODELS and MODEL contradict each other; MODELS holds profiles, each with a model of its own"
+  [[ $TRUST_REMOTE_CODE != ask ]] ||
+    die "profile $PROFILE runs Python code that comes with its weights, on this machine; if you trust the authors of $MODEL, set TRUST_REMOTE_CODE=1"
   SAVES_DIR=$(short "$SAVES_DIR")
   [[ $MODEL == "$2" ]] || _only_if_given MODEL_SCRIPT
   MODEL=${MODEL/#@saves/"$SAVES_DIR"} # in quotes, for bash 5.2 puts what was found for an &
@@ -410,6 +446,10 @@ _derive() {
   stem=${stem##*/}
   if [[ $SERVER == auto ]]; then
     if [[ $DEVICE == gpu && $BACKEND == vllm ]]; then SERVER=vllm; else SERVER=llamafactory; fi
+  fi
+  if ((TRUST_REMOTE_CODE)); then
+    TRAIN_ARGS+=${TRAIN_ARGS:+ }'--trust_remote_code True'
+    SERVER_ARGS+=${SERVER_ARGS:+ }$([[ $SERVER == vllm ]] && echo --trust-remote-code || echo '--trust_remote_code True')
   fi
   if [[ $TRAINER == auto ]]; then
     if [[ $DEVICE == gpu ]]; then TRAINER=fast; else TRAINER=llamafactory-cli; fi
@@ -432,7 +472,8 @@ _derive() {
   : "${MODEL_NAME:=$(_safe_name "$stem")}"
   data=$(_safe_name "$data")
   if [[ -z $SWEEP_NAME ]]; then
-    SWEEP_NAME=$PROFILE
+    SWEEP_NAME=${MODELS:-$PROFILE}
+    SWEEP_NAME=${SWEEP_NAME// /+}
     [[ $MODEL == "${2/#@saves/"$SAVES_DIR"}" ]] || SWEEP_NAME=$MODEL_NAME
     SWEEP_NAME+=${data:+-$data}
   fi

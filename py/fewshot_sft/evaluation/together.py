@@ -16,7 +16,7 @@ from ..outcomes import outcomes
 from ..program import DONE, FAILED, TO_MEND
 from ..runs import Run
 from ..serving.check import check
-from ..serving.server import NoServer, Server, serve
+from ..serving.server import HOST, NoServer, Server, serve
 from ..settings import Settings
 from . import trained
 from .one import lock, look
@@ -42,7 +42,7 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
     restarts = 0
     while todo:
         try:
-            with _served(settings, command) as server:
+            with served(settings, command) as server:
                 again, why = _ask(server, todo, failed, follow)
         except NoServer as error:
             if not follow:
@@ -100,7 +100,7 @@ def _is_to_do(run: Run, failed: list[Run]) -> bool:
     return False
 
 
-def _served(settings: Settings, command: Sequence[str]) -> AbstractContextManager[Server]:
+def served(settings: Settings, command: Sequence[str], host: str = HOST) -> AbstractContextManager[Server]:
     """Start the server, and wait until the base model answers, and its probe set with ADAPTER_CHECK.
 
     Raises:
@@ -119,7 +119,7 @@ def _served(settings: Settings, command: Sequence[str]) -> AbstractContextManage
         wait, ready = settings.ready_timeout, log.with_suffix(".json")
         check(base, server.url, server.pid, wait, asks_probe_set=settings.adapter_check, ready=ready)
 
-    return serve(base, command, log, usable)
+    return serve(base, command, log, usable, host)
 
 
 def _ask(server: Server, todo: Sequence[Run], failed: list[Run], follow: int | None) -> tuple[list[Run], str]:

@@ -46,18 +46,20 @@ class Server:
         return status is not None
 
 
-def address(run: Run, port: int) -> dict[str, str]:
+def address(run: Run, port: int, host: str = HOST) -> dict[str, str]:
     """Return what tells `llamafactory-cli api` where to listen, and under which name."""
-    return {"API_HOST": HOST, "API_PORT": str(port), "API_MODEL_NAME": run.served_as}
+    return {"API_HOST": host, "API_PORT": str(port), "API_MODEL_NAME": run.served_as}
 
 
-def flags(run: Run, port: int) -> list[str]:
+def flags(run: Run, port: int, host: str = HOST) -> list[str]:
     """Return what tells `vllm serve` the same, of the base model."""
-    return ["--host", HOST, "--port", str(port), "--served-model-name", run.name]
+    return ["--host", host, "--port", str(port), "--served-model-name", run.name]
 
 
 @contextmanager
-def serve(run: Run, command: Sequence[str], log: Path, check: Callable[[Server], None]) -> Iterator[Server]:
+def serve(
+    run: Run, command: Sequence[str], log: Path, check: Callable[[Server], None], host: str = HOST
+) -> Iterator[Server]:
     """Run a server while the ``with`` block runs; at its end the server has ended, and all that it has started.
 
     A port that another program has taken, before our server listened there or as it did, means another port.
@@ -67,6 +69,7 @@ def serve(run: Run, command: Sequence[str], log: Path, check: Callable[[Server],
         command: of the server, without its address.
         log: where its output goes.
         check: waits until it can be used.
+        host: where it listens; it is asked at 127.0.0.1.
 
     Raises:
         NoServer: it cannot be.
@@ -83,11 +86,11 @@ def serve(run: Run, command: Sequence[str], log: Path, check: Callable[[Server],
             key = os.environ[endpoint.API_KEY] = secrets.token_hex(16)
             environment = {"API_KEY": key, "VLLM_API_KEY": key}
             if of_all:
-                words = [*command, *flags(run, port)]
+                words = [*command, *flags(run, port, host)]
                 environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
             else:
                 words = list(command)
-                environment |= address(run, port) | {"API_VERBOSE": "0"}
+                environment |= address(run, port, host) | {"API_VERBOSE": "0"}
             say(f"{'starting the server of all runs' if of_all else f'{run.title}: starting the server'} (log: {log})")
             start_log(log, words)
             what = "the server" if of_all else f"the server of {run.title}"

@@ -1,0 +1,27 @@
+# Several models: a sweep for each of MODELS, on the same data, and their results together.
+# shellcheck shell=bash
+
+# sweep_models FLAG...: what bin/sweep.sh does with these flags, for one model after the other; the results of all go to
+# objs/<sweep>/. A model whose runs fail does not stop the others. Exits.
+sweep_models() {
+  local model name method names=() methods=$METHODS given=() failed=0 status
+  # What came from the environment is no longer there; a command, which may hold a secret, is not for a command line.
+  # shellcheck disable=SC2154 # of settings.bash
+  for name in "${!from_env[@]}"; do [[ $name == ON_FINISH ]] || given+=("$name=${from_env[$name]}"); done
+  export ON_FINISH
+  for model in $MODELS; do
+    status=0 names+=("$SWEEP_NAME-$model")
+    start_family "the sweep of $model" env "${given[@]}" "$BASH" -p bin/sweep.sh "$@" --models= --profile "$model" --methods "$methods" \
+      --sweep-name "$SWEEP_NAME-$model" --data-dir "$DATA_DIR"
+    wait_group "$GROUP" || status=$?
+    ((status == 0 || status == 1 || (DRY_RUN && status == 3))) || exit "$status"
+    ((status == 0)) || failed=$status
+    # What needs no language model is the same for all: the first has it.
+    methods=" $methods "
+    for method in tfidf embedding encoder setfit; do methods=${methods// $method / }; done
+    read -r methods <<<"$methods"
+  done
+  ((DRY_RUN)) || FEWSHOT_SETTINGS=$LOGS_DIR/${names[0]}.settings.json run_child "the results of all models" \
+    python py/see_results.py --run "${names[@]:1}" --out "$OBJS_DIR/$SWEEP_NAME"
+  exit "$failed"
+}

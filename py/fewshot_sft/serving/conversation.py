@@ -1,0 +1,68 @@
+"""A conversation with a served model through LangChain's ``ChatOpenAI``, streamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ..settings import Settings
+from .client import FOREIGN
+from .endpoint import api_key, hide_key
+from .prompt import stop_token_ids
+
+LONGEST = 512  # tokens of an answer
+
+
+class Failed(Exception):
+    """There is no answer, or not the whole of it."""
+
+
+class Conversation:
+    """A system message and what was said since."""
+
+    def __init__(self, url: str, model: str, system: str, settings: Settings) -> None:
+        """Begin; ``model`` is the name that the server at ``url`` knows it by."""
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+            del os.environ[name]
+        import openai
+        from langchain_openai import ChatOpenAI
+
+        extra: dict[str, object] = {"max_tokens": LONGEST}
+        if ids := stop_token_ids(settings):
+            extra["stop_token_ids"] = list(ids)
+        self._chat = ChatOpenAI(
+            base_url=url,
+            model=model,
+            api_key=api_key(),
+            temperature=0,
+            extra_body=extra,
+            timeout=settings.request_timeout,
+            max_retries=0,
+            use_responses_api=False,
+            http_socket_options=(),
+            http_client=openai.DefaultHttpxClient(trust_env=False),  # no proxy of the environment
+            http_async_client=openai.DefaultAsyncHttpxClient(trust_env=False),
+            openai_proxy=None,
+        )
+        self._system = system
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was said."""
+        self._said = [("system", self._system)]
+
+    def ask(self, message: str) -> Iterator[str]:
+        """Yield the answer, piece by piece. What was not answered is forgotten.
+
+        Raises:
+            Failed: the server did not answer to the end.
+        """
+        pieces = []
+        try:
+            for chunk in self._chat.stream([*self._said, ("human", message)]):
+                if isinstance(chunk.content, str) and chunk.content:
+                    pieces.append(chunk.content)
+                    yield chunk.content
+        except Exception as error:
+            raise Failed(hide_key(f"{type(error).__name__}: {error}", api_key())) from None
+        self._said += [("human", message), ("ai", "".join(pieces))]
