@@ -263,7 +263,7 @@ def test_record_and_lists(sweep: Callable[..., Settings], capsys: pytest.Capture
     for one in found["suspicious"]["rows"]:
         data = json.loads(Path(found["files"][one["split"]]).read_text())
         assert (data[one["row"] - 1]["input"], data[one["row"] - 1]["output"]) == (
-            DOCUMENT_PREFIX + one["text"],
+            PREFIX + one["text"],
             one["given"],
         )
     # A text that is labelled is left out also where no subset has it.
