@@ -78,7 +78,7 @@ _make_environment() {
   fi
   for part in "${parts[@]}"; do
     case $part in
-    gpu | modelscope) arguments+=(--extra "$part") ;;
+    gpu | modelscope | demo) arguments+=(--extra "$part") ;;
     dev) arguments+=(--group dev) ;;
     esac
   done
