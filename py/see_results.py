@@ -3,8 +3,8 @@
     FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py
     FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py --run glm4-9b-chat --out objs/comparison
 
-Prints the table; writes results.csv, results.json and the pictures (PNG and SVG) to objs/<sweep>, or to --out; of a
-single sweep also answer.json, calibration.json, report.html and report.md. Only records are read: objs/<run>.json with
+Prints the table; writes answer.json, calibration.json, results.csv, results.json, the pictures (PNG and SVG),
+report.html and report.md to objs/<sweep>, or to --out. Several sweeps are compared as several models. Only records are read: objs/<run>.json with
 its answers and scores, in each adapter's folder training.json and trainer_log.jsonl; for the report also the data.
 """
 
@@ -26,7 +26,7 @@ from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.program import run
 from fewshot_sft.results.losses import read_losses
 from fewshot_sft.results.record import Result
-from fewshot_sft.results.sweep import Sweep, read_sweep, warnings_of
+from fewshot_sft.results.sweep import Sweep, read_sweep, together, warnings_of
 from fewshot_sft.results.table import row_of, to_csv, to_text
 from fewshot_sft.runs import LORA, SCHEMA, Run
 from fewshot_sft.settings import Settings
@@ -47,12 +47,12 @@ def main(argv: list[str]) -> int:
     warnings = warnings_of(sweeps)
     rows = [row_of(one) for sweep in sweeps for one in sweep.evaluations]
 
-    answer = make_answer(sweeps[0], settings) if len(sweeps) == 1 else {}
-    if answer:
-        write_json(out / "answer.json", answer)
-        write_json(out / "calibration.json", calibration.make(sweeps[0]))
-        said = answer["sentence"] if "sentence" in answer else f"no answer: {answer['absent']}"
-        print(f"{sweeps[0].name}: {said}\n")
+    whole = sweeps[0] if len(sweeps) == 1 else together(sweeps, out.name)
+    answer = make_answer(whole, settings)
+    write_json(out / "answer.json", answer)
+    write_json(out / "calibration.json", calibration.make(whole))
+    said = answer["sentence"] if "sentence" in answer else f"no answer: {answer['absent']}"
+    print(f"{whole.name}: {said}\n")
     print(to_text(sweeps, answer, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     sys.stdout.flush()
     write_bytes(out / "results.csv", to_csv(rows))
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
         "warnings": warnings,
         "pictures": [path.name for path in pictures],
     }
-    reports = write_report(sweeps[0], settings, answer, summary, out) if answer else ()
+    reports = write_report(whole, settings, answer, summary, out)
     write_json(out / "results.json", summary)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

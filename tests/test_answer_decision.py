@@ -26,7 +26,7 @@ ONE_SEED = "One seed: what another draw of the training texts would change is as
 
 
 def decide(*curves, without=None, metric="accuracy", **settings):
-    answer = decision.decide(list(curves), without, metric, **settings)
+    answer = decision.decide(list(curves), [without] if without else [], metric, **settings)
     json.dumps(answer, allow_nan=False)  # is a record
     return answer, headline(answer)
 

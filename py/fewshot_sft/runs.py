@@ -14,6 +14,7 @@ LORA, ZERO_SHOT, K_SHOT = "lora", "zero-shot", "k-shot"
 # Methods without a server; those of the second row want a GPU where there is one, and are on request.
 ON_CPU = ("tfidf", "embedding")
 ON_GPU = ("llm-embedding", "encoder", "setfit")
+WITHOUT_MODEL = (*ON_CPU, "encoder", "setfit")  # no language model
 METHODS = (ZERO_SHOT, LORA, K_SHOT, *ON_CPU, *ON_GPU)
 USUAL = (LORA, ZERO_SHOT, *ON_CPU)  # METHODS=auto
 DEFAULT_SEED = 42  # its runs have the original's names, whatever SEEDS says

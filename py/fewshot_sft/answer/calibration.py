@@ -26,7 +26,7 @@ def make(sweep: Sweep) -> dict[str, Any]:
     """Return the record: the runs that have scores, and for the others why they have none."""
     runs, absent = [], []
     for one in sweep.evaluations:
-        fields = {key: value for key, value in one.run.fields.items() if value is not None}
+        fields = {key: value for key, value in one.run.fields.items() if value is not None} | {"series": one.series}
         try:
             runs.append(fields | of_run(one))
         except UserError as error:

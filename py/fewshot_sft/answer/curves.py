@@ -31,8 +31,8 @@ class Curve:
         return np.stack([self.cells[size].score(metric) for size in self.sizes])
 
 
-def read(evaluations: Sequence[Result]) -> tuple[list[Curve], Curve | None]:
-    """Return the curves of the methods that have sizes, and of the one that has none (zero-shot, as size 0), if any.
+def read(evaluations: Sequence[Result]) -> tuple[list[Curve], list[Curve]]:
+    """Return the curves of the methods that have sizes, and of those that have none (zero-shot, as size 0).
 
     Raises:
         UserError: the evaluations are of different test data, or the answers of one are not there.
@@ -41,11 +41,11 @@ def read(evaluations: Sequence[Result]) -> tuple[list[Curve], Curve | None]:
         raise UserError("the runs were evaluated on different data, so no answer comes of them; run bin/eval.sh again")
     by_method: dict[str, list[Result]] = {}
     for one in evaluations:
-        by_method.setdefault(one.run.method, []).append(one)
-    curves, without = [], None
+        by_method.setdefault(one.series, []).append(one)
+    curves, without = [], []
     for method, own in by_method.items():
         if own[0].run.size is None:
-            without = _curve(method, own[:1])
+            without.append(_curve(method, own[:1]))
         else:
             curves.append(_curve(method, own))
     return curves, without

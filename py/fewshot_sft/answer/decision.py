@@ -43,7 +43,7 @@ Outlook = Callable[[Any], np.ndarray]  # sizes -> (draws, sizes)
 
 def decide(
     curves: Sequence[Curve],
-    without: Curve | None,
+    without: Sequence[Curve],
     metric: str,
     *,
     target: float | None = None,
@@ -57,7 +57,7 @@ def decide(
 
     Args:
         curves: of the methods that learn from labels.
-        without: of the one that does not, if it was measured.
+        without: of those that do not.
         metric: ``accuracy`` or ``f1``.
         target: the score that is wanted.
         tolerance: the width of the 95 % band at twice the largest size from which on it says nothing.
@@ -66,7 +66,7 @@ def decide(
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    every = [*([without] if without else []), *curves]
+    every = [*without, *curves]
     first = next(iter(every[0].cells.values()))
     weights = draws_of_items(len(first.truth), rng)
     cells = {_name(curve.method, size): curve.cells[size] for curve in every for size in curve.sizes}
@@ -83,7 +83,7 @@ def decide(
                 labels[number]: {"mean": mean, "low": low, "high": high} for number, (mean, low, high) in found.items()
             }
         methods[curve.method] = {"points": points, "left_out": list(curve.left_out) or None}
-        if curve is without:
+        if curve in without:
             ahead[curve.method] = _level(bootstrap(draws[metric][_name(curve.method, 0)], rng), rng)
             if target is not None:
                 p = float((ahead[curve.method]([0]) >= target).mean())

@@ -55,11 +55,15 @@ def headline(answer: Mapping[str, Any], w: Words | None = None) -> str:
 def _rivals(answer: Mapping[str, Any]) -> list[str]:
     """Return what the method is compared with: the best one where that is another, LoRA, or else the next best."""
     methods, use, metric = answer["methods"], answer["use"], answer["metric"]
-    named = [name for name in dict.fromkeys((answer["best"], "lora")) if name in methods and name != use]
+    named = [name for name in dict.fromkeys((answer["best"], *_lora(methods))) if name != use]
     others = [name for name in methods if name != use]
     if named or not others:
         return named
     return [max(others, key=lambda name: methods[name]["points"][-1][metric]["mean"])]
+
+
+def _lora(methods: Mapping[str, Any]) -> list[str]:
+    return [name for name in methods if name.split()[0] == "lora"]
 
 
 def _against(answer: Mapping[str, Any], rival: str, w: Words) -> str:

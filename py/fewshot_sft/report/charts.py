@@ -22,11 +22,6 @@ MARKERS = (
 DASHES = ("", "9 3", "2.5 2.5", "9 3 2.5 3", "14 4", "5 2", "1.5 4", "7 2 1.5 2 1.5 2")
 
 
-def style_of(method: str) -> int:
-    """Return a method's number among the colours and markers, the same in every chart."""
-    return METHODS.index(method)
-
-
 @dataclass(frozen=True)
 class Scale:
     """An axis: from ``low`` to ``high``, its ticks with their texts."""

@@ -26,7 +26,7 @@ def losses(source: Source) -> Sequence[Block]:
     """Return the training losses as the trainer logged them."""
     w = source.w
     logged: list[tuple[Result, list[tuple[int, float]]]] = []
-    for one in source.by_method.get(LORA, []):
+    for one in (one for own in source.by_method.values() for one in own if one.run.method == LORA):
         try:
             if points := read_losses(one):
                 logged.append((one, points))

@@ -9,7 +9,7 @@ from ..answer.sentences import metric_name, refusal
 from ..runs import ZERO_SHOT
 from .blocks import Block, Cell, Column, Figure, Fold, Listing, Table, Text, score_cell
 from .catalogue import money
-from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, style_of, unit_scale
+from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, unit_scale
 from .source import Source
 
 
@@ -53,7 +53,7 @@ def _curve(source: Source, metric: str, *, ahead: bool) -> Chart:
     x = log_scale(w("axis.labels"), ticks, ticks)
     series, told = [], []
     for name, each in learning.items():
-        points, style = each["points"], style_of(name)
+        points, style = each["points"], source.style_of(name)
         line = [(point["size"], point[metric]["mean"]) for point in points]
         band = [(point["size"], point[metric]["low"], point[metric]["high"]) for point in points]
         if name in expected:
@@ -69,7 +69,7 @@ def _curve(source: Source, metric: str, *, ahead: bool) -> Chart:
         score = source.methods[ZERO_SHOT]["points"][-1][metric]
         across = [(end, score["mean"]) for end in (x.low, x.high)]
         band = [(end, score["low"], score["high"]) for end in (x.low, x.high)]
-        series.insert(0, Series(ZERO_SHOT, style_of(ZERO_SHOT), across, band, "thin"))
+        series.insert(0, Series(ZERO_SHOT, source.style_of(ZERO_SHOT), across, band, "thin"))
         told.append(w("curve.desc_zero", score=w.score(score)))
     rules = []
     if ahead:
@@ -130,7 +130,7 @@ def by_cost(source: Source) -> Sequence[Block]:
             for point in found["points"]
         }
         rings = [at for size, at in points.items() if (name, size) in best]
-        series.append(Series(name, style_of(name), list(points.values()), rings=rings))
+        series.append(Series(name, source.style_of(name), list(points.values()), rings=rings))
     spent = [x for each in series for x, _ in each.points]
     x: Scale = (
         linear_scale(w("axis.cost"), spent)

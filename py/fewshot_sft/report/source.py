@@ -74,8 +74,13 @@ class Source:
         """The evaluations of each method, by size and seed."""
         found: dict[str, list[Result]] = {}
         for one in sorted(self.sweep.evaluations, key=lambda one: METHODS.index(one.run.method)):
-            found.setdefault(one.run.method, []).append(one)
+            found.setdefault(one.series, []).append(one)
         return found
+
+    def style_of(self, series: str) -> int:
+        """Return a curve's number among the colours and markers, the same in every chart."""
+        names = list(self.by_method)
+        return METHODS.index(series) if series in METHODS else names.index(series) % len(METHODS)
 
     @cached_property
     def use(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .blocks import TEXT, Block, Cell, Column, Figure, Listing, Table, Text, cut, isolated, score_cell
-from .charts import Chart, Rule, Scale, Series, style_of, unit_scale
+from .charts import Chart, Rule, Scale, Series, unit_scale
 from .source import Source
 
 SURE = 0.8  # share of the texts that is said in words
@@ -23,7 +23,7 @@ def calibration(source: Source) -> Sequence[Block]:
 def _calibration_blocks(source: Source, record: Mapping[str, Any]) -> Iterator[Block]:
     w = source.w
     runs = list(_largest(record["runs"]))
-    own = next((each for each in runs if each["method"] == source.use), None)
+    own = next((each for each in runs if each["series"] == source.use), None)
     sure = next((each for each in own["answered"] if abs(each["share"] - SURE) < 1e-6), None) if own else None
     if sure:
         score = w.score(sure | {"mean": sure["accuracy"]})
@@ -41,8 +41,8 @@ def _calibration_blocks(source: Source, record: Mapping[str, Any]) -> Iterator[B
 
 def _largest(runs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield one run of each method: of the largest size, the first seed."""
-    for method in dict.fromkeys(each["method"] for each in runs):
-        yield max((each for each in runs if each["method"] == method), key=lambda each: each.get("size", 0))
+    for series in dict.fromkeys(each["series"] for each in runs):
+        yield max((each for each in runs if each["series"] == series), key=lambda each: each.get("size", 0))
 
 
 def _reliability(source: Source, runs: Sequence[Mapping[str, Any]]) -> Chart:
@@ -50,7 +50,7 @@ def _reliability(source: Source, runs: Sequence[Mapping[str, Any]]) -> Chart:
     series = []
     for each in runs:
         points = [(bin_["confidence"], bin_["accuracy"]) for bin_ in each["bins"] if bin_.get("items")]
-        series.append(Series(each["method"], style_of(each["method"]), points))
+        series.append(Series(each["series"], source.style_of(each["series"]), points))
     x, y = unit_scale(w("axis.confidence")), unit_scale(w("metric.accuracy"))
     told = w("calibration.reliability_told")
     rules = [Rule(w("rule.calibrated"), role="diagonal")]
@@ -62,7 +62,7 @@ def _answered(source: Source, runs: Sequence[Mapping[str, Any]]) -> Chart:
     for each in runs:
         points = [(one["share"], one["accuracy"]) for one in each["answered"]]
         band = [(one["share"], one["low"], one["high"]) for one in each["answered"]]
-        series.append(Series(each["method"], style_of(each["method"]), points, band))
+        series.append(Series(each["series"], source.style_of(each["series"]), points, band))
     ticks = [(tick / 5, f"{20 * tick} %") for tick in range(6)]
     y = unit_scale(w("metric.accuracy"), [value for each in series for _, *ends in each.band for value in ends])
     x = Scale(w("axis.share"), 0, 1, ticks)
@@ -78,7 +78,7 @@ def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> Tab
     rows = []
     for each in runs:
         row: list[str | Cell] = [
-            each["method"],
+            each["series"],
             str(each.get("size", 0)),
             score_cell(w, each["ece"] | {"mean": each["ece"]["value"]}),
         ]

@@ -33,6 +33,12 @@ class Result:
     record: dict[str, Any] = field(repr=False)  # the whole record: settings, timings, versions
     adapter: Path | None = None  # the folder, when it is still there
     training: dict[str, Any] | None = field(default=None, repr=False)
+    of_model: str = ""  # where models are compared: whose of them it is
+
+    @property
+    def series(self) -> str:
+        """The curve that it is a point of: ``lora``, or where models are compared ``lora tiny-deep``."""
+        return f"{self.run.method} {self.of_model}".rstrip()
 
     @property
     def data_hash(self) -> str | None:

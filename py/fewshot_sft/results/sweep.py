@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UserError
 from ..jsonio import read_json
 from ..outcomes import outcomes
-from ..runs import METHODS, ON_CPU, ON_GPU, SCHEMA, Run, every
+from ..runs import METHODS, ON_CPU, ON_GPU, SCHEMA, WITHOUT_MODEL, Run, every
 from ..settings import Settings
 from .record import Result, parse
 
@@ -55,6 +55,26 @@ def read_sweep(settings: Settings, name: str) -> Sweep:
     there = {one.run.name for one in found}
     absent = tuple((run, _why_absent(run)) for run in wanted if run.name not in there)
     return Sweep(name, tuple(found), absent, tuple(earlier))
+
+
+def together(sweeps: Sequence[Sweep], name: str) -> Sweep:
+    """Return several sweeps as one of this name, each curve named after its model, or where that is the same after its
+    sweep.
+
+    What needs no language model is the same for all, and is the first one's that has it.
+    """
+    models = [next((one.run.model for one in sweep.evaluations if one.run.model), None) for sweep in sweeps]
+    found: list[Result] = []
+    for sweep, model in zip(sweeps, models, strict=True):
+        own = model if model and models.count(model) == 1 else sweep.name
+        there = {one.run.method for one in found if not one.of_model}
+        for one in sweep.evaluations:
+            if one.run.method in WITHOUT_MODEL:
+                found += [one] * (one.run.method not in there)
+            else:
+                found.append(replace(one, of_model=own))
+    absent = tuple(each for sweep in sweeps for each in sweep.absent)
+    return Sweep(name, tuple(found), absent)
 
 
 def _records(settings: Settings, expected: Mapping[Path, Run]) -> Iterator[tuple[Path, dict[str, Any]]]:
