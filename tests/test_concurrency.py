@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from fewshot_sft.evaluation.ask import ask_all
-from fewshot_sft.evaluation.concurrency import MOST, START, START_BATCHING, Adaptive, Fixed, Pace
+from fewshot_sft.evaluation.concurrency import MOST, START, START_BATCHING, Adaptive, Fixed
+from fewshot_sft.processes import usable_cpus
 from fewshot_sft.serving.client import Answer
 
 TIMEOUT = 120.0
@@ -25,7 +28,7 @@ class Simulation:
     ``batch``: it answers only at multiples of so many seconds. ``noise``: service times vary by so much.
     """
 
-    pace: Pace
+    pace: Fixed
     rate: float
     latency: float
     full: int | None = None
@@ -174,22 +177,6 @@ def test_it_never_exceeds_its_bound():
     assert small.highest == small.limit == 3
 
 
-def test_it_climbs_again_when_the_caller_can_do_more():
-    pace = Adaptive(TIMEOUT)
-    # The client itself is what answers 200 a second at most ...
-    simulation = Simulation(pace, rate=200, latency=0.1).run(3000)
-    held = pace.limit
-    assert held < 100
-    # ... and then it is not any more.
-    simulation.rate = 800
-    pace.more_capacity()
-    began = simulation.now
-    simulation.run(4000)
-
-    assert pace.limit > held
-    assert 4000 / (simulation.now - began) > 0.85 * 800
-
-
 def test_a_server_that_gets_faster_is_noticed_after_some_time():
     pace = Adaptive(TIMEOUT)
     simulation = Simulation(pace, rate=20, latency=0.2).run(400)
@@ -283,3 +270,11 @@ def test_as_many_are_under_way_as_it_says_more_and_fewer():
     assert sorted(got) == list(range(40))
     assert all(running <= limit for limit, running in began)
     assert {limit: max(running for at, running in began if at == limit) for limit in (4, 1, 6)} == {4: 4, 1: 1, 6: 6}
+
+
+def test_cpus_are_those_that_a_container_gives(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    real, limit = Path.read_text, ""
+    monkeypatch.setattr(Path, "read_text", lambda self, **more: limit if self.name == "cpu.max" else real(self, **more))
+    for limit, cpus in (("max 100000", 8), ("350000 100000", 3), ("50000 100000", 1)):  # noqa: B007 - read_text has it
+        assert usable_cpus() == cpus

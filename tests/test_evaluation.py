@@ -273,9 +273,8 @@ K_SHOT = "tiny-k-shot_4"
 FEW = {"SIZES": "4", "METHODS": "k-shot"}
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_k_shot_asks_the_base_model_with_examples_of_each_label_in_turn(shots, server, processes):
-    assert shots.evaluate(server, K_SHOT, {"processes": processes}, EVAL_LIMIT="1", **FEW) == 0
+def test_k_shot_asks_the_base_model_with_examples_of_each_label_in_turn(shots, server):
+    assert shots.evaluate(server, K_SHOT, EVAL_LIMIT="1", **FEW) == 0
 
     body = server.requests[0].body
     assert body["model"] == "tiny-zero-shot"
@@ -845,6 +844,58 @@ def test_a_full_disk_is_said_and_loses_only_the_line_that_did_not_fit(tmp_path):
 
     assert error.value.errno == errno.ENOSPC
     assert list(predictions.read(path).predictions) == [0]
+
+
+# --- How many requests are under way ---
+
+
+@pytest.mark.parametrize(("script", "overloads"), [(["429", "503", "500", "reset", "ok"], 2), (["hang", "ok"], 1)])
+def test_overloads_are_told(server, script, overloads):
+    server.script.extend(script)
+    told: list[float] = []
+
+    async def ask() -> str:
+        client = ChatClient(
+            server.base_url, "m", KEY, max_tokens=1, timeout=1, retry=Retry(5, 0.0), overloaded=told.append
+        )
+        answer = await client.ask("Choose.", "text about Physics")
+        await client.close()
+        return answer.text
+
+    assert asyncio.run(ask()) == "Physics"
+    assert len(told) == overloads
+
+
+def test_concurrency_auto_is_noted_and_what_the_scores_need_is_loaded_meanwhile(tmp_path, server, monkeypatch):
+    sweep = Sweep.make(tmp_path, items=60)
+    server.behave = lambda text: "slow"
+    loaded = threading.Event()
+    monkeypatch.setattr(asking.metrics, "prepare", loaded.set)
+
+    def release() -> None:
+        server.wait_for(lambda: server.in_flight == 8)
+        assert loaded.wait(30)
+        server.release.set()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    assert sweep.evaluate(server, CONCURRENCY="auto") == 0
+    thread.join()
+    assert sweep.record["settings"]["concurrency"] == "auto"
+    assert sweep.record["timings"]["highest_concurrency"] >= 8
+    assert sweep.record["metrics"]["accuracy"] == 1
+
+
+def test_concurrency_auto_asks_less_of_a_server_that_has_too_much_to_do(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(asking, "RETRY", Retry(60, 0.0))
+    sweep = Sweep.make(tmp_path, items=80)
+    # More than 3 at once are turned away.
+    server.behave = lambda text: "ok" if server.in_flight <= 3 else "429"
+
+    assert sweep.evaluate(server, CONCURRENCY="auto") == 0
+
+    assert sweep.record["metrics"]["accuracy"] == 1
+    assert sorted(server.answered) == sorted(sweep.texts)
 
 
 # --- Bad input ---

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..serving.client import Answer, Refused, Unanswered
-from .concurrency import Pace
+from .concurrency import Fixed
 
 Item = TypeVar("Item")
 
@@ -35,7 +35,7 @@ async def ask_all(
     items: Iterable[tuple[int, Item]],
     ask: Callable[[Item], Awaitable[Answer]],
     answered: Callable[[int, Answer], None],
-    pace: Pace,
+    pace: Fixed,
     patience: Patience | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> list[tuple[int, str]]:

@@ -6,7 +6,6 @@ The caller tells what happens, with the time of each event; nothing here looks a
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 START = 8
 # Where the server is known to compute in batches and one evaluation has it mostly to itself: the climb takes its time.
@@ -18,11 +17,11 @@ WORTHWHILE = math.log2(1.1)
 HOLD = 8
 
 
-class Pace(Protocol):
-    """What decides how many requests are under way."""
+class Fixed:
+    """Always the same number: ``limit`` is how many requests may be under way now, ``highest`` the most ever."""
 
-    limit: int  # now
-    highest: int  # ever
+    def __init__(self, limit: int) -> None:
+        self.limit = self.highest = limit
 
     def answered(self, now: float, in_flight: int) -> None:
         """An answer came at ``now`` (seconds) and leaves ``in_flight`` requests under way."""
@@ -30,27 +29,8 @@ class Pace(Protocol):
     def overloaded(self, began: float, now: float) -> None:
         """A request that began at ``began`` was turned away for too much load, or timed out, at ``now``."""
 
-    def more_capacity(self) -> None:
-        """The caller can do more from now on than before."""
 
-
-class Fixed:
-    """Always the same number."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = self.highest = limit
-
-    def answered(self, now: float, in_flight: int) -> None:
-        """Nothing changes."""
-
-    def overloaded(self, began: float, now: float) -> None:
-        """Nothing changes."""
-
-    def more_capacity(self) -> None:
-        """Nothing changes."""
-
-
-class Adaptive:
+class Adaptive(Fixed):
     """Climb while answers come faster, stay where they do not, halve when the server has too much to do.
 
     It climbs from ``start`` by a factor of 4. When that brings too little it goes back and tries 2, then it stays and
@@ -60,17 +40,13 @@ class Adaptive:
 
     def __init__(self, timeout: float, most: int = MOST, start: int = START) -> None:
         """Start; ``timeout`` is what a request may take, in seconds, ``most`` the largest number ever tried."""
-        self.limit = self.highest = min(start, most)
+        super().__init__(min(start, most))
         self._patience = timeout / 4
         self._most = most
         self._held = 0  # windows since the last try
         self._cut = -math.inf  # when it was last halved
         self._hold = HOLD
         self._since: float | None = None  # when the answers began to be counted
-        self.more_capacity()
-
-    def more_capacity(self) -> None:
-        """Climb again from where it is: what held it back may be gone."""
         self._factor = 4
         self._best: tuple[int, float] | None = None  # the number it stays at without the present try, and its rate
         self._watch(skip=self.limit)
