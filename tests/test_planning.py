@@ -57,8 +57,8 @@ def plan(card=141, model="9.4B", length=1024, wishes=None, **other) -> planning.
 
 
 def short(made: planning.Plan) -> str:
-    """Micro-batch, checkpointing, quantization, jobs, overlap; and, if it is set, that the server is alone."""
-    return " ".join([*list(made.settings.values())[:5], *["alone"] * int(made.details["SERVER_ALONE"])])
+    """Micro-batch, checkpointing, quantization, jobs, overlap."""
+    return " ".join(list(made.settings.values())[:5])
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,7 @@ def test_what_is_chosen(card, model, length, chosen):
         ("8 0 none 4 0", {"gpus": 2, "server": "llamafactory"}),
         ("8 0 none 4 1", {"gpus": 3}),
         ("1 0 none 2 0", {"gpus_mixed": (141, 24), "server": "llamafactory"}),
-        # The server gets a GPU of its own where it does not fit beside a trainer.
-        ("2 0 none 2 1 alone", {"card": 24, "model": "7B", "gpus": 3}),
-        ("2 0 none 2 1 alone", {"card": 48, "model": "14B", "gpus": 3}),
-        # There two trainers would fit on one GPU, but the second round would meet the server: one each.
-        ("1 1 4 2 1 alone", {"card": 24, "model": "7B", "gpus": 3, "wishes": Wishes(1, True, "4")}),
+        ("2 0 none 3 0", {"card": 24, "model": "7B", "gpus": 3}),
         # What is set is kept, and the rest planned around it.
         ("2 0 none 2 1", {"wishes": Wishes(micro_batch=2)}),
         ("8 1 none 2 1", {"wishes": Wishes(checkpointing=True)}),
@@ -148,7 +144,7 @@ def test_what_is_chosen_otherwise(chosen, facts_and_wishes):
 def test_what_is_planned_fits_or_says_that_it_does_not(card, model, length, gpus):
     made = plan(card, model, length, gpus=gpus)
     found, settings = made.memory, made.settings
-    beside = found["server_bytes"] if settings["OVERLAP"] == "1" and made.details["SERVER_ALONE"] == "0" else 0
+    beside = found["server_bytes"] if settings["OVERLAP"] == "1" else 0
     needed = found["trainers_per_gpu"] * found["trainer_bytes"] + beside
     assert (needed <= found["usable_bytes"]) == (not any("frugal" in each.what for each in made.problems))
     assert 8 % int(settings["MICRO_BATCH"]) == 0
@@ -191,11 +187,10 @@ def test_lines_have_every_value_and_its_reason():
         "CHECKPOINTING=0  # without, a trainer needs 47.4 GB",
         "QUANTIZATION=none  # the weights take 18.8 GB",
         "TRAIN_JOBS=2  # as set",
-        "OVERLAP=1  # the server takes at least 23.9 GB, with one trainer 79.4 GB of 138.1 GB",
+        "OVERLAP=1  # the server and one trainer take at least 79.4 GB of 138.1 GB",
         "GPU_MEMORY=0.17  # weights 18.8 GB, KV cache 3.8 GB",
-        "EAGER=1  # 9.4 billion parameters; below 1, where they fit, CUDA graphs pay",
+        "EAGER=1  # 9.4 billion parameters",
         "KV_CACHE_BYTES=3774873600",
-        "SERVER_ALONE=0",
     ]
     lines = plan(24, "9.4B", server="llamafactory").lines()
     assert lines[1:5] == [
@@ -281,7 +276,6 @@ def test_a_micro_batch_that_does_not_divide():
         (24, "0.1B", {"server": "llamafactory"}, "1"),
         (141, "9.4B", {"wishes": Wishes(eager=False)}, "0"),
         (141, "0.5B", {"wishes": Wishes(eager=True)}, "1"),
-        (12, "0.5B", {"length": 96}, "1"),  # trainers and server leave no room for graphs
     ],
 )
 def test_cuda_graphs_by_the_size_of_the_model(card, model, other, eager):
