@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ..serving.client import Answer, Refused, Unanswered
@@ -15,16 +14,10 @@ from .concurrency import Fixed
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Patience:
-    """When a server counts as gone; the caller may then start it anew and go on.
-
-    ``in_a_row`` items that end unanswered (each after its retries) with no answer between them, or no answer to
-    anything for ``stall`` seconds.
-    """
-
-    in_a_row: int = 8
-    stall: float = 300.0
+# A server counts as gone when so many items end unanswered (each after its retries) with no answer between them, or
+# when nothing is answered for STALL seconds; the caller may then start it anew and go on.
+IN_A_ROW = 8
+STALL = 300.0
 
 
 class GaveUp(Exception):
@@ -36,8 +29,8 @@ async def ask_all(
     ask: Callable[[Item], Awaitable[Answer]],
     answered: Callable[[int, Answer], None],
     pace: Fixed,
-    patience: Patience | None = None,
     tick: Callable[[], None] = lambda: None,
+    stall: float = STALL,
 ) -> list[tuple[int, str]]:
     """Ask every item, as many at a time as ``pace`` says, and call ``answered`` as each answer comes.
 
@@ -49,7 +42,6 @@ async def ask_all(
         GaveUp: the server is gone.
         Whatever ``answered`` raises. In every case no request is left under way.
     """
-    patience = patience or Patience()
     queue = deque(items)
     failures: list[tuple[int, str]] = []
     in_a_row = 0
@@ -73,7 +65,7 @@ async def ask_all(
         except Unanswered as error:
             failures.append((index, str(error)))
             in_a_row += 1
-            if in_a_row >= patience.in_a_row:
+            if in_a_row >= IN_A_ROW:
                 raise GaveUp(f"{in_a_row} items in a row got no answer; the last: item {index}: {error}") from error
         else:
             in_a_row = 0
@@ -84,10 +76,10 @@ async def ask_all(
 
     async def watch() -> None:
         while True:
-            await asyncio.sleep(min(1.0, patience.stall / 4))
+            await asyncio.sleep(min(1.0, stall / 4))
             tick()
-            if time.monotonic() - last >= patience.stall:
-                raise GaveUp(f"no answer to anything for {patience.stall:g} s: the server hangs")
+            if time.monotonic() - last >= stall:
+                raise GaveUp(f"no answer to anything for {stall:g} s: the server hangs")
 
     def employ() -> None:
         nonlocal running

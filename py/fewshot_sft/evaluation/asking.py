@@ -18,13 +18,12 @@ from ..serving.ports import NotOurs
 from ..serving.prompt import stop_token_ids
 from ..serving.server import Server
 from . import metrics
-from .ask import GaveUp, Patience, ask_all
+from .ask import STALL, GaveUp, ask_all
 from .concurrency import START, START_BATCHING, Adaptive, Fixed
 from .predictions import Prediction, PredictionLog
 from .questions import Item
 
 RETRY = Retry()
-STALL = 300.0  # seconds without any answer after which the server hangs
 IDLE = 0.3  # share of a CPU below which this process has time for something else
 
 
@@ -38,7 +37,7 @@ def ask_missing(
     choices: Sequence[str] | None = None,
     examples: Sequence[tuple[str, str]] = (),
     at_once: bool = False,
-    stall: float | None = None,
+    stall: float = STALL,
 ) -> tuple[dict[str, Any], str]:
     """Ask the items that ``log`` has no answer to.
 
@@ -108,7 +107,7 @@ def ask_missing(
                 preparing.start()
 
         try:
-            return await ask_all(missing, ask, keep, pace, Patience(stall=stall or STALL), tick)
+            return await ask_all(missing, ask, keep, pace, tick, stall)
         finally:
             await client.close()
 
