@@ -225,8 +225,7 @@ def pretrain(settings: Settings, command: list[str], log: Path, lock: int) -> st
     if reason := failure_of_process(status or 0, log):
         show_tail(log)
         return reason
-    part = settings.saves_dir / FOLDER / PART
-    return broken_loss(losses(part), read_json(part / "all_results.json").get("train_loss"))
+    return broken_loss(losses(settings.saves_dir / FOLDER / PART))
 
 
 def finish(folder: Path, seconds: int) -> dict[str, Any]:

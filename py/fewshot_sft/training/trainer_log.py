@@ -79,13 +79,17 @@ def broken_step(step: int, loss: float) -> str | None:
     return None
 
 
-def broken_loss(logged: list[tuple[int, float]], mean: float | None) -> str | None:
+def broken_loss(logged: list[tuple[int, float]]) -> str | None:
     """Return why a training's losses cannot be right (nan, infinite, exactly 0, none at all), or None."""
-    for step, loss in logged:
-        if (reason := broken_step(step, loss)) is not None:
-            return reason
-    if not logged or mean is None:
+    if not logged:
         return "the trainer logged no loss; lower LOGGING_STEPS"
-    if not math.isfinite(mean) or mean == 0:
-        return f"the mean loss is {mean}; {REMEDY}"
-    return None
+    return next((reason for each in logged if (reason := broken_step(*each)) is not None), None)
+
+
+def mean_loss(logged: list[tuple[int, float]]) -> float:
+    """Return the mean loss over all steps up to the last that is logged.
+
+    Not the trainer's own, which after a resume is the sum of the steps since then by the number of all.
+    """
+    steps = [0, *(step for step, _ in logged)]
+    return sum(loss * (step - steps[at]) for at, (step, loss) in enumerate(logged)) / steps[-1]
