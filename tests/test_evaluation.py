@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -459,27 +458,6 @@ def test_what_another_program_answers_is_nothing(sweep, server, capsys):
     assert server.requests == []
 
 
-def test_a_server_that_dies_midway_loses_and_doubles_nothing(tmp_path, server):
-    sweep = Sweep.make(tmp_path, items=60)
-    undisturbed = Sweep.make(tmp_path / "undisturbed", items=60)
-    assert undisturbed.evaluate(server) == 0
-    server.requests.clear()
-    server.answered.clear()
-    server.behave = lambda text: "reset" if len(server.answered) >= 20 else "ok"
-
-    assert sweep.evaluate(server) == AGAIN
-    assert sweep.names == {f"{RUN}.predictions.jsonl"}
-    kept = {line["index"] for line in sweep.lines[1:]}
-    assert 20 <= len(kept) < 30
-    with OpenAIServer() as second:  # started anew: on another port
-        second.answer = right
-        assert sweep.evaluate(second) == 0
-        assert sorted(second.asked) == sorted(text for index, text in enumerate(sweep.texts) if index not in kept)
-
-    assert sorted(line["index"] for line in sweep.lines[1:]) == list(range(60))
-    assert results(sweep.record) == results(undisturbed.record)
-
-
 def test_a_server_that_hangs_counts_as_gone(sweep, server, capsys):
     server.behave = lambda text: "hang" if "text 5" in text else "ok"
 
@@ -781,43 +759,6 @@ def test_predictions_that_lack_items_are_completed_whatever_the_record_says(fini
     assert server.asked == finished.texts[4:]
     assert finished.record["timings"]["resumed"] == 4
     assert finished.record["counts"]["correct"] == 6
-
-
-def test_a_killed_evaluation_goes_on_where_it_was(tmp_path, server):
-    sweep = Sweep.make(tmp_path, items=30)
-    server.behave = lambda text: "hang" if server.completions > 10 else "ok"
-    process = subprocess.Popen(sweep.command(server))
-    server.wait_for(lambda: len(server.answered) == 10 and server.in_flight == 2)
-    process.kill()
-    assert process.wait(20) == -signal.SIGKILL
-    kept = {line["index"] for line in sweep.lines[1:]}
-    assert sweep.names == {f"{RUN}.predictions.jsonl"}
-    server.release.set()
-    server.behave = lambda text: "ok"
-    server.requests.clear()
-
-    assert sweep.evaluate(server) == 0
-
-    assert sorted(server.asked) == sorted(text for index, text in enumerate(sweep.texts) if index not in kept)
-    assert len(kept) >= 7  # one was to see whether it answers, and at most two were under way when it died
-    assert sorted(line["index"] for line in sweep.lines[1:]) == list(range(30))
-    assert sweep.record["metrics"]["accuracy"] == 1
-
-
-def test_an_interrupt_ends_at_once_with_130_and_keeps_the_answers(sweep, server):
-    server.behave = lambda text: "hang" if "text 5" in text else "ok"
-    # One at a time: when item 5 is asked, what came before is written.
-    command = sweep.command(server, CONCURRENCY="1")
-    # With the dead proxies of `_environment`, and a home that cannot be: for real, in a process of its own.
-    process = subprocess.Popen(command, env=os.environ | {"HOME": "/dev/null/home"}, stderr=-1, text=True)
-    server.wait_for(lambda: len(server.answered) == 6 and server.in_flight == 1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=300)
-
-    assert process.returncode == 130
-    assert "Traceback" not in error
-    assert len(sweep.lines) == 6
-    assert sweep.names == {f"{RUN}.predictions.jsonl"}
 
 
 def test_one_evaluation_of_a_run_at_a_time(sweep, server, monkeypatch, capsys):

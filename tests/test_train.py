@@ -19,7 +19,6 @@ from safetensors.numpy import save_file
 
 import train
 from fewshot_sft import runs
-from fewshot_sft.errors import UserError
 from fewshot_sft.identity import settings_of
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.outcomes import outcomes
@@ -540,18 +539,6 @@ def test_a_note_that_was_never_finished_is_nothing_to_keep_unless_someone_writes
     assert not left.exists()
     assert (case.folder.parent / "replaced").exists() == alive
     assert ("it has no record of what made it" in capsys.readouterr().err) == alive
-
-
-def test_missing_data_and_a_missing_model_are_named(case):
-    case.run.data_file.unlink()
-    missing = r"^size 10: .*llm_train_10\.json is missing; make it with bin/build_data\.sh$"
-    with noted(case, "failed") as reason, pytest.raises(UserError, match=missing):
-        case.train()
-    assert "llm_train_10.json is missing" in reason[0]
-    case.run.data_file.write_text("[]")
-    (case.model / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="base: not the folder of a model"):
-        case.train()
 
 
 @pytest.mark.parametrize(("planned", "waits_for"), [("data", "data"), ("base model", "base model"), (None, None)])

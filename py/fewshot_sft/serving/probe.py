@@ -56,7 +56,7 @@ class Probe:
         self._client = ChatClient(
             url, model, key, max_tokens=tokens, timeout=FIRST_TIMEOUT, retry=Retry(0), stop_token_ids=stop
         )
-        self._url, self._pid, self._model, self._wait = url, pid, model, wait
+        self._pid, self._model, self._wait = pid, model, wait
         self._port = ports.ServerPort(endpoint.port_of(url), pid)
         self._timeout = FIRST_TIMEOUT
 
