@@ -15,7 +15,7 @@ import pytest
 import plan as program
 from fewshot_sft import planning
 from fewshot_sft.errors import UserError
-from fewshot_sft.planning import choice, facts, gpus
+from fewshot_sft.planning import facts, gpus
 from fewshot_sft.planning.facts import Facts, Gpu, Wishes
 from fewshot_sft.planning.memory import shape_of
 from fewshot_sft.preflight import machine
@@ -35,13 +35,13 @@ CONFIGS = {
     }.items()
 }
 CARDS = {
-    12: Gpu("RTX 3060", 12 * GIB, None, "8.6", 28),
-    16: Gpu("RTX 4080", 16 * GIB, None, "8.9", 76),
-    24: Gpu("RTX 4090", 24 * GIB, None, "8.9", 128),
-    40: Gpu("A100", 40 * GIB, None, "8.0", 108),
-    48: Gpu("RTX A6000", 48 * GIB, None, "8.6", 84),
-    80: Gpu("H100", 80 * GIB, None, "9.0", 132),
-    141: Gpu("H200", 150_121_545_728, None, "9.0", 132),
+    12: Gpu("RTX 3060", 12 * GIB),
+    16: Gpu("RTX 4080", 16 * GIB),
+    24: Gpu("RTX 4090", 24 * GIB),
+    40: Gpu("A100", 40 * GIB),
+    48: Gpu("RTX A6000", 48 * GIB),
+    80: Gpu("H100", 80 * GIB),
+    141: Gpu("H200", 150_121_545_728),
 }
 GRAPHS = {"fast": True, "graphs": True, "common": 108}
 
@@ -120,7 +120,7 @@ def test_what_is_chosen(card, model, length, chosen):
         ("8 1 none 2 1", {"wishes": Wishes(checkpointing=True)}),
         ("8 0 4 2 1", {"wishes": Wishes(quantization="4")}),
         ("8 0 none 2 0", {"wishes": Wishes(overlap=False)}),
-        ("8 1 none 4 0", {"wishes": Wishes(train_jobs=4)}),
+        ("2 0 none 4 0", {"wishes": Wishes(train_jobs=4)}),
         ("4 0 none 1 1", {"card": 80, "wishes": Wishes(overlap=True)}),
         ("8 0 none 1 1", {"wishes": Wishes(gpu_memory=0.5)}),
     ],
@@ -151,19 +151,6 @@ def test_what_is_planned_fits_or_says_that_it_does_not(card, model, length, gpus
     assert int(settings["TRAIN_JOBS"]) <= min(4, 2 * gpus)
     assert (made.details["KV_CACHE_BYTES"] != "0") == bool(beside)
     assert bool(made.warnings) == (settings["QUANTIZATION"] == "4")
-
-
-def test_a_larger_card_is_never_slower():
-    for model in CONFIGS:
-        seconds = []
-        for card in CARDS.values():
-            gpu = replace(CARDS[141], memory_bytes=card.memory_bytes)
-            chooser = choice.Chooser(
-                replace(known(model=model, length=296), gpus=(gpu,)), Wishes(quantization="4"), shape_of(CONFIGS[model])
-            )
-            chosen = chooser.choose()
-            seconds.append(chooser.seconds(chosen.way) if chosen.fits else float("inf"))
-        assert seconds == sorted(seconds, reverse=True), model
 
 
 def test_a_batch_as_one_sequence_needs_less():
@@ -303,8 +290,7 @@ def test_an_unknown_model_or_gpu():
 # The facts, and the program
 
 
-GPU = {"name": "NVIDIA H200", "memory_gib": 139.8, "memory_bytes": 150_121_545_728, "multiprocessors": 132}
-GPU |= {"compute_capability": "9.0", "free_bytes": 149_500_000_000}
+GPU = {"name": "NVIDIA H200", "memory_bytes": 150_121_545_728, "free_bytes": 149_500_000_000}
 
 
 @pytest.fixture

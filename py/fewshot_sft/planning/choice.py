@@ -22,14 +22,6 @@ MODEL_LENGTH = 4096  # --max-model-len of the server
 # From so many parameters on CUDA graphs of the server do not pay: for 9.4 billion they make 1 to 2 % more items/s and
 # the start 64 s longer (H200). Below, kernel launches dominate its steps.
 EAGER_FROM = 1_000_000_000
-# Measured on an H200 with GLM-4-9B's shape, 8.89 samples/s (micro-batch 2, checkpointing) and 28.2 (8, without): the
-# seconds that a step takes for forward and backward of a layer, however few its tokens, and the share of the GPU's
-# arithmetic that the tokens get.
-STEP, ACHIEVED = 0.00275, 0.51
-# FLOP per clock and multiprocessor of a dense bf16 product, by compute capability.
-FLOP_PER_CLOCK = {"8.0": 2048, "9.0": 4096, "10.0": 8192, "10.3": 8192}
-FLOP_PER_CLOCK_ELSE, CLOCK = 512, 1.7e9
-FLOPS_UNKNOWN = 50e12
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,9 @@ class Chooser:
         wishes, overlap = self.wishes, bool(self.wishes.overlap)
         jobs = min(wishes.train_jobs or 1, len(self.facts.sizes))
         fitting = self.fitting(math.ceil(jobs / len(self.facts.gpus)), self.beside if overlap else 0)
-        way = min(fitting, key=self.seconds) if fitting else self.most_frugal(self.bits()[-1])
+        # Checkpointing does every forward twice; a larger micro-batch launches fewer kernels for the same.
+        fastest = min(fitting, key=lambda way: (way.checkpointing, -way.micro_batch), default=None)
+        way = fastest or self.most_frugal(self.bits()[-1])
         per_gpu, jobs = self.jobs_on(way, self.beside if overlap else 0)
         if wishes.overlap is None and fitting and self.facts.server == "vllm":
             together = self.jobs_on(way, self.beside)
@@ -155,19 +149,6 @@ class Chooser:
     def most_frugal(self, bits: int) -> Way:
         """Return the way that needs the least."""
         return min(self.ways(bits), key=lambda way: way.need)
-
-    def seconds(self, way: Way) -> float:
-        """Return the seconds of one update; right within a factor of two.
-
-        Forward and backward are 2 FLOP a parameter and token each, as frozen weights get no gradient; checkpointing
-        does the forward twice.
-        """
-        card, passes, flops = self.card, 3 if way.checkpointing else 2, FLOPS_UNKNOWN
-        if card.multiprocessors:
-            per_clock = FLOP_PER_CLOCK.get(card.compute_capability, FLOP_PER_CLOCK_ELSE)
-            flops = per_clock * CLOCK * card.multiprocessors * ACHIEVED
-        computed = 2 * passes * self.shape.parameters * way.micro_batch * self.facts.length / flops
-        return self.facts.global_batch / way.micro_batch * (STEP * self.shape.layers * passes / 2 + computed)
 
     def jobs_on(self, way: Way, beside: float) -> tuple[int, int]:
         """Return how many trainers share a GPU, and how many there are, when ``beside`` bytes of each are taken."""
