@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import UserError
 from ..jsonio import read_json, write_bytes
 from ..log import tail
+from ..serving.weights import adapter_tensors
 from .trainer_log import TRAINER_LOG, broken_loss, losses, mean_loss
 
 TOKENIZED = "tokenized"
@@ -78,7 +79,7 @@ def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, 
         results = read_json(folder / RESULTS)
         state = read_json(folder / STATE)
         logged = losses(folder)
-        adapter = _tensors(folder / "adapter_model.safetensors")
+        adapter = adapter_tensors(folder)
     except (UserError, KeyError, ValueError) as error:
         return findings, f"{INCOMPLETE}: {error}"
     if (reason := _count_differs(results, state, size, settings)) is not None:
@@ -149,25 +150,6 @@ def _broken_adapter(folder: Path, tensors: dict[str, Any]) -> str | None:
     if not any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name):
         return f"{path}: lora_B is zero everywhere, the adapter changes nothing"
     return None
-
-
-def _tensors(path: Path) -> dict[str, Any]:
-    """Return a safetensors file's tensors as numpy arrays.
-
-    Raises:
-        UserError: there is no such file, or not all of it.
-    """
-    from safetensors import SafetensorError, numpy
-
-    try:
-        try:
-            return numpy.load_file(str(path))
-        except (KeyError, TypeError, AttributeError):  # bf16, which numpy does not have; peft mostly keeps fp32
-            from safetensors import torch  # seconds of imports
-
-            return {name: tensor.float().numpy() for name, tensor in torch.load_file(str(path)).items()}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: no adapter can be read ({error})") from None
 
 
 def remove_tokenized(folder: Path) -> None:
