@@ -39,7 +39,7 @@ def main() -> None:
                 "ours": round(asking, 2),
                 "ours_with_start": timings["items_per_second"],
                 "share": round(asking / plain["items_per_second"], 3),
-                "highest_concurrency": timings.get("highest_concurrency"),
+                "concurrency": timings["concurrency"],
             }
         )
     print(f"{'size':>6} {'plain, items/s':>15} {'ours':>8} {'share':>7} {'with the start':>15}")

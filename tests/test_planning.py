@@ -450,6 +450,14 @@ def test_a_model_of_the_hub_is_found_in_the_cache(folder, settings, monkeypatch)
     assert collected(settings)[0].shape == shape_of(CONFIGS["7B"])
 
 
+def test_cpus_are_those_that_a_container_gives(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    real, limit = Path.read_text, ""
+    monkeypatch.setattr(Path, "read_text", lambda self, **more: limit if self.name == "cpu.max" else real(self, **more))
+    for limit, cpus in (("max 100000", 8), ("350000 100000", 3), ("50000 100000", 1)):  # noqa: B007 - read_text has it
+        assert facts.usable_cpus() == cpus
+
+
 def test_it_starts_without_heavy_packages(folder, settings):
     (folder / "logs/hardware.json").write_text(json.dumps({"count": 1, "gpus": [GPU], "bf16": True}))
     code = "import sys; sys.path.insert(0, 'py'); import plan; plan.main(['--known']); "

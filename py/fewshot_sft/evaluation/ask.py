@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from ..serving.client import Answer, Refused, Unanswered
-from .concurrency import Fixed
 
 Item = TypeVar("Item")
 
@@ -28,11 +27,11 @@ async def ask_all(
     items: Iterable[tuple[int, Item]],
     ask: Callable[[Item], Awaitable[Answer]],
     answered: Callable[[int, Answer], None],
-    pace: Fixed,
+    limit: int,
     tick: Callable[[], None] = lambda: None,
     stall: float = STALL,
 ) -> list[tuple[int, str]]:
-    """Ask every item, as many at a time as ``pace`` says, and call ``answered`` as each answer comes.
+    """Ask every item, ``limit`` at a time, and call ``answered`` as each answer comes.
 
     ``tick`` is called about once a second, whether answers come or not. Returns the ``(index, reason)`` of the items
     that got no answer.
@@ -46,15 +45,10 @@ async def ask_all(
     failures: list[tuple[int, str]] = []
     in_a_row = 0
     last = time.monotonic()
-    running = 0  # workers; each has one request under way
 
     async def worker() -> None:
-        nonlocal running
-        try:
-            while queue and running <= pace.limit:
-                await one(*queue.popleft())
-        finally:
-            running -= 1
+        while queue:
+            await one(*queue.popleft())
 
     async def one(index: int, item: Item) -> None:
         nonlocal in_a_row, last
@@ -71,8 +65,6 @@ async def ask_all(
             in_a_row = 0
             last = time.monotonic()
             answered(index, answer)
-            pace.answered(last, running - 1)
-            employ()
 
     async def watch() -> None:
         while True:
@@ -81,17 +73,12 @@ async def ask_all(
             if time.monotonic() - last >= stall:
                 raise GaveUp(f"no answer to anything for {stall:g} s: the server hangs")
 
-    def employ() -> None:
-        nonlocal running
-        while queue and running < pace.limit:
-            running += 1
-            workers.create_task(worker())
-
     try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(watch())
             async with asyncio.TaskGroup() as workers:
-                employ()
+                for _ in range(min(limit, len(queue))):
+                    workers.create_task(worker())
             watching.cancel()
     except BaseExceptionGroup as group_error:
         raise _first(group_error) from None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from .. import runs
 from ..asynchronous import run_async
 from ..errors import UserError
 from ..processes import is_alive
@@ -17,14 +18,25 @@ from ..serving.client import Answer, ChatClient, Refused, Retry
 from ..serving.ports import NotOurs
 from ..serving.prompt import stop_token_ids
 from ..serving.server import Server
+from ..settings import Settings
 from . import metrics
 from .ask import STALL, GaveUp, ask_all
-from .concurrency import START, START_BATCHING, Adaptive, Fixed
 from .predictions import Prediction, PredictionLog
 from .questions import Item
 
 RETRY = Retry()
 IDLE = 0.3  # share of a CPU below which this process has time for something else
+
+
+def in_flight(settings: Settings) -> int:
+    """Return how many requests of one run are under way at once: CONCURRENCY, or what suits the server.
+
+    `vllm serve` computes in batches: 256 in flight are 96 % of what more bring (docs/performance.md). All runs may be
+    asked at the same time, and what is beyond its 1,024 sequences only waits, and may time out.
+    """
+    if settings.concurrency is not None or settings["SERVER"] != "vllm":
+        return settings.concurrency or 8
+    return max(8, min(256, 1024 // len(runs.evaluations(settings))))
 
 
 def ask_missing(
@@ -36,7 +48,6 @@ def ask_missing(
     *,
     choices: Sequence[str] | None = None,
     examples: Sequence[tuple[str, str]] = (),
-    at_once: bool = False,
     stall: float = STALL,
 ) -> tuple[dict[str, Any], str]:
     """Ask the items that ``log`` has no answer to.
@@ -49,7 +60,6 @@ def ask_missing(
         title: what messages call this.
         choices: the only answers that the server lets the model give.
         examples: pairs of a human message and its answer, which come before each question.
-        at_once: the server is asked by this evaluation alone, mostly: begin with many requests at `vllm serve`.
         stall: seconds without any answer after which the server hangs.
 
     Returns what was measured, and what went wrong with the server ("" when all items have an answer).
@@ -61,12 +71,10 @@ def ask_missing(
     missing = [(index, item) for index, item in enumerate(items) if index not in log.predictions]
     if not missing:
         return {}, ""
-    start = START_BATCHING if settings["SERVER"] == "vllm" and at_once else START
-    adaptive = settings.concurrency is None
-    pace = Adaptive(settings.request_timeout, start=start) if adaptive else Fixed(settings.concurrency)
     port = server.port
     progress = Progress(title, len(items), len(log.predictions))
-    measured: dict[str, Any] = {}
+    limit = in_flight(settings)
+    measured: dict[str, Any] = {"concurrency": limit}
 
     def keep(index: int, answer: Answer) -> None:
         port.check_again()
@@ -85,7 +93,6 @@ def ask_missing(
             choices=choices,
             stop_token_ids=stop_token_ids(settings),
             examples=examples,
-            overloaded=lambda began: pace.overloaded(began, time.monotonic()),
         )
         measured["client_start_seconds"] = round(time.monotonic() - begin, 3)  # mostly imports
         preparing: threading.Thread | None = None
@@ -107,7 +114,7 @@ def ask_missing(
                 preparing.start()
 
         try:
-            return await ask_all(missing, ask, keep, pace, tick, stall)
+            return await ask_all(missing, ask, keep, limit, tick, stall)
         finally:
             await client.close()
 
@@ -133,6 +140,4 @@ def ask_missing(
         progress.close()
     seconds = time.monotonic() - begin
     measured |= {"seconds": round(seconds, 3), "items_per_second": round(len(missing) / seconds, 2)}
-    if adaptive:
-        measured["highest_concurrency"] = pace.highest
     return measured, trouble
