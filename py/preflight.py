@@ -28,15 +28,14 @@ from fewshot_sft.outcomes.outcomes import note_reason
 from fewshot_sft.planning import facts as plan_facts
 from fewshot_sft.planning import gpus
 from fewshot_sft.planning.choice import MODEL_LENGTH
-from fewshot_sft.preflight import Finding, adapters, labels, lengths, machine, methods, model, templates
+from fewshot_sft.preflight import Finding, adapters, amount, labels, lengths, machine, methods, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
-from fewshot_sft.program import run
+from fewshot_sft.program import DONE, TO_MEND, run
 from fewshot_sft.provenance import PROJECT, now
 from fewshot_sft.settings import Settings
 from fewshot_sft.training import step_counts
 
-EXIT_PROBLEM = 2
 HUB, MODELSCOPE = "https://huggingface.co", "www.modelscope.cn"
 # Data, logs, answers and pictures: small beside a large model, not nothing beside a full disk.
 A_LITTLE, A_LITTLE_EACH = 2_000_000, 500_000
@@ -63,7 +62,7 @@ def main(argv: list[str]) -> int:
         note_reason("; ".join(finding.text for finding in problems))
     if not args.dry_run:
         record(settings, findings, args.after_data)
-    return EXIT_PROBLEM if problems else 0
+    return TO_MEND if problems else DONE
 
 
 def before_data(settings: Settings, known: dict[str, templates.Slots] | None, keeps: bool) -> list[Finding]:
@@ -145,10 +144,25 @@ def gpu_memory(settings: Settings, size: Size, hardware: dict[str, Any]) -> list
         plan = planning.make(*plan_facts.collect(settings, hardware))
     except UserError as error:
         return [Finding("settings", "problem", *_what_and_mend(str(error)))]
-    if (planned := machine.planned_memory(plan)) is not None:
-        return planned
+    if plan.memory:
+        return planned_memory(plan)
     bits = flags_of(settings.train_args).get("quantization_bit", "32" if settings.precision == "fp32" else "16")
     return machine.weights_fit(size, int(bits), hardware)
+
+
+def planned_memory(plan: planning.Plan) -> list[Finding]:
+    """Return what the hardware plan says of the GPU's memory."""
+    found = plan.memory
+    facts = {"bytes_needed": found["trainer_bytes"], "bytes_memory": found["gpu_bytes"], "settings": plan.settings}
+    findings = [
+        Finding("GPU memory", "problem", each.what, each.mend, facts)
+        if each.certain
+        else Finding("GPU memory", "warning", f"if examples are as long as CUTOFF_LEN, {each.what}", each.mend, facts)
+        for each in plan.problems
+    ]
+    findings += [Finding("GPU memory", "warning", each, facts=facts) for each in plan.warnings]
+    needs = f"a trainer needs {amount(found['trainer_bytes'])} of the GPU's {amount(found['gpu_bytes'])}"
+    return findings or [Finding("GPU memory", "ok", needs, facts=facts)]
 
 
 def after_data(settings: Settings, known: dict[str, templates.Slots] | None) -> list[Finding]:

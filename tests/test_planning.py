@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import plan as program
+import preflight
 from fewshot_sft import planning
 from fewshot_sft.errors import UserError
 from fewshot_sft.planning import facts, gpus
 from fewshot_sft.planning.facts import Facts, Gpu, Wishes
 from fewshot_sft.planning.memory import shape_of
-from fewshot_sft.preflight import machine
 from fewshot_sft.settings import Settings
 
 GIB = 2**30
@@ -284,7 +284,7 @@ def test_an_unknown_model_or_gpu():
     assert list(made.settings.values()) == ["2", "0", "none", "2", "0", "0.9", "1"]
     assert made.lines()[:2] == ["MICRO_BATCH=2  # the size of a/b is unknown; the original's", "CHECKPOINTING=0"]
     assert planning.make(known(gpus=0), Wishes()).settings["TRAIN_JOBS"] == "1"
-    assert machine.planned_memory(made) is None
+    assert made.memory == {}
 
 
 # The facts, and the program
@@ -468,9 +468,9 @@ def test_it_starts_without_heavy_packages(folder, settings):
 
 
 def test_the_preflight_reports_what_the_plan_needs():
-    (finding,) = machine.planned_memory(plan(24, "7B"))
+    (finding,) = preflight.planned_memory(plan(24, "7B"))
     assert (finding.result, finding.message) == ("ok", "a trainer needs 21.0 GB of the GPU's 25.8 GB")
-    (finding,) = machine.planned_memory(plan(12, "9.4B", server="llamafactory", backend="huggingface"))
+    (finding,) = preflight.planned_memory(plan(12, "9.4B", server="llamafactory", backend="huggingface"))
     assert (finding.result, finding.message) == (
         "warning",
         "QUANTIZATION=4: the weights take 18.8 GB at 16 bits, which does not fit. Training with 4 bit weights (QLoRA) "
@@ -478,8 +478,8 @@ def test_the_preflight_reports_what_the_plan_needs():
     )
     # Before the data is there, only examples as long as the cutoff would not fit.
     long = known(24, "9.4B", 4096, bitsandbytes=False)
-    (finding,) = machine.planned_memory(planning.make(long, Wishes()))
+    (finding,) = preflight.planned_memory(planning.make(long, Wishes()))
     assert finding.result == "warning"
     assert finding.message.startswith("if examples are as long as CUTOFF_LEN, the most frugal plan (micro-batch 1, ")
     counted = replace(long, length_basis="the longest of the data")
-    assert machine.planned_memory(planning.make(counted, Wishes()))[0].result == "problem"
+    assert preflight.planned_memory(planning.make(counted, Wishes()))[0].result == "problem"

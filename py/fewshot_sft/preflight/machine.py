@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..planning import Plan
 from ..provenance import PROJECT, versions
 from ..serving.ports import TRIED, listeners
 from . import Finding, amount
@@ -143,23 +142,6 @@ def weights_fit(size: Size, bits: int, hardware: Mapping[str, Any]) -> list[Find
         return [Finding("GPU memory", "ok", message, facts=facts)]
     mend = "take a smaller MODEL, a larger GPU, or QUANTIZATION=4"
     return [Finding("GPU memory", "problem", message, mend, facts)]
-
-
-def planned_memory(plan: Plan) -> list[Finding] | None:
-    """Return what the hardware plan says of the GPU's memory; None where the model's shape is not known."""
-    if not plan.memory:
-        return None
-    found = plan.memory
-    facts = {"bytes_needed": found["trainer_bytes"], "bytes_memory": found["gpu_bytes"], "settings": plan.settings}
-    findings = [
-        Finding("GPU memory", "problem", each.what, each.mend, facts)
-        if each.certain
-        else Finding("GPU memory", "warning", f"if examples are as long as CUTOFF_LEN, {each.what}", each.mend, facts)
-        for each in plan.problems
-    ]
-    findings += [Finding("GPU memory", "warning", each, facts=facts) for each in plan.warnings]
-    needs = f"a trainer needs {amount(found['trainer_bytes'])} of the GPU's {amount(found['gpu_bytes'])}"
-    return findings or [Finding("GPU memory", "ok", needs, facts=facts)]
 
 
 def port(first: int) -> Finding:
