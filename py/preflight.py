@@ -83,7 +83,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     found += machine.shared_memory(settings.preprocessing_workers, vllm)
     names = [*machine.PACKAGES, *(["vllm"] if vllm and settings.device == "gpu" else [])]
     found += machine.packages(PROJECT / "requirements.lock", names, " gpu" if settings.device == "gpu" else "")
-    found += [templates.check(settings.template, known), machine.port(settings.api_port)]
+    found.append(templates.check(settings.template, known))
     slots = (known or {}).get(settings.template)
     flags = settings.train_args, settings.server_args
     found += adapters.check_template(settings.template, slots, *flags, settings.server)

@@ -111,7 +111,7 @@ def test_all_is_well_nothing_is_said_and_the_record_tells_what_was_found(folder,
     assert capsys.readouterr() == ("", "")
     found = record(folder)
     assert (found["kind"], found["name"], found["problems"], found["warnings"]) == ("preflight", "x", 0, 0)
-    checks = ["folders", "packages", "template", "port", "steps", "model", "LORA_TARGET", "disk"]
+    checks = ["folders", "packages", "template", "steps", "model", "LORA_TARGET", "disk"]
     assert [each["check"] for each in found["checks"]] == checks
     (disk,) = (each for each in found["checks"] if each["check"] == "disk")
     assert disk["basis"] == "the shapes in its safetensors files"
@@ -215,17 +215,6 @@ def test_weights_of_a_model_whose_shape_is_not_known(bits, result, text):
     (found,) = machine.weights_fit(Size(parameters=32 * 10**9), bits, {"gpus": [{"memory_bytes": 40 * 2**30}]})
     assert (found.result, found.text) == (result, f"GPU memory: 32.0 billion parameters at {text}")
     assert machine.weights_fit(Size(), bits, {"gpus": [{"memory_bytes": 1}]}) == []
-
-
-def test_port(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        monkeypatch.setattr(machine, "TRIED", 1)
-        assert machine.port(number).text == (
-            f"port: none from {number} to {number} is free on 127.0.0.1; "
-            "set API_PORT to another range, or see who listens: ss -ltnp"
-        )
-    assert machine.port(number).result == "ok"
 
 
 def test_packages(folder, monkeypatch):

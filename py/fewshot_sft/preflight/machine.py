@@ -1,4 +1,4 @@
-"""The machine: free disk, folders that can be written, GPU memory, ports, the installed packages."""
+"""The machine: free disk, folders that can be written, GPU memory, the installed packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ..provenance import PROJECT, versions
-from ..serving.ports import TRIED, listeners
 from . import Finding, amount
 from .model import Size
 
@@ -142,20 +141,6 @@ def weights_fit(size: Size, bits: int, hardware: Mapping[str, Any]) -> list[Find
         return [Finding("GPU memory", "ok", message, facts=facts)]
     mend = "take a smaller MODEL, a larger GPU, or QUANTIZATION=4"
     return [Finding("GPU memory", "problem", message, mend, facts)]
-
-
-def port(first: int) -> Finding:
-    """Check that one of the ports that the server may take is free."""
-    last = min(first + TRIED - 1, 65535)
-    for number in range(first, last + 1):
-        if not listeners(number):
-            return Finding("port", "ok", f"{number} is free on 127.0.0.1")
-    return Finding(
-        "port",
-        "problem",
-        f"none from {first} to {last} is free on 127.0.0.1",
-        "set API_PORT to another range, or see who listens: ss -ltnp",
-    )
 
 
 def packages(lock: Path, names: Sequence[str], parts: str) -> list[Finding]:
