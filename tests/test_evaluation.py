@@ -586,16 +586,6 @@ def test_lost_results_are_made_from_the_predictions_without_asking(finished, ser
     assert "seconds" not in finished.record["timings"]  # nothing was measured this time
 
 
-def test_a_damaged_record_is_made_anew(finished, server):
-    whole = (finished.objs / f"{RUN}.json").read_text()
-    (finished.objs / f"{RUN}.json").write_text(whole[: len(whole) // 2])
-
-    assert finished.evaluate(server) == 0
-
-    assert finished.record["counts"]["items"] == 6
-    assert server.requests == []
-
-
 @pytest.mark.parametrize("scoring", [evaluation.SCORING, 1])
 def test_another_seed_or_scoring_scores_anew_without_asking(finished, server, monkeypatch, scoring):
     mark = finished.record["identity"][:8]
@@ -747,17 +737,6 @@ def test_damaged_lines_are_dropped_and_asked_again(finished, server, capsys, dam
     assert len(finished.lines) == 7
     assert finished.record["counts"]["correct"] == 5
     assert "damaged" in capsys.readouterr().err
-
-
-def test_predictions_that_lack_items_are_completed_whatever_the_record_says(finished, server):
-    path = finished.objs / f"{RUN}.predictions.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]))
-
-    assert finished.evaluate(server, CONCURRENCY="1") == 0
-
-    assert server.asked == finished.texts[4:]
-    assert finished.record["timings"]["resumed"] == 4
-    assert finished.record["counts"]["correct"] == 6
 
 
 def test_one_evaluation_of_a_run_at_a_time(sweep, server, monkeypatch, capsys):
