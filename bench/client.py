@@ -29,10 +29,9 @@ LABELS = ["Physics", "Electricity", "Textiles; Paper", "Chemistry; Metallurgy", 
 RUN = "bench-zero-shot"
 WAYS = {
     "ChatOpenAI on its own, 256 at a time": None,
-    "ours, one process, 256 at a time": ("256", {"processes": 1}),
-    "ours, one process, concurrency auto": ("auto", {"processes": 1}),
-    "ours, all auto": ("auto", {"at_once": True}),
-    "ours, four processes": ("auto", {"processes": 4}),
+    "ours, 64 at a time": "64",
+    "ours, 256 at a time": "256",
+    "ours, 512 at a time": "512",
 }
 
 
@@ -45,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the measurements as JSON, too")
     parser.add_argument("--plain", type=Path, nargs=2, help=argparse.SUPPRESS)  # a way of its own process: data, result
-    parser.add_argument("--ours", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.plain:
@@ -66,9 +65,9 @@ def main() -> None:
             write_data(data, args.items)
             found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
             for number in range(args.rounds):
-                for way, how in WAYS.items():
+                for way, concurrency in WAYS.items():
                     before = cpu_seconds()
-                    measured = measure(url, server.pid, data, how, Path(folder) / f"{number} {way}")
+                    measured = measure(url, server.pid, data, concurrency, Path(folder) / f"{number} {way}")
                     found[way].append(measured | {"cpu_seconds": cpu_seconds() - before})
         finally:
             server.terminate()
@@ -95,22 +94,22 @@ def write_data(folder: Path, items: int) -> None:
     (folder / "model.safetensors").write_text("none: the server needs no weights")
 
 
-def measure(url: str, pid: int, data: Path, how: tuple[str, dict] | None, out: Path) -> dict[str, float]:
-    """Ask all items once; returns seconds, the seconds before the first request, and what the client decided."""
+def measure(url: str, pid: int, data: Path, concurrency: str | None, out: Path) -> dict[str, float]:
+    """Ask all items once; returns seconds, and those before the first request."""
     command = [sys.executable, __file__, "--url", url]
     command += ["--plain", str(data), str(out)]
-    if how is not None:
-        command[-3:] = ["--ours", str(pid), str(data), how[0], json.dumps(how[1]), str(out)]
+    if concurrency is not None:
+        command[-3:] = ["--ours", str(pid), str(data), concurrency, str(out)]
     environment = os.environ | {"FEWSHOT_API_KEY": "none"}
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    if how is None:
+    if concurrency is None:
         return json.loads(out.read_text())
     timings = json.loads((out / f"{RUN}.json").read_text())["timings"]
     return {key: value for key, value in timings.items() if not isinstance(value, str)}
 
 
-def ours(url: str, pid: str, data: str, concurrency: str, how: str, out: str) -> None:
-    """Our evaluation of the base model, with CONCURRENCY and what else asking.ask_missing is told."""
+def ours(url: str, pid: str, data: str, concurrency: str, out: str) -> None:
+    """Our evaluation of the base model, with CONCURRENCY."""
     from fewshot_sft import runs
     from fewshot_sft.evaluation.evaluation import Evaluation
     from fewshot_sft.serving.server import Server
@@ -129,7 +128,7 @@ def ours(url: str, pid: str, data: str, concurrency: str, how: str, out: str) ->
     values |= {"SERVER": "vllm", "BACKEND": "vllm", "CONCURRENCY": concurrency}
     values |= {"DATA_DIR": data, "SAVES_DIR": data, "OBJS_DIR": out}
     evaluation = Evaluation(runs.zero_shot(Settings(values)))
-    assert evaluation.make(Server(url, int(pid), "the server"), **json.loads(how)) == 0
+    assert evaluation.make(Server(url, int(pid), "the server")) == 0
 
 
 def cpu_seconds() -> float:
@@ -163,20 +162,15 @@ async def plain(url: str, data: Path, out: Path) -> None:
 
 def print_table(found: dict[str, list[dict[str, float]]], rate: float) -> None:
     """Print the medians of all rounds, and how they compare with the first way of the same round."""
-    print(f"{'':38}  asking  of the server  times the first  whole  CPU ms  processes  highest concurrency")
+    print(f"{'':38}  asking  of the server  times the first  whole  CPU ms")
     first = next(iter(found.values()))
     for way, rounds in found.items():
         asking = [asking_rate(one) for one in rounds]
         times = median(mine / asking_rate(base) for mine, base in zip(asking, first, strict=True))
         whole = median(one["answered"] / one["seconds"] for one in rounds)
         cpu = min(one["cpu_seconds"] / one["answered"] for one in rounds) * 1000
-        decided = "  ".join(
-            f"{'-'.join(map(str, sorted({one[key] for one in rounds}))) if key in rounds[0] else '':>{width}}"
-            for key, width in (("processes", 9), ("highest_concurrency", 19))
-        )
         share = median(asking) / rate
-        line = f"{way:38}  {median(asking):6.0f}  {share:13.0%}  {times:15.2f}  {whole:5.0f}  {cpu:6.2f}  {decided}"
-        print(line.rstrip())
+        print(f"{way:38}  {median(asking):6.0f}  {share:13.0%}  {times:15.2f}  {whole:5.0f}  {cpu:6.2f}")
 
 
 def asking_rate(one: dict[str, float]) -> float:

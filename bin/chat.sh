@@ -23,7 +23,7 @@ set -Eeuo pipefail
 # shellcheck source=eval.sh
 source "${0%/*}/eval.sh"
 
-SCRIPT_FLAGS=()
+SCRIPT_FLAGS=(--ask)
 
 main() {
   local chosen=() ask=()

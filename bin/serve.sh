@@ -22,7 +22,7 @@ set -Eeuo pipefail
 # shellcheck source=eval.sh
 source "${0%/*}/eval.sh"
 
-SCRIPT_FLAGS=()
+SCRIPT_FLAGS=(--host)
 
 main() {
   local chosen=() host=()

@@ -85,8 +85,6 @@ main() {
   ensure_folder "$LOGS_DIR" && ensure_folder "$SAVES_DIR"
   inputs_are_there
   use_hardware
-  # In a sweep the last GPU may be the server's alone.
-  if [[ -z $OWN_SETTINGS ]] && ((SERVER_ALONE && ${#GPUS[@]} > 1)); then unset 'GPUS[-1]'; fi
   own_children
   list_runs trainings "$TRAIN_JOBS"
   each_run training "$TRAIN_JOBS"

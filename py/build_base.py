@@ -225,7 +225,7 @@ def pretrain(settings: Settings, part: Path, command: list[str], log: Path, lock
     if reason := failure_of_process(status or 0, log):
         show_tail(log)
         return reason
-    return broken_loss(losses(part), read_json(part / "all_results.json").get("train_loss"))
+    return broken_loss(losses(part))
 
 
 def finish(folder: Path, seconds: int) -> dict[str, Any]:

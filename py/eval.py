@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         trained.wait(only, args.follow)
     if args.at:
         server = Server(args.at, args.server_pid, f"{only.title}: the server")
-        return one.evaluate(only, lambda made: one.at_server(made, server, at_once=args.follow is not None))
+        return one.evaluate(only, lambda made: one.at_server(made, server))
     return one.evaluate(only, lambda made: one.with_own_server(made, command))
 
 

@@ -33,11 +33,11 @@ def main(argv: list[str]) -> int:
         return 0
     if None in (args.step, args.state):
         raise UserError("--step and --state are needed, or --note")
-    path = Path(os.environ[outcomes.FOLDER]) / outcomes.file_name(args.step)
+    folder = Path(os.environ[outcomes.FOLDER])
     if args.state == "running":
-        outcomes.begin(path, args.step)
+        outcomes.begin(folder, args.step)
     else:
-        outcomes.finish(path, args.step, args.state)
+        outcomes.finish(folder, args.step, args.state)
     return 0
 
 

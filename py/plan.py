@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         values = {name: value for name, value in planning.ON_CPU.items() if settings[name] == "auto"}
         if settings["MICRO_BATCH"] == "auto":
             values["MICRO_BATCH"] = settings["BATCH_SIZE"]
-        settings.but(**gpus.resolve(settings, None), **values, **planning.details(0, False)).write()
+        settings.but(**gpus.resolve(settings, None), **values, KV_CACHE_BYTES="0").write()
         return 0
     path = settings.logs_dir / "hardware.json"
     hardware = read_json(path) if args.known else gpus.examine()

@@ -31,7 +31,7 @@ from fewshot_sft.planning.choice import MODEL_LENGTH
 from fewshot_sft.preflight import (
     Finding,
     adapters,
-    data_set,
+    amount,
     labels,
     lengths,
     machine,
@@ -42,12 +42,11 @@ from fewshot_sft.preflight import (
 )
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
-from fewshot_sft.program import run
+from fewshot_sft.program import DONE, TO_MEND, run
 from fewshot_sft.provenance import PROJECT, now
 from fewshot_sft.settings import Settings
 from fewshot_sft.training import step_counts
 
-EXIT_PROBLEM = 2
 HUB, MODELSCOPE = "https://huggingface.co", "www.modelscope.cn"
 # Data, logs, answers and pictures: small beside a large model, not nothing beside a full disk.
 A_LITTLE, A_LITTLE_EACH = 2_000_000, 500_000
@@ -74,7 +73,7 @@ def main(argv: list[str]) -> int:
         note_reason("; ".join(finding.text for finding in problems))
     if not args.dry_run:
         record(settings, findings, args.after_data)
-    return EXIT_PROBLEM if problems else 0
+    return TO_MEND if problems else DONE
 
 
 def before_data(settings: Settings, known: dict[str, templates.Slots] | None, keeps: bool) -> list[Finding]:
@@ -95,7 +94,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     found += machine.shared_memory(settings.preprocessing_workers, vllm)
     names = [*machine.PACKAGES, *(["vllm"] if vllm and settings.device == "gpu" else [])]
     found += machine.packages(PROJECT / "requirements.lock", names, " gpu" if settings.device == "gpu" else "")
-    found += [templates.check(settings.template, known), machine.port(settings.api_port)]
+    found.append(templates.check(settings.template, known))
     slots = (known or {}).get(settings.template)
     flags = settings.train_args, settings.server_args
     found += adapters.check_template(settings.template, slots, *flags, settings.server)
@@ -103,7 +102,6 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     if wrong := step_counts.not_a_number(flags_of(settings.train_args)):
         return [*found, Finding("settings", "problem", f"TRAIN_ARGS has {wrong}", "give it a number")]
     found.append(adapters.check_steps(runs.sizes(settings), trainer_settings(settings)))
-    found += data_set_of(settings)
     found += methods.check(settings) + unlabelled.check(settings)
     finding, size = base_model(settings)
     found.append(finding)
@@ -114,7 +112,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
             found += template_tokens(settings, slots)
     found += machine.disk(writes(settings, size, vllm), size.basis)
     if hardware is not None:
-        found += gpu_memory(settings, size, vllm, hardware)
+        found += gpu_memory(settings, size, hardware)
         if keeps and not any(each.check == "folders" and each.result == "problem" for each in found):
             write_json(settings.logs_dir / "hardware.json", hardware)
     return found
@@ -134,17 +132,6 @@ def trainer_settings(settings: Settings) -> dict[str, str]:
     return found
 
 
-def data_set_of(settings: Settings) -> list[Finding]:
-    """Check the data set on its hub, unless the data are another's, or made already."""
-    name = settings.dataset
-    made = (settings.data_dir / "manifest.json").is_file()
-    if settings.train_file or made or name in ("", "synthetic-patents") or Path(name).exists():
-        return []
-    if settings.use_modelscope_hub:
-        return [data_set.check_modelscope(name, modelscope_endpoint())]
-    return [data_set.check_hugging_face(name, hugging_face_endpoint(), os.environ)]
-
-
 def template_tokens(settings: Settings, slots: templates.Slots | None) -> list[Finding]:
     """Compare the template's special tokens with the model's tokenizer, where that is here."""
     folder = plan_facts.model_folder(settings.model, bool(settings.use_modelscope_hub), os.environ)
@@ -162,27 +149,31 @@ def is_made_here(settings: Settings) -> bool:
     return bool(settings.model_script)
 
 
-def hugging_face_endpoint() -> str:
-    """Return the address of Hugging Face's hub, or of its mirror."""
-    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
-
-
-def modelscope_endpoint() -> str:
-    """Return the address of ModelScope's hub."""
-    return f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
-
-
-def gpu_memory(settings: Settings, size: Size, vllm: bool, hardware: dict[str, Any]) -> list[Finding]:
+def gpu_memory(settings: Settings, size: Size, hardware: dict[str, Any]) -> list[Finding]:
     """Compare what the hardware plan needs with what the GPU has; without the model's shape, what its weights do."""
     try:
         plan = planning.make(*plan_facts.collect(settings, hardware))
     except UserError as error:
         return [Finding("settings", "problem", *_what_and_mend(str(error)))]
-    if (planned := machine.planned_memory(plan)) is not None:
-        return planned
-    words = [settings.train_args, settings.server_args]
-    memory = machine.gpu_memory(size, settings.precision, words, vllm, hardware)
-    return [memory] if memory else []
+    if plan.memory:
+        return planned_memory(plan)
+    bits = flags_of(settings.train_args).get("quantization_bit", "32" if settings.precision == "fp32" else "16")
+    return machine.weights_fit(size, int(bits), hardware)
+
+
+def planned_memory(plan: planning.Plan) -> list[Finding]:
+    """Return what the hardware plan says of the GPU's memory."""
+    found = plan.memory
+    facts = {"bytes_needed": found["trainer_bytes"], "bytes_memory": found["gpu_bytes"], "settings": plan.settings}
+    findings = [
+        Finding("GPU memory", "problem", each.what, each.mend, facts)
+        if each.certain
+        else Finding("GPU memory", "warning", f"if examples are as long as CUTOFF_LEN, {each.what}", each.mend, facts)
+        for each in plan.problems
+    ]
+    findings += [Finding("GPU memory", "warning", each, facts=facts) for each in plan.warnings]
+    needs = f"a trainer needs {amount(found['trainer_bytes'])} of the GPU's {amount(found['gpu_bytes'])}"
+    return findings or [Finding("GPU memory", "ok", needs, facts=facts)]
 
 
 def after_data(settings: Settings, known: dict[str, templates.Slots] | None) -> list[Finding]:
@@ -232,9 +223,10 @@ def base_model(settings: Settings) -> tuple[Finding, Size]:
         what = f"{settings.model}: no such folder, nor a name on a hub, which is OWNER/NAME"
         return Finding("model", "problem", what, "set MODEL to either"), Size()
     if settings.use_modelscope_hub:
-        cache = model.modelscope_cache()
-        return model.check_modelscope(settings.model, modelscope_endpoint(), cache, settings.lora_target)
-    return model.check_hugging_face(settings.model, settings.lora_target, hugging_face_endpoint(), os.environ)
+        address = f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
+        return model.check_modelscope(settings.model, address, model.modelscope_cache(), settings.lora_target)
+    address = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    return model.check_hugging_face(settings.model, settings.lora_target, address, os.environ)
 
 
 def writes(settings: Settings, size: Size, vllm: bool) -> list[Writes]:

@@ -178,21 +178,12 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   for size in 4 8 16; do evaluated $size; done
 }
 
-@test "several GPUs: a trainer on each, but for the one that is the server's alone; the server beside the training on the last" {
+@test "several GPUs: a trainer on each; the server beside the training on the last" {
   with_data
   for size in 4 8 16; do plan "train-$size" exit; done
   GPU_COUNT=3 script train.sh --train-jobs 3
   status_is 1
   equal '0 1 2' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
-  : >"$STUB/calls"
-  for size in 4 8 16; do plan "train-$size" exit; done
-  # As in a sweep whose hardware plan gives the server a GPU.
-  # shellcheck disable=SC2016 # for the library's shell
-  in_library 'load_settings; GPUS=(0 1 2) SERVER_ALONE=1 TRAIN_JOBS=3 MICRO_BATCH=2 CHECKPOINTING=1 QUANTIZATION=none
-    PRECISION=bf16; write_settings "$1"' "$WORK/settings.json"
-  FEWSHOT_SETTINGS=$WORK/settings.json script train.sh
-  status_is 1
-  equal '0 0 1' "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) train .*/\1/p' "$STUB/calls" | sort | xargs)"
   : >"$STUB/calls"
   setting OVERLAP=1
   setting SKIP_PREFLIGHT=1

@@ -33,7 +33,8 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *how: str, texts: int = 3, force: bool = False) -> int:
     """Make the base model; its trainer leaves nothing and ends with status 7. Returns the program's status."""
     folders = {"SAVES_DIR": str(tmp_path), "LOGS_DIR": str(tmp_path)}
-    write_json(tmp_path / "settings.json", {**folders, "BASE_TEXTS": str(texts), "FORCE": str(int(force))})
+    model = {"MODEL": str(tmp_path / "tiny/base")}
+    write_json(tmp_path / "settings.json", {**folders, **model, "BASE_TEXTS": str(texts), "FORCE": str(int(force))})
     monkeypatch.setenv("FEWSHOT_SETTINGS", str(tmp_path / "settings.json"))
     return build_base.main([*how, "--", "sh", "-c", "echo ValueError: bad luck; exit 7", "--seed", "42"])
 

@@ -259,14 +259,6 @@ def test_validation_is_held_out_of_training_when_only_a_test_file_is_given(build
     assert len(read_items(build.out / "llm_test.json")) == len(TEST_ROWS)
 
 
-def test_caps_of_given_splits(build):
-    build(VALID_COUNT=6, TEST_COUNT=9)
-
-    splits = read_manifest(build.out)["splits"]
-    assert splits["llm_valid"]["per_class"] == dict.fromkeys(LABELS, 2)
-    assert splits["llm_test"]["per_class"] == dict.fromkeys(LABELS, 3)
-
-
 def test_what_is_removed_is_counted_with_its_rows(build, read_items):
     train = [
         *ROWS,
@@ -482,14 +474,6 @@ def test_instruction_template_without_its_placeholder(build, folder, content, ti
     assert failure(build, INSTRUCTION_FILE=template) == (
         f"{template}: holds {{categories}} {times} times; the list of categories goes in its place, so write it "
         f"exactly once"
-    )
-
-
-def test_unknown_label_with_its_row(build):
-    message = failure(build, test=[*TEST_ROWS, ("x", "physics")])
-
-    assert message.startswith(
-        f'{build.out.parents[1] / "test.csv"}: row 31 (line 32): unknown label "physics"; did you mean "Physics"? '
     )
 
 

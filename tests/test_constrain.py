@@ -104,13 +104,6 @@ def test_one_command_makes_both_and_the_next_nothing(sweep, server, capsys):
     assert capsys.readouterr().out.count("already evaluated") == 2
 
 
-def test_the_second_one_asks_through_other_processes_too(sweep, server):
-    assert sweep.evaluate(server, how={"processes": 2}, **BOTH) == 0
-
-    assert [is_constrained(server, number) for number in range(12)] == [False] * 6 + [True] * 6
-    assert sweep.record["constrained"]["timings"]["processes"] == 2
-
-
 def test_an_interrupted_second_one_goes_on_where_it_was_and_the_free_score_stays(sweep, server, capsys):
     server.answer = right
     server.script.extend(["ok"] * 8)

@@ -245,31 +245,3 @@ def test_a_real_data_set_of_the_datasets_package(folder):
     assert tables["train"].labels == [1, 0, 1]
     assert {split: table.label_names for split, table in tables.items()} == {split: ["x", "y"] for split in tables}
     assert list(tables) == ["train", "valid", "test"]
-
-
-def test_files_and_how_each_was_read(folder):
-    (folder / "train.csv").write_text("text;label\na;x\n")
-    (folder / "test.csv").write_bytes("text,label\n5 £,x\n".encode("cp1252"))
-
-    tables, record = sources.from_files(
-        {"train": folder / "train.csv", "test": folder / "test.csv"}, "text", "label", "auto", "auto"
-    )
-
-    assert tables["test"].texts == ["5 £"]
-    assert record["read_as"] == {
-        "train": {"format": "delimited", "delimiter": ";", "quoting": "none", "encoding": "utf-8"},
-        "test": {"format": "delimited", "delimiter": ",", "quoting": "none", "encoding": "cp1252"},
-    }
-
-
-def test_a_test_file_without_labels(folder):
-    (folder / "train.csv").write_text("text,label\na,x\n")
-    (folder / "test.csv").write_text("id,text\n1,b\n")
-    paths = {"train": folder / "train.csv", "test": folder / "test.csv"}
-
-    with pytest.raises(UserError) as error:
-        sources.from_files(paths, "text", "label")
-    assert str(error.value) == (
-        f'{paths["test"]}: has no labels (no column "label"); leave TEST_FILE empty, and test rows are held out '
-        f"of TRAIN_FILE"
-    )

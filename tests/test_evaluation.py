@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +24,6 @@ from fewshot_sft import dry_run, locks, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation import asking, evaluation, one, predictions
 from fewshot_sft.evaluation.ask import ask_all
-from fewshot_sft.evaluation.concurrency import Fixed
 from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
 from fewshot_sft.evaluation.shots import choose, context
 from fewshot_sft.jsonio import sha256_file
@@ -273,9 +271,8 @@ K_SHOT = "tiny-k-shot_4"
 FEW = {"SIZES": "4", "METHODS": "k-shot"}
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_k_shot_asks_the_base_model_with_examples_of_each_label_in_turn(shots, server, processes):
-    assert shots.evaluate(server, K_SHOT, {"processes": processes}, EVAL_LIMIT="1", **FEW) == 0
+def test_k_shot_asks_the_base_model_with_examples_of_each_label_in_turn(shots, server):
+    assert shots.evaluate(server, K_SHOT, EVAL_LIMIT="1", **FEW) == 0
 
     body = server.requests[0].body
     assert body["model"] == "tiny-zero-shot"
@@ -460,27 +457,6 @@ def test_what_another_program_answers_is_nothing(sweep, server, capsys):
     assert server.requests == []
 
 
-def test_a_server_that_dies_midway_loses_and_doubles_nothing(tmp_path, server):
-    sweep = Sweep.make(tmp_path, items=60)
-    undisturbed = Sweep.make(tmp_path / "undisturbed", items=60)
-    assert undisturbed.evaluate(server) == 0
-    server.requests.clear()
-    server.answered.clear()
-    server.behave = lambda text: "reset" if len(server.answered) >= 20 else "ok"
-
-    assert sweep.evaluate(server) == AGAIN
-    assert sweep.names == {f"{RUN}.predictions.jsonl"}
-    kept = {line["index"] for line in sweep.lines[1:]}
-    assert 20 <= len(kept) < 30
-    with OpenAIServer() as second:  # started anew: on another port
-        second.answer = right
-        assert sweep.evaluate(second) == 0
-        assert sorted(second.asked) == sorted(text for index, text in enumerate(sweep.texts) if index not in kept)
-
-    assert sorted(line["index"] for line in sweep.lines[1:]) == list(range(60))
-    assert results(sweep.record) == results(undisturbed.record)
-
-
 def test_a_server_that_hangs_counts_as_gone(sweep, server, capsys):
     server.behave = lambda text: "hang" if "text 5" in text else "ok"
 
@@ -608,16 +584,6 @@ def test_lost_results_are_made_from_the_predictions_without_asking(finished, ser
     assert (finished.objs / lost).exists()
     assert server.requests == []
     assert "seconds" not in finished.record["timings"]  # nothing was measured this time
-
-
-def test_a_damaged_record_is_made_anew(finished, server):
-    whole = (finished.objs / f"{RUN}.json").read_text()
-    (finished.objs / f"{RUN}.json").write_text(whole[: len(whole) // 2])
-
-    assert finished.evaluate(server) == 0
-
-    assert finished.record["counts"]["items"] == 6
-    assert server.requests == []
 
 
 @pytest.mark.parametrize("scoring", [evaluation.SCORING, 1])
@@ -773,54 +739,6 @@ def test_damaged_lines_are_dropped_and_asked_again(finished, server, capsys, dam
     assert "damaged" in capsys.readouterr().err
 
 
-def test_predictions_that_lack_items_are_completed_whatever_the_record_says(finished, server):
-    path = finished.objs / f"{RUN}.predictions.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]))
-
-    assert finished.evaluate(server, CONCURRENCY="1") == 0
-
-    assert server.asked == finished.texts[4:]
-    assert finished.record["timings"]["resumed"] == 4
-    assert finished.record["counts"]["correct"] == 6
-
-
-def test_a_killed_evaluation_goes_on_where_it_was(tmp_path, server):
-    sweep = Sweep.make(tmp_path, items=30)
-    server.behave = lambda text: "hang" if server.completions > 10 else "ok"
-    process = subprocess.Popen(sweep.command(server))
-    server.wait_for(lambda: len(server.answered) == 10 and server.in_flight == 2)
-    process.kill()
-    assert process.wait(20) == -signal.SIGKILL
-    kept = {line["index"] for line in sweep.lines[1:]}
-    assert sweep.names == {f"{RUN}.predictions.jsonl"}
-    server.release.set()
-    server.behave = lambda text: "ok"
-    server.requests.clear()
-
-    assert sweep.evaluate(server) == 0
-
-    assert sorted(server.asked) == sorted(text for index, text in enumerate(sweep.texts) if index not in kept)
-    assert len(kept) >= 7  # one was to see whether it answers, and at most two were under way when it died
-    assert sorted(line["index"] for line in sweep.lines[1:]) == list(range(30))
-    assert sweep.record["metrics"]["accuracy"] == 1
-
-
-def test_an_interrupt_ends_at_once_with_130_and_keeps_the_answers(sweep, server):
-    server.behave = lambda text: "hang" if "text 5" in text else "ok"
-    # One at a time: when item 5 is asked, what came before is written.
-    command = sweep.command(server, CONCURRENCY="1")
-    # With the dead proxies of `_environment`, and a home that cannot be: for real, in a process of its own.
-    process = subprocess.Popen(command, env=os.environ | {"HOME": "/dev/null/home"}, stderr=-1, text=True)
-    server.wait_for(lambda: len(server.answered) == 6 and server.in_flight == 1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=300)
-
-    assert process.returncode == 130
-    assert "Traceback" not in error
-    assert len(sweep.lines) == 6
-    assert sweep.names == {f"{RUN}.predictions.jsonl"}
-
-
 def test_one_evaluation_of_a_run_at_a_time(sweep, server, monkeypatch, capsys):
     monkeypatch.setattr(one, "patience", lambda run: 0.2)
     sweep.objs.mkdir()
@@ -845,6 +763,42 @@ def test_a_full_disk_is_said_and_loses_only_the_line_that_did_not_fit(tmp_path):
 
     assert error.value.errno == errno.ENOSPC
     assert list(predictions.read(path).predictions) == [0]
+
+
+# --- How many requests are under way ---
+
+
+def test_concurrency_auto_is_noted_and_what_the_scores_need_is_loaded_meanwhile(tmp_path, server, monkeypatch):
+    sweep = Sweep.make(tmp_path, items=60)
+    server.behave = lambda text: "slow"
+    loaded = threading.Event()
+    monkeypatch.setattr(asking.metrics, "prepare", loaded.set)
+
+    def release() -> None:
+        server.wait_for(lambda: server.in_flight == 8)
+        assert loaded.wait(30)
+        server.release.set()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    assert sweep.evaluate(server, CONCURRENCY="auto") == 0
+    thread.join()
+    assert sweep.record["settings"]["concurrency"] == "auto"
+    assert sweep.record["timings"]["concurrency"] == 8
+    assert sweep.record["metrics"]["accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "number"),
+    [
+        ({"CONCURRENCY": "3", "SERVER": "vllm"}, 3),
+        ({"CONCURRENCY": "auto"}, 8),
+        ({"CONCURRENCY": "auto", "SERVER": "vllm"}, 256),
+        ({"CONCURRENCY": "auto", "SERVER": "vllm", "SIZES": "1 2 3", "SEEDS": "1 2 3"}, 1024 // 10),
+    ],
+)
+def test_how_many_requests_are_in_flight(sweep, values, number):
+    assert asking.in_flight(sweep.run("tiny-zero-shot", **values).settings) == number
 
 
 # --- Bad input ---
@@ -944,7 +898,7 @@ def test_a_failing_item_among_good_ones_does_not_end_the_evaluation():
             raise Unanswered("no")
         return Answer(str(item), False, 0.0)
 
-    failures = asyncio.run(ask_all(enumerate(range(40)), ask, lambda index, answer: answers.append(index), Fixed(1)))
+    failures = asyncio.run(ask_all(enumerate(range(40)), ask, lambda index, answer: answers.append(index), 1))
 
     assert [index for index, _ in failures] == list(range(1, 40, 2))
     assert answers == list(range(0, 40, 2))
@@ -965,6 +919,6 @@ def test_an_error_ends_all_requests_and_comes_out_as_it_is(error):
         raise AssertionError("unreachable")
 
     with pytest.raises(type(error)):
-        asyncio.run(ask_all(enumerate(range(9)), ask, lambda *_: None, Fixed(4)))
+        asyncio.run(ask_all(enumerate(range(9)), ask, lambda *_: None, 4))
 
     assert sorted(ended) == [0, 1, 2]

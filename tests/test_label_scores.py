@@ -23,7 +23,8 @@ from fewshot_sft.evaluation.questions import Item
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.program import AGAIN
 from fewshot_sft.serving import label_tokens
-from fewshot_sft.serving.client import ClientSettings, Retry
+from fewshot_sft.serving.client import ChatClient, Retry
+from fewshot_sft.serving.label_scores import LabelScorer
 from fewshot_sft.serving.label_tree import LEAST, LabelTree
 
 NEWLINE, END = 208, 0
@@ -206,12 +207,12 @@ def test_many_tokens_are_asked_for_by_themselves_in_parts(server):
 
 def asked_of(server: OpenAIServer, tokens: list[list[int]]):
     """Return the answer of a client that knows other labels."""
-    settings = ClientSettings(
-        server.base_url, "served", 7, 20.0, Retry(1, 0.0), label_tokens=tuple(map(tuple, tokens)), end_tokens=(END,)
-    )
 
     async def ask():
-        client = settings.client("0", lambda began: None)
+        scorer = LabelScorer(LabelTree(tuple(map(tuple, tokens)), (END,)))
+        client = ChatClient(
+            server.base_url, "served", "0", max_tokens=7, timeout=20.0, retry=Retry(1, 0.0), scorer=scorer
+        )
         try:
             return await client.ask("Choose.", "text about Physics")
         finally:
@@ -220,8 +221,8 @@ def asked_of(server: OpenAIServer, tokens: list[list[int]]):
     return asyncio.run(ask())
 
 
-def test_other_processes_tell_them_too_and_only_the_free_asking_has_them(asked, server):
-    assert asked.evaluate(server, how={"processes": 2}, CONSTRAIN="1", **VLLM) == 0
+def test_only_the_free_asking_has_them(asked, server):
+    assert asked.evaluate(server, CONSTRAIN="1", **VLLM) == 0
     assert stored(asked)["outside"] == [0.1] * 6
     constrained = [request.body for request in server.requests if "structured_outputs" in (request.body or {})]
     assert len(constrained) == 6

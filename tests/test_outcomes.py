@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The outcome of a step that runs, named in the environment."""
     path = folder / FILE
-    begin(path, "training", RUN)
+    begin(path.parent, "training", RUN)
     monkeypatch.setenv("FEWSHOT_OUTCOME", str(path))
     return path
 
@@ -50,12 +50,12 @@ def stored(path: Path) -> dict[str, Any]:
 
 def test_a_step_that_ends_well(folder: Path, clock: SimpleNamespace) -> None:
     path = folder / "o" / FILE
-    begin(path, "training", RUN, "logs/x.log")
+    begin(path.parent, "training", RUN, "logs/x.log")
     begun = {"log": "logs/x.log", "started": "2026-01-02T03:04:05.000+00:00"}
     assert stored(path) == HEAD | begun | {"step": "training", "run": RUN, "state": "running"}
     clock.now += timedelta(hours=1, milliseconds=340)
 
-    finish(path, "training", "done", RUN)
+    finish(path.parent, "training", "done", RUN)
 
     ended = {"finished": "2026-01-02T04:04:05.340+00:00", "seconds": 3600.3}
     assert stored(path) == HEAD | begun | {"step": "training", "run": RUN, "state": "done"} | ended
@@ -63,11 +63,11 @@ def test_a_step_that_ends_well(folder: Path, clock: SimpleNamespace) -> None:
 
 def test_no_seconds_of_a_skipped_step_and_of_a_clock_that_was_set_back(folder: Path, clock: SimpleNamespace) -> None:
     path = folder / "data.json"
-    begin(path, "data")
-    finish(path, "data", "skipped")
+    begin(path.parent, "data")
+    finish(path.parent, "data", "skipped")
     assert "seconds" not in stored(path)
     clock.now -= timedelta(hours=1)
-    finish(path, "data", "done")
+    finish(path.parent, "data", "done")
     assert stored(path)["finished"] == "2026-01-02T02:04:05.000+00:00"
     assert "seconds" not in stored(path)
 
@@ -75,32 +75,26 @@ def test_no_seconds_of_a_skipped_step_and_of_a_clock_that_was_set_back(folder: P
 def test_the_step_knows_better_than_its_caller_why_it_failed_and_its_last_note_counts(running: Path) -> None:
     note_reason("the first server died")
     note_reason("CUDA out of memory")
-    finish(running, "training", "failed", RUN, reason="it ended with status 1")
+    finish(running.parent, "training", "failed", RUN, reason="it ended with status 1")
     assert read(running).reason == "CUDA out of memory"
 
-    begin(running, "training", RUN)  # an earlier attempt is forgotten
+    begin(running.parent, "training", RUN)  # an earlier attempt is forgotten
     assert stored(running).keys() == {"schema", "kind", "step", "run", "state", "started"}
-    finish(running, "training", "failed", RUN, reason="it ended with status 1")
+    finish(running.parent, "training", "failed", RUN, reason="it ended with status 1")
     assert read(running).reason == "it ended with status 1"
 
 
 @pytest.mark.parametrize("state", ["done", "skipped"])
 def test_what_ends_well_has_no_reason(running: Path, state: str) -> None:
     note_reason("the first server died")
-    finish(running, "training", state, RUN, reason="none")
+    finish(running.parent, "training", state, RUN, reason="none")
     assert "reason" not in stored(running)
 
 
 def test_a_step_can_end_whose_beginning_was_never_written(folder: Path) -> None:
     path = folder / "data.json"
-    finish(path, "data", "failed", reason="no")
+    finish(path.parent, "data", "failed", reason="no")
     assert stored(path).keys() == {"schema", "kind", "step", "state", "reason", "finished"}
-
-
-def test_a_file_of_another_step_is_not_written(folder: Path) -> None:
-    with pytest.raises(UserError, match=rf"other\.json: the outcome of this step is a file {FILE}"):
-        begin(folder / "other.json", "training", RUN)
-    assert list(folder.iterdir()) == []
 
 
 def test_a_note_changes_only_an_outcome_that_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +104,7 @@ def test_a_note_changes_only_an_outcome_that_runs(folder: Path, monkeypatch: pyt
     note_reason("it never began")
     assert not path.exists()
 
-    finish(path, "data", "done")
+    finish(path.parent, "data", "done")
     before = path.read_bytes()
     note_reason("too late")
     assert path.read_bytes() == before
@@ -158,7 +152,6 @@ def test_the_outcome_of_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("null", "not an outcome"),
         ("[" * 100_000, "not valid JSON"),
         ('{"schema": ' + "9" * 5000 + "}", "not valid JSON"),
-        (" " * 1_000_001, "too large"),
         *(
             (json.dumps(HEAD | {"step": "training", "run": RUN, "state": "done"} | wrong), "not an outcome")
             for wrong in (
@@ -172,7 +165,7 @@ def test_the_outcome_of_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_a_damaged_or_foreign_file_is_reported(folder: Path, content: str, why: str) -> None:
     (folder / FILE).write_text(content, encoding="utf-8")
-    finish(folder / "data.json", "data", "done")
+    finish(folder, "data", "done")
 
     found, unknown = read_folder(folder)
 
@@ -210,8 +203,8 @@ def test_no_secret_of_the_environment_is_written(running: Path, monkeypatch: pyt
     note_reason("HTTP 401: the key sesame-4711 is not mine")
     assert read(running).reason == "HTTP 401: the key *** is not mine"
 
-    begin(running, "training", RUN, log="logs/sesame-4711.log")
-    finish(running, "training", "failed", RUN, reason="sesame-4711!")
+    begin(running.parent, "training", RUN, log="logs/sesame-4711.log")
+    finish(running.parent, "training", "failed", RUN, reason="sesame-4711!")
     assert "sesame" not in running.read_text(encoding="utf-8")
     assert (read(running).log, read(running).reason) == ("logs/***.log", "***!")
 

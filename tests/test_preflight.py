@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 import preflight
 from fewshot_sft.planning import facts as plan_facts
 from fewshot_sft.planning import gpus
-from fewshot_sft.preflight import adapters, amount, data_set, labels, lengths, machine, model, templates
+from fewshot_sft.preflight import adapters, amount, labels, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 from fewshot_sft.training import step_counts
@@ -111,7 +111,7 @@ def test_all_is_well_nothing_is_said_and_the_record_tells_what_was_found(folder,
     assert capsys.readouterr() == ("", "")
     found = record(folder)
     assert (found["kind"], found["name"], found["problems"], found["warnings"]) == ("preflight", "x", 0, 0)
-    checks = ["folders", "packages", "template", "port", "steps", "model", "LORA_TARGET", "disk"]
+    checks = ["folders", "packages", "template", "steps", "model", "LORA_TARGET", "disk"]
     assert [each["check"] for each in found["checks"]] == checks
     (disk,) = (each for each in found["checks"] if each["check"] == "disk")
     assert disk["basis"] == "the shapes in its safetensors files"
@@ -202,60 +202,19 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "words", "vllm", "result", "text"),
+    ("bits", "result", "text"),
     [
-        (9_400_000_000, [], True, "ok", "9.4 billion parameters at 16 bits take 18.8 GB of the GPU's 42.9 GB"),
+        (4, "ok", "4 bits take 16.0 GB of the GPU's 42.9 GB"),
         (
-            19_000_000_000,
-            [],
-            False,
-            "warning",
-            "19.0 billion parameters at 16 bits take 38.0 GB of the GPU's 42.9 GB: that is tight; "
-            "set MICRO_BATCH=1 and CHECKPOINTING=1 if it runs out of memory",
-        ),
-        (
-            32_000_000_000,
-            [],
-            False,
-            "problem",
-            "32.0 billion parameters at 16 bits take 64.0 GB of the GPU's 42.9 GB; "
-            "take a smaller MODEL, a larger GPU, or QUANTIZATION=4",
-        ),
-        (
-            32_000_000_000,
-            ["--quantization_bit", "4"],
-            False,
-            "ok",
-            "32.0 billion parameters at 4 bits take 16.0 GB of the GPU's 42.9 GB",
-        ),
-        (
-            20_000_000_000,
-            [],
-            True,
-            "problem",
-            "vLLM gets 90% of the GPU's 42.9 GB, the weights take 40.0 GB; take a smaller MODEL or a larger GPU",
+            *(16, "problem"),
+            "16 bits take 64.0 GB of the GPU's 42.9 GB; take a smaller MODEL, a larger GPU, or QUANTIZATION=4",
         ),
     ],
 )
-def test_gpu_memory(folder, parameters, words, vllm, result, text):
-    hardware = {"gpus": [{"name": "x", "memory_gib": 40.0}], "bf16": True}
-    found = machine.gpu_memory(Size(parameters=parameters), "bf16", words, vllm, hardware)
-    assert (found.result, found.text) == (result, f"GPU memory: {text}")
-
-
-def test_gpu_memory_is_not_judged_where_it_is_not_known(folder):
-    assert machine.gpu_memory(Size(parameters=10**12), "bf16", [], True, {}) is None
-
-
-def test_port(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        monkeypatch.setattr(machine, "TRIED", 1)
-        assert machine.port(number).text == (
-            f"port: none from {number} to {number} is free on 127.0.0.1; "
-            "set API_PORT to another range, or see who listens: ss -ltnp"
-        )
-    assert machine.port(number).result == "ok"
+def test_weights_of_a_model_whose_shape_is_not_known(bits, result, text):
+    (found,) = machine.weights_fit(Size(parameters=32 * 10**9), bits, {"gpus": [{"memory_bytes": 40 * 2**30}]})
+    assert (found.result, found.text) == (result, f"GPU memory: 32.0 billion parameters at {text}")
+    assert machine.weights_fit(Size(), bits, {"gpus": [{"memory_bytes": 1}]}) == []
 
 
 def test_packages(folder, monkeypatch):
@@ -868,54 +827,6 @@ def test_a_cache_that_cannot_be_made(folder, base, capsys, monkeypatch, checked)
     assert checked(base) == 2
     said = "error: folders: /proc cannot be written; check its owner (ls -ld) or choose another HF_HOME\n"
     assert capsys.readouterr().err.startswith(said)
-
-
-def test_the_data_set_is_looked_for_on_its_hub(folder, base, hub, capsys, monkeypatch, checked):
-    endpoint, answers = hub
-    monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "datasets"))
-    answers["/api/datasets/o/d"] = (200, {"id": "o/d"})
-    for name, status, said in (
-        ("o/d", 0, ""),
-        ("synthetic-patents", 0, ""),
-        (str(base), 0, ""),
-        (
-            "o/none",
-            2,
-            f"error: data set: {endpoint} has no data set o/none, or not for you (HTTP 404); "
-            "check DATASET; for one that is private or gated set HF_TOKEN",
-        ),
-    ):
-        assert checked(base, DATASET=name) == status
-        assert capsys.readouterr().err.partition("\n")[0] == said
-    (folder / "datasets/o___none").mkdir(parents=True)
-    assert checked(base, DATASET="o/none") == 0
-    answers["/api/datasets/o/gated"] = (200, {"id": "o/gated", "gated": "auto"})
-    found = data_set.check_hugging_face("o/gated", endpoint, {})
-    assert found.mend == f"accept them on {endpoint}/datasets/o/gated, then set HF_TOKEN to a token of yours"
-
-
-def test_offline_or_without_a_hub_a_data_set_that_is_not_cached_is_a_problem(folder, hub, monkeypatch):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "datasets"))
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-        found = data_set.check_hugging_face("o/d", "http://127.0.0.1:9", {name: "1"})
-        assert found.text == (
-            "data set: o/d is not in the cache and HF_HUB_OFFLINE or HF_DATASETS_OFFLINE forbids to fetch it; "
-            "fetch it where there is a network, or set TRAIN_FILE to a file of yours"
-        )
-    for found in (
-        data_set.check_hugging_face("o/d", "http://127.0.0.1:9", {}),
-        data_set.check_modelscope("o/d", "http://127.0.0.1:9", folder / "cache"),
-    ):
-        assert found.text.startswith("data set: o/d is not in the cache and http://127.0.0.1:9 does not answer (")
-        assert found.text.endswith(
-            "set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, or TRAIN_FILE to a file of yours"
-        )
-    endpoint, answers = hub
-    answers["/api/v1/datasets/o/d"] = (200, {})
-    assert data_set.check_modelscope("o/d", endpoint, folder / "cache").message == f"o/d can be fetched from {endpoint}"
-    (folder / "cache/hub/datasets/o/c").mkdir(parents=True)
-    assert data_set.check_modelscope("o/c", endpoint, folder / "cache").message == "o/c is in the cache"
 
 
 @pytest.mark.parametrize(

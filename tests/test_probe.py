@@ -100,14 +100,6 @@ def test_a_server_whose_process_has_ended_is_not_waited_for(sweep, server, reape
     process.wait()
 
 
-def test_what_another_program_answers_is_nothing(sweep, server):
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, process_group=0) as process:
-        with pytest.raises(PortLost, match=rf"^port {server.port} is another program's, not our server's$"):
-            usable(sweep, server, pid=process.pid)
-        process.communicate()
-    assert server.requests == []
-
-
 @pytest.fixture
 def slow(monkeypatch):
     """Let the n-th answer take so many seconds of a clock of its own; return what each request was given."""

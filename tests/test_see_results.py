@@ -736,7 +736,7 @@ def test_all_pictures_of_a_sweep(sweeps: Sweeps, capsys: pytest.CaptureFixture[s
     stems = ["learning_curve", "radar", *pictures, "training_loss"]
     names = [f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")]
     assert json.loads((out / "results.json").read_text())["pictures"] == names
-    others = {"answer.json", "results.csv", "results.json", "report.html", "report.md"}
+    others = {"answer.json", "calibration.json", "results.csv", "results.json", "report.html", "report.md"}
     assert {path.name for path in out.iterdir()} == {*names, *others}
     for stem in stems:
         drawing = ET.parse(out / f"{stem}.svg").getroot()

@@ -19,7 +19,7 @@ import summarize
 from fewshot_sft import runs
 from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
-from fewshot_sft.outcomes.outcomes import begin, file_name, finish
+from fewshot_sft.outcomes.outcomes import begin, finish
 from fewshot_sft.runs import Run
 from fewshot_sft.settings import Settings
 from fewshot_sft.words import display_width, duration, one_line
@@ -55,11 +55,10 @@ class Night:
     def step(self, step: str, state: str, size: int | None = None, seconds: float = 0, **more: Any) -> None:
         """A step begins, of a run with ``size`` or ``run``, and unless it is to be "running", ends so much later."""
         run = more.get("run", self.run(size).name if size else None)
-        path = self.folder / file_name(step, run)
-        begin(path, step, run, more.get("log"))
+        begin(self.folder, step, run, more.get("log"))
         self.now += seconds
         if state != "running":
-            finish(path, step, state, run, reason=more.get("reason"))
+            finish(self.folder, step, state, run, more.get("reason"))
 
     def done(self, size: int | None, training: str = "done", evaluation: str = "done") -> None:
         """A run that is done, with its record."""

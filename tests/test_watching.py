@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fewshot_sft.training import watching
-from fewshot_sft.training.trainer_log import REMEDY, Follower
+from fewshot_sft.training.trainer_log import REMEDY
 from fewshot_sft.training.watching import Abort, Watch
 
 
@@ -92,34 +91,10 @@ def test_a_half_written_line_waits_for_its_end(training):
     assert abort.reason.startswith("the loss is exactly 0 at step 10")
 
 
-def test_each_line_is_read_once(training):
-    follower = Follower(training.losses)
-    for step in range(100):
-        training.logged(step, 2.5)
-    assert [step for step, _ in follower.new()] == list(range(100))
-    assert list(follower.new()) == []
-    training.logged(100, 2.4)
-    assert list(follower.new()) == [(100, 2.4)]
-
-
 def test_the_first_broken_step_is_named_also_one_of_before_a_resume(training):
     training.logged(5, 0)
     training.logged(10, float("nan"))
     assert training.watch(resumed_at=10).reason.startswith("the loss is exactly 0 at step 5")
-
-
-@pytest.mark.parametrize("how", ["replaced", "cut"])
-def test_a_log_that_begins_anew_is_read_from_its_beginning(training, how):
-    def begin_anew() -> None:
-        if how == "replaced":  # by a longer file
-            fresh = training.folder / "fresh"
-            fresh.write_text('{"current_steps": 1, "loss": 0.0}\n' + '{"current_steps": 2, "loss": 1.0}\n' * 9)
-            os.replace(fresh, training.losses)
-        else:
-            training.losses.write_text('{"current_steps": 1, "loss": 0.0}\n')
-
-    abort = training.watch(lambda: training.logged(5, 2.5), lambda: training.logged(10, 2.5), begin_anew)
-    assert abort.reason.startswith("the loss is exactly 0 at step 1,")
 
 
 def test_silence_counts_from_the_last_change_of_either_file(training):

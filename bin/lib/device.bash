@@ -2,10 +2,9 @@
 # shellcheck shell=bash
 
 # What py/plan.py finds out, beside the settings: GPUs as CUDA_VISIBLE_DEVICES names them (none on a CPU), bytes of KV
-# cache for a server beside trainers (0: what GPU_MEMORY leaves), whether the server has the last GPU to itself, the rank
-# that vLLM is started for.
+# cache for a server beside trainers (0: what GPU_MEMORY leaves), the rank that vLLM is started for.
 # shellcheck disable=SC2034 # for bin/eval.sh
-GPUS=() KV_CACHE_BYTES='' SERVER_ALONE='' MAX_LORA_RANK=''
+GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK=''
 
 # use_hardware [--known]: decide what is `auto`, unless the sweep that this is a part of has, and set what the frameworks
 # read. With --known the GPUs are in logs/hardware.json.
@@ -13,7 +12,7 @@ use_hardware() {
   # Nothing of a local model is asked of a hub, which behind a firewall would cost minutes of retries.
   if [[ -d $MODEL ]]; then export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} TRANSFORMERS_OFFLINE=1; fi
   if ((USE_MODELSCOPE_HUB)); then export USE_MODELSCOPE_HUB; fi
-  if [[ -z $SERVER_ALONE ]]; then
+  if [[ -z $KV_CACHE_BYTES ]]; then
     local how=("$@")
     ((DRY_RUN == 0)) || how=(--dry-run)
     run_child "the hardware plan" python py/plan.py "${how[@]}" || exit

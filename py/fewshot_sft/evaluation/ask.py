@@ -6,25 +6,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ..serving.client import Answer, Refused, Unanswered
-from .concurrency import Pace
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Patience:
-    """When a server counts as gone; the caller may then start it anew and go on.
-
-    ``in_a_row`` items that end unanswered (each after its retries) with no answer between them, or no answer to
-    anything for ``stall`` seconds.
-    """
-
-    in_a_row: int = 8
-    stall: float = 300.0
+# A server counts as gone when so many items end unanswered (each after its retries) with no answer between them, or
+# when nothing is answered for STALL seconds; the caller may then start it anew and go on.
+IN_A_ROW = 8
+STALL = 300.0
 
 
 class GaveUp(Exception):
@@ -35,11 +27,11 @@ async def ask_all(
     items: Iterable[tuple[int, Item]],
     ask: Callable[[Item], Awaitable[Answer]],
     answered: Callable[[int, Answer], None],
-    pace: Pace,
-    patience: Patience | None = None,
+    limit: int,
     tick: Callable[[], None] = lambda: None,
+    stall: float = STALL,
 ) -> list[tuple[int, str]]:
-    """Ask every item, as many at a time as ``pace`` says, and call ``answered`` as each answer comes.
+    """Ask every item, ``limit`` at a time, and call ``answered`` as each answer comes.
 
     ``tick`` is called about once a second, whether answers come or not. Returns the ``(index, reason)`` of the items
     that got no answer.
@@ -49,20 +41,14 @@ async def ask_all(
         GaveUp: the server is gone.
         Whatever ``answered`` raises. In every case no request is left under way.
     """
-    patience = patience or Patience()
     queue = deque(items)
     failures: list[tuple[int, str]] = []
     in_a_row = 0
     last = time.monotonic()
-    running = 0  # workers; each has one request under way
 
     async def worker() -> None:
-        nonlocal running
-        try:
-            while queue and running <= pace.limit:
-                await one(*queue.popleft())
-        finally:
-            running -= 1
+        while queue:
+            await one(*queue.popleft())
 
     async def one(index: int, item: Item) -> None:
         nonlocal in_a_row, last
@@ -73,33 +59,26 @@ async def ask_all(
         except Unanswered as error:
             failures.append((index, str(error)))
             in_a_row += 1
-            if in_a_row >= patience.in_a_row:
+            if in_a_row >= IN_A_ROW:
                 raise GaveUp(f"{in_a_row} items in a row got no answer; the last: item {index}: {error}") from error
         else:
             in_a_row = 0
             last = time.monotonic()
             answered(index, answer)
-            pace.answered(last, running - 1)
-            employ()
 
     async def watch() -> None:
         while True:
-            await asyncio.sleep(min(1.0, patience.stall / 4))
+            await asyncio.sleep(min(1.0, stall / 4))
             tick()
-            if time.monotonic() - last >= patience.stall:
-                raise GaveUp(f"no answer to anything for {patience.stall:g} s: the server hangs")
-
-    def employ() -> None:
-        nonlocal running
-        while queue and running < pace.limit:
-            running += 1
-            workers.create_task(worker())
+            if time.monotonic() - last >= stall:
+                raise GaveUp(f"no answer to anything for {stall:g} s: the server hangs")
 
     try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(watch())
             async with asyncio.TaskGroup() as workers:
-                employ()
+                for _ in range(min(limit, len(queue))):
+                    workers.create_task(worker())
             watching.cancel()
     except BaseExceptionGroup as group_error:
         raise _first(group_error) from None

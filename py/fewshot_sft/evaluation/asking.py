@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from .. import runs
 from ..asynchronous import run_async
 from ..errors import UserError
 from ..processes import is_alive
 from ..progress import Progress
 from ..runs import Run
 from ..serving import endpoint
-from ..serving.client import Answer, ClientSettings, Refused, Retry
+from ..serving.client import Answer, ChatClient, Refused, Retry
+from ..serving.label_scores import LabelScorer
+from ..serving.label_tree import LabelTree
 from ..serving.ports import NotOurs
 from ..serving.prompt import stop_token_ids
 from ..serving.server import Server
+from ..settings import Settings
 from . import metrics
-from .ask import GaveUp, Patience, ask_all
-from .askers import Askers
-from .concurrency import START, START_BATCHING, Adaptive, Fixed, Pace
+from .ask import STALL, GaveUp, ask_all
 from .predictions import Prediction, PredictionLog
 from .questions import Item
 
 RETRY = Retry()
-STALL = 300.0  # seconds without any answer after which the server hangs
+IDLE = 0.3  # share of a CPU below which this process has time for something else
+
+
+def in_flight(settings: Settings) -> int:
+    """Return how many requests of one run are under way at once: CONCURRENCY, or what suits the server.
+
+    `vllm serve` computes in batches: 256 in flight are 96 % of what more bring (docs/performance.md). All runs may be
+    asked at the same time, and what is beyond its 1,024 sequences only waits, and may time out.
+    """
+    if settings.concurrency is not None or settings["SERVER"] != "vllm":
+        return settings.concurrency or 8
+    return max(8, min(256, 1024 // len(runs.evaluations(settings))))
 
 
 def ask_missing(
@@ -37,9 +51,7 @@ def ask_missing(
     choices: Sequence[str] | None = None,
     examples: Sequence[tuple[str, str]] = (),
     tokens: tuple[tuple[tuple[int, ...], ...], tuple[int, ...]] = ((), ()),
-    processes: int | None = None,
-    at_once: bool = False,
-    stall: float | None = None,
+    stall: float = STALL,
 ) -> tuple[dict[str, Any], str]:
     """Ask the items that ``log`` has no answer to.
 
@@ -52,9 +64,6 @@ def ask_missing(
         choices: the only answers that the server lets the model give.
         examples: pairs of a human message and its answer, which come before each question.
         tokens: of each label, and those that end an answer: the labels' probabilities are asked for, too.
-        processes: that ask; None: this one, and when it is the bottleneck up to 4 others.
-        at_once: the server is fast and asked by this evaluation alone, mostly: begin with other processes, where there
-            are many items and CPUs, and at `vllm serve` with many requests.
         stall: seconds without any answer after which the server hangs.
 
     Returns what was measured, and what went wrong with the server ("" when all items have an answer).
@@ -66,23 +75,10 @@ def ask_missing(
     missing = [(index, item) for index, item in enumerate(items) if index not in log.predictions]
     if not missing:
         return {}, ""
-    client = ClientSettings(
-        server.url,
-        run.served_as,
-        settings.max_tokens,
-        settings.request_timeout,
-        RETRY,
-        tuple(choices) if choices is not None else None,
-        stop_token_ids(settings),
-        tuple(examples),
-        *tokens,
-    )
-    start = START_BATCHING if settings["SERVER"] == "vllm" and at_once else START
-    adaptive = settings.concurrency is None
-    pace: Pace = Adaptive(settings.request_timeout, start=start) if adaptive else Fixed(settings.concurrency)
     port = server.port
     progress = Progress(title, len(items), len(log.predictions))
-    measured: dict[str, Any] = {}
+    limit = in_flight(settings)
+    measured: dict[str, Any] = {"concurrency": limit}
 
     def keep(index: int, answer: Answer) -> None:
         port.check_again()
@@ -92,31 +88,41 @@ def ask_missing(
         progress.advance()
 
     async def ask_them() -> list[tuple[int, str]]:
-        askers = Askers(
-            client,
+        client = ChatClient(
+            server.url,
+            run.served_as,
             endpoint.api_key(),
-            pace,
-            items=len(missing),
-            processes=processes,
-            at_once=at_once,
-            idle=metrics.prepare,
+            max_tokens=settings.max_tokens,
+            timeout=settings.request_timeout,
+            retry=RETRY,
+            choices=choices,
+            stop_token_ids=stop_token_ids(settings),
+            examples=examples,
+            scorer=LabelScorer(LabelTree(*tokens)) if tokens[0] else None,
         )
+        measured["client_start_seconds"] = round(time.monotonic() - begin, 3)  # mostly imports
+        preparing: threading.Thread | None = None
+        looked = time.monotonic(), time.thread_time()
 
         async def ask(item: Item) -> Answer:
-            return await askers.ask(item.instruction, item.input)
+            return await client.ask(item.instruction, item.input)
 
         def tick() -> None:
+            nonlocal looked, preparing
             if not is_alive(server.pid):  # known at once, not when all retries are used up
                 raise GaveUp("the server has ended")
             port.check()
             progress.tick()
-            askers.tick()
+            before, looked = looked, (time.monotonic(), time.thread_time())
+            if preparing is None and looked[1] - before[1] < IDLE * (looked[0] - before[0]):
+                # A daemon: an interrupt ends this process without waiting for it.
+                preparing = threading.Thread(target=metrics.prepare, daemon=True)
+                preparing.start()
 
-        async with askers:
-            failures = await ask_all(missing, ask, keep, pace, Patience(stall=stall or STALL), tick)
-        measured["processes"] = askers.processes
-        measured["client_start_seconds"] = round(askers.start_seconds, 3)
-        return failures
+        try:
+            return await ask_all(missing, ask, keep, limit, tick, stall)
+        finally:
+            await client.close()
 
     begin = time.monotonic()
     trouble = ""
@@ -140,6 +146,4 @@ def ask_missing(
         progress.close()
     seconds = time.monotonic() - begin
     measured |= {"seconds": round(seconds, 3), "items_per_second": round(len(missing) / seconds, 2)}
-    if adaptive:
-        measured["highest_concurrency"] = pace.highest
     return measured, trouble

@@ -125,10 +125,10 @@ def _base_answers(run: Run, command: Sequence[str]) -> list[str]:
             return probe_set.answers_of(base)
 
 
-def at_server(evaluation: Evaluation, server: Server, *, at_once: bool) -> int:
+def at_server(evaluation: Evaluation, server: Server) -> int:
     """Evaluate through a server that runs, and if it is `vllm serve` loads the run's adapter.
 
-    ``at_once`` is that of :func:`asking.ask_missing`. Returns AGAIN when a new server may do better.
+    Returns AGAIN when a new server may do better.
     """
     run = evaluation.run
     settings = run.settings
@@ -147,4 +147,4 @@ def at_server(evaluation: Evaluation, server: Server, *, at_once: bool) -> int:
         say_why(f"{run.title}: {error}")
         return FAILED if isinstance(error, Refusal) else AGAIN
     say(f"{run.title}: evaluating on {server.url}")
-    return evaluation.make(server, at_once=at_once)
+    return evaluation.make(server)

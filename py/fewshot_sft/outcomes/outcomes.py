@@ -26,7 +26,6 @@ STATES = ("running", "done", "skipped", "left out", "failed")
 VARIABLE = "FEWSHOT_OUTCOME"  # the file of the step that runs now
 FOLDER = "FEWSHOT_OUTCOMES"
 SCHEMA = 2
-LARGEST = 1_000_000  # bytes; an outcome has some hundred
 
 
 class Outcome(NamedTuple):  # a dataclass would cost 15 ms of imports
@@ -47,42 +46,38 @@ def file_name(step: str, run: str | None = None) -> str:
     return step.replace(" ", "-") + ("" if run is None else f"-{run}") + ".json"
 
 
-def begin(path: Path, step: str, run: str | None = None, log: str | None = None) -> None:
-    """Write that a step has begun; what an earlier attempt left in the file is gone.
+def begin(folder: Path, step: str, run: str | None = None, log: str | None = None) -> None:
+    """Write that a step has begun; what an earlier attempt left in its file is gone.
 
     Raises:
-        UserError: the file is not named as that step's.
         OSError: it cannot be written.
     """
-    _check_name(path, step, run)
-    _write(path, {**_head(step, run), "state": "running", "log": log, "started": _text(_now())})
+    head = {"schema": SCHEMA, "kind": "outcome", "step": step, "run": run}
+    _write(folder / file_name(step, run), {**head, "state": "running", "log": log, "started": _text(_now())})
 
 
-def finish(
-    path: Path, step: str, state: str, run: str | None = None, log: str | None = None, reason: str | None = None
-) -> None:
+def finish(folder: Path, step: str, state: str, run: str | None = None, reason: str | None = None) -> None:
     """Write how a step has ended: ``done``, ``skipped`` (it was done before), ``left out`` or ``failed``.
 
     A reason that the file has already stays, for the program that noted it knows better than its caller; what is done
     has none. ``seconds`` is left out of a skipped step, and when the clock was set back meanwhile.
 
     Raises:
-        UserError: the file is not named as that step's.
         OSError: it cannot be written.
     """
-    _check_name(path, step, run)
-    before = _read_or_none(path)
-    noted = before.reason if before else None
-    started = before.started if before else None
-    finished = _now()
+    path, finished = folder / file_name(step, run), _now()
+    before = _read_or_none(path) or Outcome(step, run, state)
     record = {
-        **_head(step, run),
+        "schema": SCHEMA,
+        "kind": "outcome",
+        "step": step,
+        "run": run,
         "state": state,
-        "reason": (noted or reason) if state in ("left out", "failed") else None,
-        "log": log or (before.log if before else None),
-        "started": started,
+        "reason": (before.reason or reason) if state in ("left out", "failed") else None,
+        "log": before.log,
+        "started": before.started,
         "finished": _text(finished),
-        "seconds": seconds_between(started, finished) if state != "skipped" else None,
+        "seconds": seconds_between(before.started, finished) if state != "skipped" else None,
     }
     _write(path, record)
 
@@ -98,15 +93,14 @@ def of_run(step: str, run: str, log: Path | None = None) -> Iterator[Callable[[s
     if not folder:
         yield lambda state: None
         return
-    path = Path(folder) / file_name(step, run)
-    os.environ[VARIABLE] = str(path)
+    os.environ[VARIABLE] = str(Path(folder) / file_name(step, run))
 
     def note(state: str, reason: str | None = None) -> None:
         try:
             if state == "running":
-                begin(path, step, run, str(log) if log else None)
+                begin(Path(folder), step, run, str(log) if log else None)
             else:
-                finish(path, step, state, run, reason=reason)
+                finish(Path(folder), step, state, run, reason)
         except OSError:
             lost = f"what became of it could not be noted in {folder}; the summary will not know"
             print(f"warning: {step} of {run}: {lost}", file=sys.stderr)
@@ -145,8 +139,6 @@ def read(path: Path) -> Outcome:
     try:
         if not path.is_file():
             raise UserError("not a file")
-        if path.stat().st_size > LARGEST:
-            raise UserError("too large for an outcome")
         found = read_json(path)
     except UserError as error:
         raise UserError(str(error).removeprefix(f"{path}: ")) from None
@@ -156,10 +148,11 @@ def read(path: Path) -> Outcome:
         raise UserError(f"not valid JSON ({error})") from None
     try:
         outcome = _parse(found)
-        _check_name(path, outcome.step, outcome.run)
-    except (UserError, KeyError, ValueError, TypeError, AttributeError):
-        raise UserError("not an outcome") from None
-    return outcome
+        if path.name == file_name(outcome.step, outcome.run):
+            return outcome
+    except (KeyError, ValueError, TypeError, AttributeError):
+        pass
+    raise UserError("not an outcome")
 
 
 def read_folder(folder: Path) -> tuple[list[Outcome], dict[str, str]]:
@@ -189,16 +182,6 @@ def seconds_between(started: str | None, finished: datetime) -> float | None:
         return None
     seconds = (finished - datetime.fromisoformat(started)).total_seconds()
     return round(seconds, 1) if seconds >= 0 else None
-
-
-def _head(step: str, run: str | None) -> dict[str, Any]:
-    return {"schema": SCHEMA, "kind": "outcome", "step": step, "run": run}
-
-
-def _check_name(path: Path, step: str, run: str | None) -> None:
-    expected = file_name(step, run)
-    if path.name != expected:
-        raise UserError(f"{path}: the outcome of this step is a file {expected}")
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

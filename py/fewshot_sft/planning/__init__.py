@@ -42,7 +42,7 @@ class Plan:
     """The plan, its values as bash takes them.
 
     ``details`` are values that are no settings: KV_CACHE_BYTES, for a server beside trainers, else 0 (vLLM would take
-    memory that they free while it measures for its own), and SERVER_ALONE, 1 where the last GPU is the server's alone.
+    memory that they free while it measures for its own).
     """
 
     settings: dict[str, str]
@@ -75,18 +75,18 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
         return _unplanned(facts, wishes)
     chooser = Chooser(facts, wishes, facts.shape)
     choice = chooser.choose()
-    way, layout = choice.way, choice.layout
-    parts = chooser.parts(way, alone=layout.per_gpu == 1 and not layout.shared)
+    way = choice.way
+    parts = chooser.parts(way, alone=choice.per_gpu == 1 and not choice.overlap)
     plan = Plan(
         settings=_settings(
-            way.micro_batch, way.checkpointing, way.bits, layout.jobs, layout.overlap, choice.share, choice.eager
+            way.micro_batch, way.checkpointing, way.bits, choice.jobs, choice.overlap, choice.share, chooser.eager
         ),
-        details=details(choice.server["kv_cache"] if layout.shared else 0, layout.alone),
+        details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if choice.overlap else 0)},
         reasons=_reasons(chooser, choice) | {name.upper(): why for name, why in wishes.origin.items()},
         memory={
             "trainer_bytes": sum(parts.values()),
             "trainer_parts": parts,
-            "trainers_per_gpu": layout.per_gpu,
+            "trainers_per_gpu": choice.per_gpu,
             "server_bytes": sum(choice.server.values()),
             "server_parts": choice.server,
             "gpu_bytes": chooser.card.memory_bytes,
@@ -122,7 +122,7 @@ def _unplanned(facts: Facts, wishes: Wishes) -> Plan:
         wishes.eager is not False,
     )
     reasons = {name: f"{why}; the original's" for name in settings if getattr(wishes, name.lower()) is None}
-    return Plan(settings, details(0, False), reasons)
+    return Plan(settings, {"KV_CACHE_BYTES": "0"}, reasons)
 
 
 def _settings(
@@ -139,46 +139,42 @@ def _settings(
     }
 
 
-def details(kv_cache: int, alone: bool) -> dict[str, str]:
-    """Return the two values of a plan that are no settings (:class:`Plan`)."""
-    return {"KV_CACHE_BYTES": str(kv_cache), "SERVER_ALONE": str(int(alone))}
-
-
 def _reasons(chooser: Chooser, choice: Choice) -> dict[str, str]:
     """Return the numbers that decided each setting."""
-    facts, way, layout, server = chooser.facts, choice.way, choice.layout, choice.server
-    usable, several = _gb(chooser.card.usable), max(2, layout.per_gpu)
-    several_take = _gb(way.times(several, chooser.beside if layout.shared else 0))
+    facts, way, server, usable = chooser.facts, choice.way, choice.server, _gb(chooser.card.usable)
+    several = max(2, choice.per_gpu)
+    several_take = _gb(way.times(several, chooser.beside if choice.overlap else 0))
     without = sum(chooser.parts(replace(way, checkpointing=False)).values())
-    with_server = f"the server takes at least {_gb(chooser.beside)}, with one trainer "
-    with_server += f"{_gb(way.times(1, chooser.beside))} of {usable}"
+    beside = _gb(way.times(1, chooser.beside))
     reasons = {
         "MICRO_BATCH": f"{_gb(way.need)} of {usable} with {facts.length} tokens an example ({facts.length_basis})",
         "CHECKPOINTING": f"without, a trainer needs {_gb(without)}",
         "QUANTIZATION": f"the weights take {_gb(memory.weights(chooser.shape, way.bits, facts.width))}",
         "TRAIN_JOBS": f"{several} on one GPU take {several_take} of {usable}; {len(facts.sizes)} sizes, "
         f"{len(facts.gpus)} GPUs, {facts.cpus} CPU cores",
-        "OVERLAP": with_server if facts.server == "vllm" else "needs SERVER=vllm",
+        "OVERLAP": f"the server and one trainer take at least {beside} of {usable}"
+        if facts.server == "vllm"
+        else "needs SERVER=vllm",
         "GPU_MEMORY": f"weights {_gb(server['weights'])}, KV cache {_gb(server['kv_cache'])}",
-        "EAGER": f"{chooser.shape.parameters / 1e9:.1f} billion parameters; below 1, where they fit, CUDA graphs pay",
+        "EAGER": f"{chooser.shape.parameters / 1e9:.1f} billion parameters",
     }
     return reasons | {name: "as set" for name in reasons if getattr(chooser.wishes, name.lower()) is not None}
 
 
 def _does_not_fit(chooser: Chooser, choice: Choice) -> Problem:
     """Say what does not fit, and what would mend it."""
-    facts, wishes, card, way, layout = chooser.facts, chooser.wishes, chooser.card, choice.way, choice.layout
-    what = f"the most frugal plan (micro-batch {way.micro_batch}, {'' if way.checkpointing else 'no '}gradient "
-    what += (
+    facts, wishes, card, way = chooser.facts, chooser.wishes, chooser.card, choice.way
+    what = (
+        f"the most frugal plan (micro-batch {way.micro_batch}, {'' if way.checkpointing else 'no '}gradient "
         f"checkpointing, {way.bits} bit weights) needs {_gb(way.need)} of {_gb(card.usable)}: {SHARE:.0%} of the GPU"
     )
     what += f" less {_gb(card.others)} that others hold" if card.others else ""
     mends = []
     if way.need <= card.usable:  # alone it fits
-        sharing = {f"{layout.per_gpu} trainers": layout.per_gpu > 1}
-        sharing |= {f"the server ({_gb(chooser.beside)})": layout.overlap}
-        what += f", and {' and '.join(who for who, there in sharing.items() if there)} are to share it"
-        mends += ["set TRAIN_JOBS=auto"] * (layout.per_gpu > 1) + ["set OVERLAP=auto"] * layout.overlap
+        sharing = [f"{choice.per_gpu} trainers"] * (choice.per_gpu > 1)
+        sharing += [f"the server ({_gb(chooser.beside)})"] * choice.overlap
+        what += f", and {' and '.join(sharing)} are to share it"
+        mends += ["set TRAIN_JOBS=auto"] * (choice.per_gpu > 1) + ["set OVERLAP=auto"] * choice.overlap
     if wishes.micro_batch not in (None, 1):
         mends.append(_auto(wishes, "micro_batch"))
     if wishes.checkpointing is False:

@@ -19,17 +19,9 @@ JOBS_PER_GPU, GRAPHED_JOBS_PER_GPU = 2, 3
 CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
 SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers
 MODEL_LENGTH = 4096  # --max-model-len of the server
-# Below so many parameters kernel launches dominate the server's steps, and CUDA graphs launch them at once. For 9.4
-# billion they make 1 to 2 % more items/s and the start 64 s longer, which pays from 180,000 items on (H200).
+# From so many parameters on CUDA graphs of the server do not pay: for 9.4 billion they make 1 to 2 % more items/s and
+# the start 64 s longer (H200). Below, kernel launches dominate its steps.
 EAGER_FROM = 1_000_000_000
-# Measured on an H200 with GLM-4-9B's shape, 8.89 samples/s (micro-batch 2, checkpointing) and 28.2 (8, without): the
-# seconds that a step takes for forward and backward of a layer, however few its tokens, and the share of the GPU's
-# arithmetic that the tokens get.
-STEP, ACHIEVED = 0.00275, 0.51
-# FLOP per clock and multiprocessor of a dense bf16 product, by compute capability.
-FLOP_PER_CLOCK = {"8.0": 2048, "9.0": 4096, "10.0": 8192, "10.3": 8192}
-FLOP_PER_CLOCK_ELSE, CLOCK = 512, 1.7e9
-FLOPS_UNKNOWN = 50e12
 
 
 @dataclass(frozen=True)
@@ -48,28 +40,14 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Who is on which GPU."""
-
-    per_gpu: int  # trainers on one GPU
-    jobs: int  # trainers at once
-    overlap: bool = False  # the server runs during the training
-    alone: bool = False  # with overlap: the server has the last GPU to itself
-
-    @property
-    def shared(self) -> bool:
-        """Whether the server shares a GPU with trainers."""
-        return self.overlap and not self.alone
-
-
-@dataclass(frozen=True)
 class Choice:
     """All that is chosen; ``fits`` is False when not even this, the most frugal way, fits."""
 
     way: Way
     fits: bool
-    layout: Layout
-    eager: bool
+    per_gpu: int  # trainers on one GPU
+    jobs: int  # trainers at once
+    overlap: bool  # the server runs during the training
     server: dict[str, int]  # bytes by part
     share: float  # of the GPU, for the server
     server_fits: bool  # its KV cache holds a sequence of the longest kind; else vLLM refuses to start
@@ -81,23 +59,26 @@ class Chooser:
     def __init__(self, facts: Facts, wishes: Wishes, shape: ModelShape) -> None:
         self.facts, self.wishes, self.shape = facts, wishes, shape
         self.card = min(facts.gpus, key=lambda gpu: gpu.usable)  # the smallest decides
+        small = facts.server == "vllm" and shape.parameters < EAGER_FROM
+        self.eager = not small if wishes.eager is None else wishes.eager
         # The least that the server needs beside trainers.
         self.beside = sum(self.server_parts(SEQUENCES).values())
 
     def choose(self) -> Choice:
         """Choose."""
-        many, beside = len(self.facts.gpus), self.beside if self.wishes.overlap else 0
-        jobs = min(self.wishes.train_jobs or 1, len(self.facts.sizes))
-        alone = bool(beside) and many > 1 and not self.fitting(math.ceil(jobs / many), beside)
-        fitting = self.fitting(math.ceil(jobs / (many - alone)), 0 if alone else beside)
-        way = min(fitting, key=self.seconds) if fitting else self.most_frugal(self.bits()[-1])
-        layout = self.layout(way, bool(fitting), alone)
-        parts, share = self.server_beside(way, layout) if layout.shared else self.server_alone()
-        eager = self.wishes.eager
-        if eager is None:
-            graphs = self.with_graphs(parts, share, way, layout)
-            eager, parts = graphs is None, graphs or parts
-        return Choice(way, bool(fitting), layout, eager, parts, share, self.holds_one(parts))
+        wishes, overlap = self.wishes, bool(self.wishes.overlap)
+        jobs = min(wishes.train_jobs or 1, len(self.facts.sizes))
+        fitting = self.fitting(math.ceil(jobs / len(self.facts.gpus)), self.beside if overlap else 0)
+        # Checkpointing does every forward twice; a larger micro-batch launches fewer kernels for the same.
+        fastest = min(fitting, key=lambda way: (way.checkpointing, -way.micro_batch), default=None)
+        way = fastest or self.most_frugal(self.bits()[-1])
+        per_gpu, jobs = self.jobs_on(way, self.beside if overlap else 0)
+        if wishes.overlap is None and fitting and self.facts.server == "vllm":
+            together = self.jobs_on(way, self.beside)
+            overlap = way.times(together[0], self.beside) <= self.card.usable
+            per_gpu, jobs = together if overlap else (per_gpu, jobs)
+        parts, share = self.server_beside(per_gpu * way.shared) if overlap else self.server_alone()
+        return Choice(way, bool(fitting), per_gpu, jobs, overlap, parts, share, self.holds_one(parts))
 
     # How to train
 
@@ -169,50 +150,17 @@ class Chooser:
         """Return the way that needs the least."""
         return min(self.ways(bits), key=lambda way: way.need)
 
-    def seconds(self, way: Way) -> float:
-        """Return the seconds of one update; right within a factor of two.
-
-        Forward and backward are 2 FLOP a parameter and token each, as frozen weights get no gradient; checkpointing
-        does the forward twice.
-        """
-        card, passes, flops = self.card, 3 if way.checkpointing else 2, FLOPS_UNKNOWN
-        if card.multiprocessors:
-            per_clock = FLOP_PER_CLOCK.get(card.compute_capability, FLOP_PER_CLOCK_ELSE)
-            flops = per_clock * CLOCK * card.multiprocessors * ACHIEVED
-        computed = 2 * passes * self.shape.parameters * way.micro_batch * self.facts.length / flops
-        return self.facts.global_batch / way.micro_batch * (STEP * self.shape.layers * passes / 2 + computed)
-
-    # Who shares a GPU
-
-    def jobs_on(self, way: Way, beside: float, gpus: int, most: int | None = None) -> tuple[int, int]:
+    def jobs_on(self, way: Way, beside: float) -> tuple[int, int]:
         """Return how many trainers share a GPU, and how many there are, when ``beside`` bytes of each are taken."""
-        sizes, cpus = len(self.facts.sizes), self.facts.cpus
-        most = most or (GRAPHED_JOBS_PER_GPU if self.is_graphed(way) else JOBS_PER_GPU)
+        sizes, cpus, gpus = len(self.facts.sizes), self.facts.cpus, len(self.facts.gpus)
         if self.wishes.train_jobs:
             return math.ceil(min(self.wishes.train_jobs, sizes) / gpus), self.wishes.train_jobs
+        most = GRAPHED_JOBS_PER_GPU if self.is_graphed(way) else JOBS_PER_GPU
         for jobs in range(min(most, math.ceil(sizes / gpus)), 1, -1):
             has_cores = not cpus or cpus >= CORES_PER_JOB * jobs * gpus
             if has_cores and way.times(jobs, beside) <= self.card.usable:
                 return jobs, min(jobs * gpus, sizes)
         return 1, min(gpus, sizes)
-
-    def layout(self, way: Way, fits: bool, alone: bool) -> Layout:
-        """Return who is where; ``alone``: OVERLAP=1 of the user has room only where the server has its own GPU."""
-        many, usable = len(self.facts.gpus), self.card.usable
-        if self.wishes.overlap:
-            jobs = self.jobs_on(way, 0, many - 1, 1) if alone else self.jobs_on(way, self.beside, many)
-            return Layout(*jobs, overlap=True, alone=alone)
-        options = []
-        if self.facts.server == "vllm" and self.wishes.overlap is None and fits:
-            together = Layout(*self.jobs_on(way, self.beside, many), overlap=True)
-            if way.times(together.per_gpu, self.beside) <= usable:
-                options.append(together)
-            if many > 1 and self.beside <= usable:
-                # A trainer gets the GPU that the fewest run on: with one a GPU never the last, which is the server's.
-                apart = Layout(*self.jobs_on(way, 0, many - 1, 1), overlap=True, alone=True)
-                if way.times(apart.per_gpu) <= usable:
-                    options.append(apart)
-        return max(options, key=lambda layout: layout.jobs, default=Layout(*self.jobs_on(way, 0, many)))
 
     # The server
 
@@ -224,7 +172,7 @@ class Chooser:
             self.shape,
             card=self.card.memory_bytes,
             tokens=max(MODEL_LENGTH, sequences * (facts.length + facts.max_tokens)),
-            eager=self.wishes.eager is not False,
+            eager=self.eager,
             rank=facts.rank,
             adapters=min(8, len(facts.sizes)) if facts.server == "vllm" else 1,
             target=facts.target,
@@ -248,30 +196,19 @@ class Chooser:
             share = LLAMAFACTORY_SHARE if self.holds_one(self.filled(parts, LLAMAFACTORY_SHARE)) else share
         return self.filled(parts, share), share
 
-    def server_beside(self, way: Way, layout: Layout) -> tuple[dict[str, int], float]:
-        """Return parts and share of a server beside trainers: as large a KV cache as is worth it and fits."""
+    def server_beside(self, trainers: int) -> tuple[dict[str, int], float]:
+        """Return parts and share of a server beside so many bytes: as large a KV cache as is worth it and fits."""
         parts, sequences = self.server_parts(SEQUENCES), SEQUENCES
         if self.wishes.gpu_memory:
             return parts, self.wishes.gpu_memory
-        room = self.card.usable - layout.per_gpu * way.shared
         while sequences < SEQUENCES_AT_MOST:
             sequences *= 2
             more = self.server_parts(sequences)
-            if sum(more.values()) > room:
+            if sum(more.values()) > self.card.usable - trainers:
                 break
             parts = more
         within = sum(parts.values()) - parts["beside_its_share"]
         return parts, math.ceil(100 * within / self.card.memory_bytes) / 100
-
-    def with_graphs(self, parts: dict[str, int], share: float, way: Way, layout: Layout) -> dict[str, int] | None:
-        """Return the server's parts with CUDA graphs; None where they do not pay or what is planned leaves no room."""
-        if self.facts.server != "vllm" or self.shape.parameters >= EAGER_FROM:
-            return None
-        parts = parts | {"graphs": memory.GRAPHS}
-        if layout.shared:
-            return parts if layout.per_gpu * way.shared + sum(parts.values()) <= self.card.usable else None
-        parts = self.filled(parts, share)
-        return parts if self.holds_one(parts) else None
 
     def holds_one(self, parts: dict[str, int]) -> bool:
         """Return whether the KV cache holds one sequence of the longest kind."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,11 @@ TRUE = ("true", "1", "yes", "on")
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU, with the fields of its record in hardware.json; sizes in bytes, None is unknown."""
+    """One GPU; sizes in bytes, None is unknown."""
 
     name: str
     memory_bytes: int
     free_bytes: int | None = None
-    compute_capability: str = ""
-    multiprocessors: int | None = None
 
     @property
     def others(self) -> int:
@@ -134,7 +132,9 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
     if {trainer.get(name, "").lower() for name in ("packing", "neat_packing")} & set(TRUE):
         length, basis, common = cutoff, "packed to the cutoff", 0
     facts = Facts(
-        gpus=tuple(_gpu(record) for record in hardware.get("gpus") or ()),
+        gpus=tuple(
+            Gpu(each["name"], each["memory_bytes"], each.get("free_bytes")) for each in hardware.get("gpus") or ()
+        ),
         shape=shape,
         unknown=unknown,
         length=eights(length),  # LLaMA-Factory pads to a multiple of 8
@@ -157,10 +157,6 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         common=common if settings.shared_prefix and may_merge(trainer, shape) else 0,
     )
     return facts, _wishes(settings, trainer | server)
-
-
-def _gpu(record: Mapping[str, Any]) -> Gpu:
-    return Gpu(**{each.name: record[each.name] for each in fields(Gpu) if each.name in record})
 
 
 def _wishes(settings: Settings, flags: Mapping[str, str]) -> Wishes:

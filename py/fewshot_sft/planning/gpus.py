@@ -24,7 +24,6 @@ def examine() -> dict[str, Any]:
                 "memory_gib": round(found.total_memory / 2**30, 1),
                 "memory_bytes": found.total_memory,
                 "compute_capability": f"{found.major}.{found.minor}",
-                "multiprocessors": found.multi_processor_count,
             }
         )
         # A GPU in exclusive mode that is in use does not let us ask.

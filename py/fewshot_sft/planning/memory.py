@@ -25,7 +25,7 @@ ADAPTER_PARAMETER = 16  # LLaMA-Factory trains LoRA in fp32: weight, gradient an
 # logits, all fp32 (transformers' ForCausalLMLoss)
 LOGIT = 12
 # bits a parameter; NF4 with double quantization is 4.127 (Dettmers et al. 2023, QLoRA, section 3)
-BITS = {4: 4.127, 8: 8.05, 16: 16.0, 32: 32.0}
+BITS = {4: 4.127, 8: 8.05}
 # What the allocator holds beyond the memory in use, blocks that no longer fit as the length of the batches varies: a
 # share of what changes and one of the weights, a line through two measured settings; the fast trainer's is its own.
 # Alone on a GPU, the allocator gives most of it back before it fails: SLACK is left.

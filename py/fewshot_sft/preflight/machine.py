@@ -1,4 +1,4 @@
-"""The machine: free disk, folders that can be written, GPU memory, ports, the installed packages."""
+"""The machine: free disk, folders that can be written, GPU memory, the installed packages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..identity import flags_of
-from ..planning import Plan
 from ..provenance import PROJECT, versions
-from ..serving.ports import TRIED, listeners
 from . import Finding, amount
 from .model import Size
 
 PACKAGES = ("llamafactory", "torch", "transformers", "peft", "trl", "datasets")
-VLLM_SHARE = 0.9  # of a GPU that it has for itself, where no plan can be made: both servers get so much
 
 
 @dataclass(frozen=True)
@@ -80,25 +76,19 @@ def _can_be_written(folder: Path) -> bool:
 
 def caches(environment: Mapping[str, str], gpu: bool, vllm: bool) -> dict[str, Path]:
     """Return the caches that trainer and server write to, by the variable that names another."""
-    named = {"HF_DATASETS_CACHE" if environment.get("HF_DATASETS_CACHE") else "HF_HOME": datasets_cache(environment)}
+    cache = Path(environment.get("XDG_CACHE_HOME") or "~/.cache")
+    if environment.get("HF_DATASETS_CACHE"):  # where `datasets` keeps what it has read in, the trainer's examples too
+        named = {"HF_DATASETS_CACHE": Path(environment["HF_DATASETS_CACHE"])}
+    else:
+        named = {"HF_HOME": Path(environment.get("HF_HOME") or cache / "huggingface") / "datasets"}
     if gpu:
         triton = Path(environment.get("TRITON_HOME") or "~") / ".triton/cache"
         inductor = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
         named["TRITON_CACHE_DIR"] = Path(environment.get("TRITON_CACHE_DIR") or triton)
         named["TORCHINDUCTOR_CACHE_DIR"] = Path(environment.get("TORCHINDUCTOR_CACHE_DIR") or inductor)
     if gpu and vllm:
-        named["VLLM_CACHE_ROOT"] = Path(environment.get("VLLM_CACHE_ROOT") or _cache_home(environment) / "vllm")
+        named["VLLM_CACHE_ROOT"] = Path(environment.get("VLLM_CACHE_ROOT") or cache / "vllm")
     return {name: path.expanduser() for name, path in named.items()}
-
-
-def datasets_cache(environment: Mapping[str, str]) -> Path:
-    """Return the folder that the package `datasets` keeps what it has read in: also the trainer's examples."""
-    home = environment.get("HF_HOME") or _cache_home(environment) / "huggingface"
-    return Path(environment.get("HF_DATASETS_CACHE") or Path(home) / "datasets").expanduser()
-
-
-def _cache_home(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("XDG_CACHE_HOME") or "~/.cache")
 
 
 def disk(planned: Iterable[Writes], basis: str) -> list[Finding]:
@@ -138,66 +128,19 @@ def training_writes(size: Size, rank: int, runs: int, at_once: int, vllm: bool) 
     return runs * ((1 + vllm) * adapter + size.tokenizer + 2 * checkpoint) + min(runs, at_once) * checkpoint
 
 
-def gpu_memory(
-    size: Size, precision: str, words: Sequence[str], vllm: bool, hardware: Mapping[str, Any]
-) -> Finding | None:
-    """Compare the model's weights with the largest GPU, where only their size is known; None where either is not.
-
-    Only what cannot fit is a problem. ``words`` are TRAIN_ARGS and SERVER_ARGS.
-    """
-    gpus = hardware.get("gpus")
-    if not gpus or not size.parameters:
-        return None
-    memory = max(gpu["memory_gib"] for gpu in gpus) * 2**30
-    bits = 32 if precision == "fp32" else 16
-    flags = flags_of(" ".join(words))
-    bits = int(flags.get("quantization_bit", bits))
+def weights_fit(size: Size, bits: int, hardware: Mapping[str, Any]) -> list[Finding]:
+    """Compare the model's weights with the largest GPU, where nothing else is known to plan with."""
+    if not hardware["gpus"] or not size.parameters:
+        return []
+    memory = max(gpu["memory_bytes"] for gpu in hardware["gpus"])
     weights = size.parameters * bits / 8
-    share = float(flags.get("gpu_memory_utilization", flags.get("vllm_gpu_util", VLLM_SHARE)))
-    what = f"{size.parameters / 1e9:.1f} billion parameters at {bits} bits take {amount(weights)}"
+    message = f"{size.parameters / 1e9:.1f} billion parameters at {bits} bits take {amount(weights)}"
+    message += f" of the GPU's {amount(memory)}"
     facts = {"bytes_weights": round(weights), "bytes_memory": round(memory), "basis": size.basis}
-    message = f"{what} of the GPU's {amount(memory)}"
-    if weights > memory:
-        mend = "take a smaller MODEL, a larger GPU, or QUANTIZATION=4"
-        return Finding("GPU memory", "problem", message, mend, facts)
-    if vllm and size.parameters * 2 > share * memory:
-        message = f"vLLM gets {share:.0%} of the GPU's {amount(memory)}, the weights take {amount(size.parameters * 2)}"
-        return Finding("GPU memory", "problem", message, "take a smaller MODEL or a larger GPU", facts)
-    if weights * 1.25 + 2e9 > memory:
-        mend = "set MICRO_BATCH=1 and CHECKPOINTING=1 if it runs out of memory"
-        return Finding("GPU memory", "warning", f"{message}: that is tight", mend, facts)
-    return Finding("GPU memory", "ok", message, facts=facts)
-
-
-def planned_memory(plan: Plan) -> list[Finding] | None:
-    """Return what the hardware plan says of the GPU's memory; None where the model's shape is not known."""
-    if not plan.memory:
-        return None
-    found = plan.memory
-    facts = {"bytes_needed": found["trainer_bytes"], "bytes_memory": found["gpu_bytes"], "settings": plan.settings}
-    findings = [
-        Finding("GPU memory", "problem", each.what, each.mend, facts)
-        if each.certain
-        else Finding("GPU memory", "warning", f"if examples are as long as CUTOFF_LEN, {each.what}", each.mend, facts)
-        for each in plan.problems
-    ]
-    findings += [Finding("GPU memory", "warning", each, facts=facts) for each in plan.warnings]
-    needs = f"a trainer needs {amount(found['trainer_bytes'])} of the GPU's {amount(found['gpu_bytes'])}"
-    return findings or [Finding("GPU memory", "ok", needs, facts=facts)]
-
-
-def port(first: int) -> Finding:
-    """Check that one of the ports that the server may take is free."""
-    last = min(first + TRIED - 1, 65535)
-    for number in range(first, last + 1):
-        if not listeners(number):
-            return Finding("port", "ok", f"{number} is free on 127.0.0.1")
-    return Finding(
-        "port",
-        "problem",
-        f"none from {first} to {last} is free on 127.0.0.1",
-        "set API_PORT to another range, or see who listens: ss -ltnp",
-    )
+    if weights <= memory:
+        return [Finding("GPU memory", "ok", message, facts=facts)]
+    mend = "take a smaller MODEL, a larger GPU, or QUANTIZATION=4"
+    return [Finding("GPU memory", "problem", message, mend, facts)]
 
 
 def packages(lock: Path, names: Sequence[str], parts: str) -> list[Finding]:

@@ -114,27 +114,21 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
         in_cache, size = check_folder(Path(cached).parent, target)
         if in_cache.result == "ok":
             return Finding("model", "ok", f"{name} is in the cache, {Path(cached).parent}"), size
-    if is_offline(environment, "HF_HUB_OFFLINE"):
+    if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         what = "is not whole in the cache" if cached else "is not in the cache"
         return Finding("model", "problem", f"{name} {what} and HF_HUB_OFFLINE=1 forbids to fetch it", _GET), Size()
     try:
         info = huggingface_hub.HfApi(endpoint=endpoint).model_info(name, timeout=TIMEOUT, files_metadata=True)
     except Exception as error:  # whatever the client raises: a dozen types over three libraries
-        return unreachable(name, endpoint, error), Size()
+        return _unreachable(name, endpoint, error), Size()
     base = getattr(info.card_data, "base_model", None) if info.card_data else None
     files = [each.rfilename for each in info.siblings or ()]
     if (finding := _no_model(name, files, base[0] if isinstance(base, list) else base)) is not None:
         return finding, Size()
     if info.gated and not huggingface_hub.get_token():
-        return (
-            Finding(
-                "model",
-                "problem",
-                f"{name} is given only to those who accept its terms",
-                f"accept them on {endpoint}/{name}, then set HF_TOKEN to a token of yours",
-            ),
-            Size(),
-        )
+        what = f"{name} is given only to those who accept its terms"
+        mend = f"accept them on {endpoint}/{name}, then set HF_TOKEN to a token of yours"
+        return Finding("model", "problem", what, mend), Size()
     sizes = {each.rfilename: each.size or 0 for each in info.siblings or ()}
     download = sum(size for file, size in sizes.items() if file.endswith(".safetensors"))
     download = download or sum(size for file, size in sizes.items() if file.endswith(".bin"))
@@ -164,7 +158,7 @@ def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tupl
         with urllib.request.urlopen(f"{endpoint}/api/v1/models/{name}", timeout=TIMEOUT) as answer:
             answer.read(1)
     except (OSError, ValueError) as error:
-        return unreachable(name, endpoint, error), Size()
+        return _unreachable(name, endpoint, error), Size()
     with contextlib.suppress(Exception):  # it can be planned without
         from modelscope.hub.file_download import model_file_download
 
@@ -176,11 +170,6 @@ def check_modelscope(name: str, endpoint: str, cache: Path, target: str) -> tupl
 _GET = "fetch it where there is a network (hf download OWNER/NAME --local-dir FOLDER) and set MODEL=FOLDER"
 
 
-def is_offline(environment: Mapping[str, str], *names: str) -> bool:
-    """Return whether one of the variables forbids to ask a hub."""
-    return any(environment.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
-
-
 def _problem(what: str) -> Finding:
     return Finding("model", "problem", what, _AGAIN)
 
@@ -189,26 +178,18 @@ def _problem(what: str) -> Finding:
 _AGAIN = "fetch it again (hf download OWNER/NAME --local-dir NEW_FOLDER) and set MODEL=NEW_FOLDER"
 
 
-def unreachable(
-    name: str,
-    endpoint: str,
-    error: Exception,
-    what: str = "model",
-    setting: str = "MODEL",
-    or_else: str = "or MODEL to a folder",
-) -> Finding:
-    """Return the finding that a hub does not know what it was asked for, or does not answer."""
+def _unreachable(name: str, endpoint: str, error: Exception) -> Finding:
+    """Return the finding that a hub does not know the model, or does not answer."""
     status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403, 404):
-        message = f"{endpoint} has no {what} {name}, or not for you (HTTP {status})"
-        return Finding(what, "problem", message, f"check {setting}; for one that is private or gated set HF_TOKEN")
+        message = f"{endpoint} has no model {name}, or not for you (HTTP {status})"
+        return Finding("model", "problem", message, "check MODEL; for one that is private or gated set HF_TOKEN")
     reason = f"HTTP {status}" if status else (str(error).strip() or type(error).__name__).splitlines()[0]
-    return Finding(
-        what,
-        "problem",
-        f"{name} is not in the cache and {endpoint} does not answer ({reason})",
-        f"check the network and HTTPS_PROXY, set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, {or_else}",
+    message = f"{name} is not in the cache and {endpoint} does not answer ({reason})"
+    mend = (
+        "check the network and HTTPS_PROXY, set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, or MODEL to a folder"
     )
+    return Finding("model", "problem", message, mend)
 
 
 def _weights(folder: Path, names: set[str], target: str) -> tuple[list[str], Size]:

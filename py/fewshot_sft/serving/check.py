@@ -43,7 +43,8 @@ def check(
         try:
             if load:
                 await probe.load(load)
-            answer = await probe.first(probe_set.items(run.settings)[0])
+            first, another = probe_set.items(run.settings)[0], f"not the server that was expected at {url}"
+            answer = await probe.ask(first["instruction"], first["input"], "not ready", another)
             print(f"{run.title}: ready after {probe.seconds:.1f} s", flush=True)
             if ready:
                 seconds = round(probe.seconds, 2)
@@ -64,7 +65,8 @@ async def _ask_probe_set(run: Run, probe: Probe, base: list[str] | None) -> None
     differs = False
     probe.begin()
     for number, item in enumerate(probe_set.items(run.settings), 1):
-        answers.append(await probe.free(number, item["input"]))
+        what = f"the probe set's item {number}"
+        answers.append(await probe.ask(None, item["input"], f"{what} has no answer", f"{what} is refused"))
         if differs := base is not None and answers[-1] != base[number - 1]:
             break
     count, record = len(answers), probe_set.record_of(run, answers, probe.seconds)

@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .endpoint import hide_key, is_loopback
 from .label_scores import LabelScorer
-from .label_tree import LabelTree
 
 # Besides 5xx: the server says itself that a later try may succeed.
 PASSING_STATUS = (408, 429)
@@ -21,8 +20,6 @@ PASSING_STATUS = (408, 429)
 # sent to, other keys, addresses and headers.
 FOREIGN = ("LANGSMITH_", "LANGCHAIN_", "OPENAI_")
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}  # LangChain's words and the server's
-# With these a server says that it has too much to do.
-OVERLOADED_STATUS = (429, 503)
 
 T = TypeVar("T")
 
@@ -47,49 +44,6 @@ class Answer:
     cut: bool
     seconds: float
     scores: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class ClientSettings:
-    """What a :class:`ChatClient` is made of, but for the key; its meaning is told there."""
-
-    base_url: str
-    model: str
-    max_tokens: int
-    timeout: float
-    retry: Retry
-    choices: tuple[str, ...] | None = None
-    stop_token_ids: tuple[int, ...] = ()
-    examples: tuple[tuple[str, str], ...] = ()
-    label_tokens: tuple[tuple[int, ...], ...] = ()
-    end_tokens: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> ClientSettings:
-        """Make settings of what ``dataclasses.asdict`` made of some, by way of JSON."""
-        choices = fields["choices"]
-        retry, choices = Retry(**fields["retry"]), tuple(choices) if choices is not None else None
-        stop = tuple(fields["stop_token_ids"])
-        examples = tuple((human, answer) for human, answer in fields["examples"])
-        known = {"retry": retry, "choices": choices, "stop_token_ids": stop, "examples": examples}
-        known |= {"label_tokens": tuple(map(tuple, fields["label_tokens"])), "end_tokens": tuple(fields["end_tokens"])}
-        return cls(**(fields | known))
-
-    def client(self, api_key: str, overloaded: Callable[[float], None]) -> ChatClient:
-        """Return a client."""
-        return ChatClient(
-            self.base_url,
-            self.model,
-            api_key,
-            max_tokens=self.max_tokens,
-            timeout=self.timeout,
-            retry=self.retry,
-            choices=self.choices,
-            stop_token_ids=self.stop_token_ids,
-            examples=self.examples,
-            scorer=LabelScorer(LabelTree(self.label_tokens, self.end_tokens)) if self.label_tokens else None,
-            overloaded=overloaded,
-        )
 
 
 class Refused(Exception):
@@ -120,7 +74,6 @@ class ChatClient:
         stop_token_ids: Sequence[int] = (),
         examples: Sequence[tuple[str, str]] = (),
         scorer: LabelScorer | None = None,
-        overloaded: Callable[[float], None] = lambda began: None,
     ) -> None:
         """Make the client.
 
@@ -135,8 +88,6 @@ class ChatClient:
             stop_token_ids: that end an answer, besides the tokenizer's own end.
             examples: pairs of a human message and its answer, between the system message and each question.
             scorer: asks for the labels' probabilities, too.
-            overloaded: called with the ``time.monotonic()`` at which a try began, when it ended with 429, 503 or in
-                no time.
         """
         for name in [name for name in os.environ if name.startswith(FOREIGN)]:
             del os.environ[name]
@@ -148,7 +99,6 @@ class ChatClient:
         self._model = model
         self._timeout = timeout
         self._retry = retry or Retry()
-        self._overloaded = overloaded
         self._scorer = scorer
         self._examples = [turn for human, answer in examples for turn in (("human", human), ("ai", answer))]
         # An http client of our own decides about proxies: `trust_env` reads HTTP_PROXY and the like, which a local
@@ -242,14 +192,9 @@ class ChatClient:
 
     async def _ask_once(self, messages: list[tuple[str, str]], timeout: float) -> Answer:
         begin = time.monotonic()
-        try:
-            # Of the whole call: a client's own timeout is per read, which a byte now and then would never reach.
-            async with asyncio.timeout(timeout):
-                message = await self._chat.ainvoke(messages)
-        except Exception as error:
-            if _status(error) in OVERLOADED_STATUS or _is_timeout(error):
-                self._overloaded(begin)
-            raise
+        # Of the whole call: a client's own timeout is per read, which a byte now and then would never reach.
+        async with asyncio.timeout(timeout):
+            message = await self._chat.ainvoke(messages)
         if not isinstance(message.content, str):
             raise TypeError(f"the answer is no text: {message.content!r}")
         cut = message.response_metadata.get("finish_reason") == "length"

@@ -6,14 +6,14 @@ exact: both get the same lora_A, and lora_B's rows are divided, gate first.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json, write_json
+from .weights import adapter_tensors
 
 # Fused module -> its parts, in the order of the rows (transformers' GlmMLP and Glm4MLP: `gate, up = chunk(2)`).
 FUSED = {"gate_up_proj": ("gate_proj", "up_proj")}
@@ -26,36 +26,32 @@ def for_vllm(adapter: Path) -> Path:
     Raises:
         UserError: it cannot be split, or is damaged.
     """
+    from safetensors.numpy import save_file  # imported here: most evaluations do without it
+
     target = adapter / FOLDER
     shutil.rmtree(target, ignore_errors=True)
     config = read_json(adapter / "adapter_config.json")
     changed = split_modules(config)
     if changed == config:
         return adapter
-    tensors = split(_read(adapter / "adapter_model.safetensors"))
+    tensors = split(adapter_tensors(adapter))
     target.mkdir()
-    (target / "adapter_model.safetensors").write_bytes(_safetensors(tensors))
+    save_file(tensors, str(target / "adapter_model.safetensors"), {"format": "pt"})
     write_json(target / "adapter_config.json", changed)  # last: without it, no adapter is there
     return target
 
 
-class Tensor(NamedTuple):
-    """One tensor of a safetensors file, as its bytes: PyTorch would cost seconds and a third of a gigabyte."""
-
-    dtype: str
-    shape: list[int]
-    data: bytes
-
-
-def split(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def split(tensors: dict[str, Any]) -> dict[str, Any]:
     """Return a peft adapter's tensors with every fused module split into its parts.
 
     Args:
-        tensors: name -> weight; lora_A is (rank, in), lora_B is (out, rank), row by row.
+        tensors: name -> numpy array; lora_A is (rank, in), lora_B is (out, rank).
 
     Raises:
         UserError: a fused module has tensors that cannot be split (bias, DoRA's magnitude).
     """
+    import numpy as np
+
     result = {}
     for name, tensor in tensors.items():
         found = re.search(rf"\.({'|'.join(FUSED)})\.(lora_[AB])\.", name)
@@ -67,13 +63,8 @@ def split(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             result[name] = tensor
             continue
         parts = FUSED[found[1]]
-        for number, part in enumerate(parts):
-            piece = tensor
-            if found[2] == "lora_B":
-                rows, size = tensor.shape[0] // len(parts), len(tensor.data) // len(parts)
-                data = tensor.data[number * size : (number + 1) * size]
-                piece = Tensor(tensor.dtype, [rows, *tensor.shape[1:]], data)
-            result[name.replace(f".{found[1]}.", f".{part}.")] = piece
+        pieces = np.split(tensor, len(parts)) if found[2] == "lora_B" else [tensor] * len(parts)
+        result |= {name.replace(f".{found[1]}.", f".{part}."): each for part, each in zip(parts, pieces, strict=True)}
     return result
 
 
@@ -84,25 +75,3 @@ def split_modules(config: dict[str, Any]) -> dict[str, Any]:
         return config
     named = [part for module in modules for part in FUSED.get(module, (module,))]
     return config | {"target_modules": sorted(set(named))}
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    content = path.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header.pop("__metadata__", None)
-    return {
-        name: Tensor(each["dtype"], each["shape"], content[slice(*(start + end for end in each["data_offsets"]))])
-        for name, each in header.items()
-    }
-
-
-def _safetensors(tensors: dict[str, Tensor]) -> bytes:
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + len(tensor.data)
-        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + b"".join(tensor.data for tensor in tensors.values())

@@ -56,7 +56,7 @@ class Probe:
         self._client = ChatClient(
             url, model, key, max_tokens=tokens, timeout=FIRST_TIMEOUT, retry=Retry(0), stop_token_ids=stop
         )
-        self._url, self._pid, self._model, self._wait = url, pid, model, wait
+        self._pid, self._model, self._wait = pid, model, wait
         self._port = ports.ServerPort(endpoint.port_of(url), pid)
         self._timeout = FIRST_TIMEOUT
 
@@ -89,25 +89,13 @@ class Probe:
 
         await self._until(call, "not loaded", f"{adapter} is refused")
 
-    async def first(self, item: dict[str, str]) -> str:
-        """Return the first answer that it gives, to an item of the data.
+    async def ask(self, system: str | None, human: str, missing: str, refused: str) -> str:
+        """Return the answer to a system message, if there is one, and a human message.
 
         Raises:
-            NoAnswer: there is none.
+            NoAnswer: there is none; it begins with ``missing``, or of a server that refuses with ``refused``.
         """
-        refused = f"not the server that was expected at {self._url}"
-        return await self._ask(item["instruction"], item["input"], "not ready", refused)
 
-    async def free(self, number: int, question: str) -> str:
-        """Return the answer to an item of the probe set, the user's text alone.
-
-        Raises:
-            NoAnswer: there is none.
-        """
-        what = f"the probe set's item {number}"
-        return await self._ask(None, question, f"{what} has no answer", f"{what} is refused")
-
-    async def _ask(self, system: str | None, human: str, missing: str, refused: str) -> str:
         async def call(timeout: float) -> str:
             return (await self._client.ask(system, human, timeout)).text
 

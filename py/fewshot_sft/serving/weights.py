@@ -6,6 +6,7 @@ import hashlib
 import os
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..jsonio import sha256_file, sha256_json
@@ -70,6 +71,26 @@ def adapter_identity(adapter: str | os.PathLike[str]) -> str:
         UserError: there is no folder with an adapter; the message names it.
     """
     return _identity(Path(adapter), ADAPTER_FILES, ("adapter_model.*",), "an adapter; train it first (bin/train.sh)")
+
+
+def adapter_tensors(folder: Path) -> dict[str, Any]:
+    """Return an adapter's tensors as numpy arrays.
+
+    Raises:
+        UserError: there is no such file, or not all of it.
+    """
+    from safetensors import SafetensorError, numpy
+
+    path = folder / "adapter_model.safetensors"
+    try:
+        try:
+            return numpy.load_file(str(path))
+        except (KeyError, TypeError, AttributeError):  # bf16, which numpy does not have; peft mostly keeps fp32
+            from safetensors import torch  # seconds of imports
+
+            return {name: tensor.float().numpy() for name, tensor in torch.load_file(str(path)).items()}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: no adapter can be read ({error})") from None
 
 
 def _identity(folder: Path, patterns: tuple[str, ...], weights: tuple[str, ...], what: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 from ..errors import UserError
 from ..jsonio import read_json, write_bytes
 from ..log import tail
-from .trainer_log import TRAINER_LOG, broken_loss, losses
+from ..serving.weights import adapter_tensors
+from .trainer_log import TRAINER_LOG, broken_loss, losses, mean_loss
 
 TOKENIZED = "tokenized"
 STATE = "trainer_state.json"
@@ -53,8 +54,8 @@ def failure_of_process(exit_code: int, log: Path) -> str | None:
     return f"the trainer ended with status {exit_code}" + (f": {errors[-1][:300]}" if errors else "")
 
 
-def check(folder: Path, size: int, settings: dict[str, str], resumed_at: int = 0) -> tuple[dict[str, Any], str | None]:
-    """Check a training that ended with status 0, and that went on from step ``resumed_at``.
+def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, Any], str | None]:
+    """Check a training that ended with status 0.
 
     Returns:
         what was found (``examples``, ``tokens``, ``loss``), and the reason why it has failed or None.
@@ -78,15 +79,14 @@ def check(folder: Path, size: int, settings: dict[str, str], resumed_at: int = 0
         results = read_json(folder / RESULTS)
         state = read_json(folder / STATE)
         logged = losses(folder)
-        adapter = _tensors(folder / "adapter_model.safetensors")
+        adapter = adapter_tensors(folder)
     except (UserError, KeyError, ValueError) as error:
         return findings, f"{INCOMPLETE}: {error}"
     if (reason := _count_differs(results, state, size, settings)) is not None:
         return findings, reason
-    mean = mean_loss(results.get("train_loss"), state["global_step"], logged, resumed_at)
-    if (reason := broken_loss(logged, mean)) is not None:
+    if (reason := broken_loss(logged)) is not None:
         return findings, reason
-    findings["loss"] = {"first": logged[0][1], "last": logged[-1][1], "mean": mean}
+    findings["loss"] = {"first": logged[0][1], "last": logged[-1][1], "mean": mean_loss(logged)}
     findings["steps"] = state["global_step"]
     return findings, _broken_adapter(folder, adapter)
 
@@ -99,27 +99,13 @@ def ended(folder: Path, started: dict[str, Any]) -> tuple[bool, str | None]:
     """
     if not (folder / STATE).is_file():
         return False, None
-    _, reason = check(folder, started["size"], started["settings"], started.get("resumed_at", 0))
+    _, reason = check(folder, started["size"], started["settings"])
     return (False, None) if reason is not None and reason.startswith(INCOMPLETE) else (True, reason)
 
 
 def has_weights(folder: Path) -> bool:
     """Return whether a trainer has begun to write its final weights, which a new one would not overwrite."""
     return any((folder / name).is_file() for name in WEIGHTS)
-
-
-def mean_loss(reported: float | None, steps: int, logged: list[tuple[int, float]], resumed_at: int = 0) -> float | None:
-    """Return the mean loss over a training's steps.
-
-    After a resume transformers divides the sum of the steps since then by the number of all: what was logged before
-    is added. Steps between the last entry of before and ``resumed_at`` are in no sum and are left out.
-    """
-    if reported is None or not resumed_at:
-        return reported
-    before = [(step, loss) for step, loss in logged if step <= resumed_at]
-    starts = [0, *(step for step, _ in before)]
-    total = sum(loss * (step - start) for start, (step, loss) in zip(starts, before, strict=False))
-    return (reported * steps + total) / (steps - resumed_at + starts[-1])
 
 
 def _token_lengths(folder: Path) -> list[int]:
@@ -164,25 +150,6 @@ def _broken_adapter(folder: Path, tensors: dict[str, Any]) -> str | None:
     if not any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name):
         return f"{path}: lora_B is zero everywhere, the adapter changes nothing"
     return None
-
-
-def _tensors(path: Path) -> dict[str, Any]:
-    """Return a safetensors file's tensors as numpy arrays.
-
-    Raises:
-        UserError: there is no such file, or not all of it.
-    """
-    from safetensors import SafetensorError, numpy
-
-    try:
-        try:
-            return numpy.load_file(str(path))
-        except (KeyError, TypeError, AttributeError):  # bf16, which numpy does not have; peft mostly keeps fp32
-            from safetensors import torch  # seconds of imports
-
-            return {name: tensor.float().numpy() for name, tensor in torch.load_file(str(path)).items()}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: no adapter can be read ({error})") from None
 
 
 def remove_tokenized(folder: Path) -> None:

@@ -60,7 +60,7 @@ def finish(run: Run, started: dict[str, Any], status: int, seconds: int, abort: 
     findings: dict[str, Any] = {}
     reason, resumable = checks.failure_of_process(status, log), True
     if reason is None:
-        findings, reason = checks.check(run.adapter, started["size"], started["settings"], started["resumed_at"])
+        findings, reason = checks.check(run.adapter, started["size"], started["settings"])
         resumable = False
     elif abort is not None:
         reason, resumable = abort.reason, abort.resumable

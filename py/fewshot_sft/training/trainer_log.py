@@ -10,30 +10,15 @@ than about 6e-8 (the resolution of float32) left to all other tokens together.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
 
 TRAINER_LOG = "trainer_log.jsonl"
 REMEDY = "GLM-4 and others overflow in fp16: use PRECISION=bf16, or a lower LEARNING_RATE"
-
-
-def logged_loss(line: str | bytes) -> tuple[int, float] | None:
-    """Return (optimizer step, loss) of one line of the log, None for an entry without a loss.
-
-    Raises:
-        ValueError: the line is no entry of the log.
-    """
-    try:
-        entry = json.loads(line)
-        if entry.get("loss") is None:
-            return None
-        return int(entry["current_steps"]), float(entry["loss"])
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not an entry of the log: {error!r}") from None
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
@@ -45,17 +30,44 @@ def losses(folder: Path) -> list[tuple[int, float]]:
     path = folder / TRAINER_LOG
     found: dict[int, float] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the trainer logged nothing") from None
     for number, line in enumerate(lines, 1):
         try:
-            entry = logged_loss(line)
+            found |= _logged(line)
         except ValueError:
             raise UserError(f"{path}: line {number}: not an entry of LLaMA-Factory's training log") from None
-        if entry is not None:
-            found[entry[0]] = entry[1]
     return sorted(found.items())
+
+
+def losses_so_far(path: Path) -> list[tuple[int, float]]:
+    """Return (optimizer step, loss) of each whole entry of a log that is being written, in the order of the lines.
+
+    What is no entry is passed over, for :func:`losses` complains of it in the end.
+    """
+    found: list[tuple[int, float]] = []
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]  # the last one has no end yet, or is empty
+    except OSError:  # not there yet, or a network's file system that hiccups
+        return []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            found += _logged(line).items()
+    return found
+
+
+def _logged(line: bytes) -> dict[int, float]:
+    """Return the loss of one line of the log by its optimizer step, nothing for an entry without a loss.
+
+    Raises:
+        ValueError: the line is no entry of the log.
+    """
+    try:
+        entry = json.loads(line)
+        return {} if entry.get("loss") is None else {int(entry["current_steps"]): float(entry["loss"])}
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not an entry of the log: {error!r}") from None
 
 
 def broken_step(step: int, loss: float) -> str | None:
@@ -67,62 +79,17 @@ def broken_step(step: int, loss: float) -> str | None:
     return None
 
 
-def broken_loss(logged: list[tuple[int, float]], mean: float | None) -> str | None:
+def broken_loss(logged: list[tuple[int, float]]) -> str | None:
     """Return why a training's losses cannot be right (nan, infinite, exactly 0, none at all), or None."""
-    for step, loss in logged:
-        if (reason := broken_step(step, loss)) is not None:
-            return reason
-    if not logged or mean is None:
+    if not logged:
         return "the trainer logged no loss; lower LOGGING_STEPS"
-    if not math.isfinite(mean) or mean == 0:
-        return f"the mean loss is {mean}; {REMEDY}"
-    return None
+    return next((reason for each in logged if (reason := broken_step(*each)) is not None), None)
 
 
-Mark = tuple[int, int, int] | None
+def mean_loss(logged: list[tuple[int, float]]) -> float:
+    """Return the mean loss over all steps up to the last that is logged.
 
-
-def mark_of(path: Path) -> Mark:
-    """Return what changes when a file is written to or replaced (inode, size, mtime in ns); None: it is not there."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-class Follower:
-    """Reads the losses of a log that grows; a file that is replaced or cut is read again from its beginning."""
-
-    def __init__(self, path: Path) -> None:
-        self.mark: Mark = None  # of the file at the last look
-        self._path = path
-        self._offset = 0
-
-    def new(self) -> Iterator[tuple[int, float]]:
-        """Yield (optimizer step, loss) of the entries since the last look.
-
-        A last line that is not whole yet is left for the next look; what is no entry is passed over, for
-        :func:`losses` complains of it in the end.
-        """
-        mark = mark_of(self._path)
-        if mark == self.mark:
-            return
-        if mark is None or self.mark is None or mark[0] != self.mark[0] or mark[1] < self._offset:
-            self._offset = 0
-        self.mark = mark
-        try:
-            with self._path.open("rb") as stream:
-                stream.seek(self._offset)
-                lines = stream.read().split(b"\n")
-        except OSError:  # gone again, or a network's file system that hiccups
-            self.mark = None
-            return
-        for line in lines[:-1]:  # the last one has no end yet, or is empty
-            self._offset += len(line) + 1
-            try:
-                entry = logged_loss(line)
-            except ValueError:
-                continue
-            if entry is not None:
-                yield entry
+    Not the trainer's own, which after a resume is the sum of the steps since then by the number of all.
+    """
+    steps = [0, *(step for step, _ in logged)]
+    return sum(loss * (step - steps[at]) for at, (step, loss) in enumerate(logged)) / steps[-1]

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from .trainer_log import TRAINER_LOG, Follower, Mark, broken_step, mark_of
+from .trainer_log import TRAINER_LOG, broken_step, losses_so_far
 
 INTERVAL = 2.0  # seconds between two looks
 BEFORE_FIRST_STEP = 4  # times TRAIN_STALL: a download or a large model's loading may show no progress
@@ -24,6 +24,18 @@ class Abort(NamedTuple):
 
     reason: str
     resumable: bool
+
+
+Mark = tuple[int, int, int] | None
+
+
+def mark_of(path: Path) -> Mark:
+    """Return what changes when a file is written to or replaced (inode, size, mtime in ns); None: it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 class Silence:
@@ -59,19 +71,18 @@ class Watch:
             resumed_at: the step that the trainer goes on from. What was logged up to there tells nothing of this
                 attempt, which may load its model for minutes.
         """
-        self._follower, self._silence = Follower(folder / TRAINER_LOG), Silence()
-        self._log, self._stall = log, stall
-        self._step = self._resumed_at = resumed_at
+        self._losses, self._log, self._stall, self._resumed_at = folder / TRAINER_LOG, log, stall, resumed_at
+        self._silence = Silence()
 
     def look(self) -> Abort | None:
         """Return why the training is to be ended, or None. Called every :data:`INTERVAL` seconds."""
-        for step, loss in self._follower.new():
-            self._step = step
+        marks, begun = (mark_of(self._losses), mark_of(self._log)), False
+        for step, loss in losses_so_far(self._losses):
+            begun = begun or step > self._resumed_at
             if (reason := broken_step(step, loss)) is not None:
                 return Abort(reason, resumable=False)
-        begun = self._step > self._resumed_at
         patience = self._stall * (1 if begun else BEFORE_FIRST_STEP)
-        if self._silence.look(self._follower.mark, mark_of(self._log)) >= patience > 0:
+        if self._silence.look(*marks) >= patience > 0:
             when = "" if begun else ", before its first step"
             return Abort(f"the trainer has been silent for {patience} s{when}", resumable=True)
         return None
