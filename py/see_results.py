@@ -4,8 +4,9 @@
     FEWSHOT_SETTINGS=logs/tiny.settings.json python py/see_results.py --run glm4-9b-chat --out objs/comparison
 
 Prints the table; writes answer.json, calibration.json, results.csv, results.json, the pictures (PNG and SVG),
-report.html and report.md to objs/<sweep>, or to --out. Several sweeps are compared as several models. Only records are read: objs/<run>.json with
-its answers and scores, in each adapter's folder training.json and trainer_log.jsonl; for the report also the data.
+report.html and report.md to objs/<sweep>, or to --out. Several sweeps are compared as several models. Only records are
+read: objs/<run>.json with its answers and scores, in each adapter's folder training.json and trainer_log.jsonl; for the
+report also the data.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def draw_all(sweeps: Sequence[Sweep], answer: Mapping[str, Any], out: Path, warn
         if complaint:
             warnings.append(complaint)
         pictures: list[tuple[Callable[..., Figure], object, Path]] = [
-            (partial(curve.draw, answer=answer), sweeps, out / "learning_curve"),
+            (partial(curve.draw, answer=answer if len(sweeps) == 1 else {}), sweeps, out / "learning_curve"),
             (radar.draw, sweeps, out / "radar"),
         ]
         pictures += [

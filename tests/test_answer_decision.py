@@ -249,6 +249,13 @@ def test_as_good_and_much_cheaper():
     assert "is not significant, and lora takes 2.2 h instead of 80 s" in said
 
 
+def test_some_seconds_saved_are_nothing():
+    answer, _ = decide(made("lora", UP), made("tfidf", UP | {800: 0.815}, rng=3, seconds=3.0))
+
+    assert (answer["best"], answer["use"]) == ("lora", "lora")
+    assert "cheaper" not in answer
+
+
 def test_cheap_but_much_worse_on_few_items_is_not_as_good():
     """Thirty items cannot tell .80 from .65, which does not make them alike."""
     answer, _ = decide(

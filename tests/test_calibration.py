@@ -14,7 +14,7 @@ from test_evaluation import LABELS, RUN, Sweep, _environment, right, server, swe
 from test_label_scores import asked
 
 from fewshot_sft.answer.calibration import answered, bins, error, make, of_run
-from fewshot_sft.answer.curves import cost
+from fewshot_sft.answer.curves import cost, shares
 from fewshot_sft.errors import UserError
 from fewshot_sft.results.sweep import read_sweep
 
@@ -135,4 +135,23 @@ def test_a_run_without_scores_says_why(asked, server, changed, why):
 def test_what_all_runs_of_a_method_share_is_part_of_the_cost_of_each(asked, server):
     (one,) = evaluated(asked, server, **VLLM).evaluations
     one = replace(one, record=one.record | {"device": "cpu", "timings": {"seconds": 2.0, "shared_seconds": 30.0}})
-    assert cost(one) == {"gpu": 0.0, "cpu": 32.0, "evaluation": 2.0}
+    assert cost(one, {}) == {"gpu": 0.0, "cpu": 32.0, "evaluation": 2.0}
+
+
+def test_of_the_time_that_runs_were_asked_at_once_each_has_its_part(asked, server):
+    (one,) = evaluated(asked, server, **VLLM).evaluations
+
+    def timed(begin: int, end: int, trained: dict[str, object] | None = None):
+        span = {"started": f"2026-01-01T00:00:{begin:02}+00:00", "finished": f"2026-01-01T00:00:{end:02}+00:00"}
+        timings = span | {"seconds": float(end - begin)}
+        return replace(one, record=one.record | {"timings": timings}, training=trained and timings | trained)
+
+    # From 10 to 20 it is alone, to 30 with one other, which has the last 5 for itself.
+    first, second = timed(10, 30), timed(20, 35)
+    alone = shares([first, second])
+    assert cost(first, alone)["evaluation"] == pytest.approx(10 + 10 / 2)
+    assert cost(second, alone)["evaluation"] == pytest.approx(10 / 2 + 5)
+    twice = shares([first, first])
+    assert cost(first, twice)["evaluation"] == pytest.approx(10)
+    both = timed(10, 30, {"status": "done"})
+    assert sum(cost(both, shares([both])).values()) == pytest.approx(20 + 10)

@@ -357,3 +357,22 @@ def test_no_text_of_the_catalogue_is_missing_or_unused() -> None:
 )
 def test_texts_are_cut_to_one_line(text: str, letters: int, shown: str) -> None:
     assert cut(text, letters) == shown
+
+
+def test_several_models_are_compared_curve_by_curve(given: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = given(SIZES="16 64 256", SEEDS="0 1", METHODS=" ".join(USUAL))
+    deep = settings.but(SWEEP_NAME="y", MODEL_NAME="deep")
+    for each in (settings, deep):
+        made_sweep(each, NEWS, USUAL, texts=(), items=120)
+    folder = Path(settings["OBJS_DIR"]) / "both"
+    assert see_results.main(["--no-plots", "--run", "y", "--out", str(folder)]) == 0
+
+    names = ["zero-shot {0}", "zero-shot deep", "lora {0}", "tfidf", "embedding", "lora deep"]
+    first = settings["MODEL_NAME"]
+    answer = json.loads((folder / "answer.json").read_text())
+    assert sorted(answer["methods"]) == sorted(name.format(first) for name in names)
+    compared = [{each["first"], each["second"]} for each in answer["comparisons"]]
+    assert {f"lora {first} 256", "lora deep 256"} in compared
+    page = Page(folder / "report.html")
+    assert "lora deep" in page.text
+    assert page.text.count("Not shown, for it") == 0

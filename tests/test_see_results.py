@@ -312,7 +312,7 @@ def test_columns_are_aligned_with_chinese_names(sweeps: Sweeps, capsys: pytest.C
     sweeps.add("专利分类-实验")
     sweeps.add("news")
     sweeps.show("专利分类-实验", "--run", "news")
-    lines = capsys.readouterr().out.splitlines()[2:7]
+    lines = capsys.readouterr().out.splitlines()[4:9]
     assert [line.split()[0] for line in lines] == ["sweep", "专利分类-实验", "专利分类-实验", "news", "news"]
     assert len({display_width(line) for line in lines}) == 1
     assert (sweeps.objs / "专利分类-实验+news" / "results.csv").is_file()

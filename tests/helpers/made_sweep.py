@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_sft.evaluation.record import findings
-from fewshot_sft.runs import LORA, ZERO_SHOT, Run
+from fewshot_sft.runs import LORA, WITHOUT_MODEL, ZERO_SHOT, Run
 from fewshot_sft.settings import Settings
 
 
@@ -39,7 +39,7 @@ def made_sweep(
         [{"instruction": "", "input": t, "output": o} for t, o in zip(written, truth, strict=True)],
     )
     runs = [
-        Run(None if method in ("tfidf", "embedding") else "base", method, size, seed, settings)
+        Run(None if method in WITHOUT_MODEL else settings["MODEL_NAME"] or "base", method, size, seed, settings)
         for method in methods
         for size, seed in (
             [(None, None)]
@@ -127,6 +127,7 @@ def made_extras(settings: Settings, text: str, label: str) -> dict[str, Any]:
         ]
         run = Run(None, method, size, seed, settings)
         return run.fields | {
+            "series": method,
             "items": 120,
             "ece": {"value": 0.04, "low": 0.02, "high": 0.09},
             "bins": bins,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from ..errors import UserError
 from ..evaluation import predictions, scoring
 from ..results.record import Result
 from .intervals import Cell
+
+Span = tuple[float, float]  # begin and end
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,16 @@ def read(evaluations: Sequence[Result]) -> tuple[list[Curve], list[Curve]]:
     by_method: dict[str, list[Result]] = {}
     for one in evaluations:
         by_method.setdefault(one.series, []).append(one)
-    curves, without = [], []
+    curves, without, alone = [], [], shares(evaluations)
     for method, own in by_method.items():
         if own[0].run.size is None:
-            without.append(_curve(method, own[:1]))
+            without.append(_curve(method, own[:1], alone))
         else:
-            curves.append(_curve(method, own))
+            curves.append(_curve(method, own, alone))
     return curves, without
 
 
-def _curve(method: str, evaluations: Sequence[Result]) -> Curve:
+def _curve(method: str, evaluations: Sequence[Result], alone: Mapping[Span | None, float]) -> Curve:
     table = {(one.run.size or 0, one.run.seed or 0): one for one in evaluations}
     every = sorted({size for size, _ in table})
     seeds = sorted({seed for _, seed in table})
@@ -63,7 +67,7 @@ def _curve(method: str, evaluations: Sequence[Result]) -> Curve:
     for size in sizes:
         own = [table[size, seed] for seed in complete]
         cells[size] = cell(own)
-        spent = [cost(one) for one in own]
+        spent = [cost(one, alone) for one in own]
         seconds[size] = {kind: float(np.mean([each[kind] for each in spent])) for kind in spent[0]}
     return Curve(method, tuple(sizes), tuple(complete), cells, seconds, left)
 
@@ -88,15 +92,41 @@ def cell(evaluations: Sequence[Result]) -> Cell:
     return Cell(np.array(rows), truth, len(evaluations[0].labels))
 
 
-def cost(one: Result) -> dict[str, float]:
+def cost(one: Result, alone: Mapping[Span | None, float]) -> dict[str, float]:
     """Return the seconds that a run took, training and evaluation: ``gpu``, ``cpu``; ``evaluation`` is part of them.
 
-    What the runs of a method share, the vectors of the texts, counts in each: any one of them alone would need it.
+    What the runs of a method share, the vectors of the texts, counts in each: any one of them alone would need it. What
+    was trained or asked beside it counts only its part: of an hour of four runs at once each has a quarter.
+
+    Args:
+        one: the run.
+        alone: of each training and evaluation, the share of its time that is its own: :func:`shares`.
     """
-    timings = one.record.get("timings") or {}
-    evaluation = float(timings.get("seconds") or 0)
-    seconds = evaluation + float(timings.get("fit_seconds") or 0)
-    seconds += float(timings.get("shared_seconds") or 0)
-    seconds += float((one.training or {}).get("seconds") or 0)
+    timings, training = one.record.get("timings") or {}, one.training or {}
+    evaluation = float(timings.get("seconds") or 0) * alone.get(_span(timings), 1)
+    trained = float(training.get("seconds") or 0) * alone.get(_span(training), 1)
+    seconds = evaluation + trained + float(timings.get("shared_seconds") or 0)
     where = "gpu" if one.run.settings.device == "gpu" and one.record.get("device", "gpu") == "gpu" else "cpu"
     return {"gpu": 0.0, "cpu": 0.0, "evaluation": evaluation, where: seconds}
+
+
+def shares(evaluations: Sequence[Result]) -> dict[Span | None, float]:
+    """Return of each training and each evaluation by a server, by its begin and end, the share that is its own."""
+    records = [one.record.get("timings") or {} for one in evaluations] + [one.training or {} for one in evaluations]
+    # Two of the same second are two.
+    spans = [span for each in records if (span := _span(each)) and span[0] < span[1]]
+    moments = sorted({moment for span in spans for moment in span})
+    own: dict[Span, float] = dict.fromkeys(spans, 0.0)
+    for begin, end in pairwise(moments):
+        there = [span for span in spans if span[0] <= begin and end <= span[1]]
+        for span in set(there):
+            own[span] += (end - begin) / len(there)
+    return {span: seconds / (span[1] - span[0]) for span, seconds in own.items()}
+
+
+def _span(record: Mapping[str, Any]) -> Span | None:
+    """Return when something began and ended, in seconds since 1970; None where the record does not tell."""
+    try:
+        return tuple(datetime.fromisoformat(record[key]).timestamp() for key in ("started", "finished"))  # type: ignore[return-value] # two
+    except (KeyError, TypeError, ValueError):
+        return None

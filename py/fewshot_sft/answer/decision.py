@@ -34,6 +34,7 @@ HORIZON = 16  # times the largest size: farther nothing is said
 WORTH = 0.01  # a gain of the score below which more labels are not worth having
 ALIKE = 0.02  # a difference of the scores up to which a method that is much cheaper is as good
 CHEAPER = 0.5  # of the other's seconds
+NOTICED = 60  # seconds: to save fewer is worth nothing
 SIGNIFICANT = 0.05
 NEXT = 100  # labels
 
@@ -323,6 +324,8 @@ def _break_even(every: Sequence[Curve], ahead: Mapping[str, Outlook]) -> list[di
     for index, one in enumerate(known):
         for other in known[index + 1 :]:
             learning = [curve for curve in (one, other) if curve.sizes != (0,)]
+            if not learning:  # two models without labels: no number of them changes anything
+                continue
             first = max(curve.sizes[0] for curve in learning)
             last = 4 * min(curve.sizes[-1] for curve in learning)
             grid = np.unique(np.round(np.geomspace(first, last, 25)).astype(int))
@@ -380,7 +383,8 @@ def _advice(answer: Mapping[str, Any], every: Sequence[Curve], metric: str) -> d
     """Return which method is the best, which is as good and cheaper, and whether more labels are worth having.
 
     Each method counts with its largest size. ``use`` is the best one, or one that is about as good, not significantly
-    worse, and takes less than half of the time; ``then`` is what to do: stop, label, or decide (what ``needs`` says).
+    worse, and takes less than half of the time and a minute less; ``then`` is what to do: stop, label, or decide (what
+    ``needs`` says).
     """
     methods = answer["methods"]
     last = {curve.method: (curve.sizes[-1], methods[curve.method]["points"][-1]) for curve in every}
@@ -395,7 +399,10 @@ def _advice(answer: Mapping[str, Any], every: Sequence[Curve], metric: str) -> d
         pair = frozenset((_name(name, last[name][0]), _name(best, last[best][0])))
         return score[best] - score[name] <= ALIKE and not significant.get(pair, True)
 
-    as_good = [name for name in score if name != best and seconds[name] < CHEAPER * seconds[best] and is_as_good(name)]
+    def is_cheaper(name: str) -> bool:
+        return seconds[name] < CHEAPER * seconds[best] and seconds[name] <= seconds[best] - NOTICED
+
+    as_good = [name for name in score if name != best and is_cheaper(name) and is_as_good(name)]
     cheaper = min(as_good, key=lambda name: (last[name][0], seconds[name]), default=None)
     use = cheaper or best
     then = _then(methods[use]) if last[use][0] else _then_without(methods, use, last[use][1][metric]["high"])

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..runs import METHODS
-
 # Beside its colour (CSS class ``s<number>``) each series has a marker and dashes: it is told apart in black and white.
 MARKERS = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",  # circle

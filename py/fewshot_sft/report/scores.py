@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..answer.sentences import metric_name, refusal
-from ..runs import ZERO_SHOT
 from .blocks import Block, Cell, Column, Figure, Fold, Listing, Table, Text, score_cell
 from .catalogue import money
 from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, unit_scale
@@ -65,12 +64,12 @@ def _curve(source: Source, metric: str, *, ahead: bool) -> Chart:
         first, last = points[0], points[-1]
         ends_told = {"first": w.score(first[metric]), "last": w.score(last[metric])}
         told.append(w("curve.desc", method=name, size=first["size"], largest=last["size"], **ends_told))
-    if ZERO_SHOT in source.methods:
-        score = source.methods[ZERO_SHOT]["points"][-1][metric]
+    for name in reversed([name for name in source.methods if name not in learning]):
+        score = source.methods[name]["points"][-1][metric]
         across = [(end, score["mean"]) for end in (x.low, x.high)]
         band = [(end, score["low"], score["high"]) for end in (x.low, x.high)]
-        series.insert(0, Series(ZERO_SHOT, source.style_of(ZERO_SHOT), across, band, "thin"))
-        told.append(w("curve.desc_zero", score=w.score(score)))
+        series.insert(0, Series(name, source.style_of(name), across, band, "thin"))
+        told.append(w("curve.desc_zero", method=name, score=w.score(score)))
     rules = []
     if ahead:
         rules.append(Rule(w("rule.chance"), y=answer["chance"], role="rule"))

@@ -110,7 +110,7 @@ def _all_series(sweeps: Sequence[Sweep], answer: Mapping[str, Any]) -> list[_Ser
                 by_method.setdefault(one.run.method, {}).setdefault(one.run.size, []).append(one)
         for method, evaluations in by_method.items():
             style = method_style(method) if len(sweeps) == 1 else sweep_style(len(series))
-            series.append(_Series(sweep, method, style, evaluations, answer.get("methods", {}).get(_named(sweeps, sweep, method), {})))
+            series.append(_Series(sweep, method, style, evaluations, answer.get("methods", {}).get(method, {})))
     return series
 
 
