@@ -356,3 +356,9 @@ def test_what_cannot_be_scored_is_said_in_the_file_and_fails_nothing(sweep, serv
     assert capsys.readouterr().err.endswith(f"warning: label scores: {found['absent']}\n")
     monkeypatch.setattr(label_scores.questions, "load", lambda *_: pytest.fail("it is tried again"))
     assert program(sweep, monkeypatch) == 0
+
+
+def test_labels_of_one_token_each_are_told_by_the_first_position():
+    tree = LabelTree(((7,), (8,)), (END,))
+    assert tree.twigs == [()]
+    assert tree.masses({(): {7: 0.5, 8: 0.25}}) == ([0.5, 0.25], {})

@@ -113,7 +113,7 @@ class LabelTree:
     @property
     def twigs(self) -> list[Prefix]:
         """Return the prefixes that no longer one begins with: on the way to them are all the others."""
-        inner = {prefix[:-1] for prefix in self.branches}
+        inner = {prefix[:-1] for prefix in self.branches if prefix}
         return [prefix for prefix in self.branches if prefix not in inner]
 
 
