@@ -34,7 +34,7 @@ main() {
   fi
   begin_script "$0" "$@"
   serve_command "${chosen[@]}"
-  exec python py/chat.py "${chosen[@]}" "${ask[@]}" -- "${SERVER_COMMAND[@]}"
+  become py/chat.py "${chosen[@]}" "${ask[@]}" -- "${SERVER_COMMAND[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

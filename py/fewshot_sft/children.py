@@ -40,7 +40,7 @@ class Child:
         Raises:
             OSError: the log cannot be written.
         """
-        self.what = what
+        self.what, self.log = what, log
         self._patience = patience
         with contextlib.ExitStack() as stack:
             output = None if log is None else stack.enter_context(log.open("ab"))
