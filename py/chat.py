@@ -5,7 +5,8 @@
 
 bin/chat.sh starts it.
 
-Exit status: 0 ended, 1 the server ended or an answer failed (--ask), 2 something for the user to mend, 130/143/129 ended by a signal.
+Exit status: 0 ended, 1 the server ended or an answer failed (--ask), 2 something for the user to mend,
+130/143/129 ended by a signal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is typed in bin/chat.sh, on a terminal and through a pipe: which lines are one message. The rest is in talk.bats."""
+"""What is typed in bin/chat.sh, on a terminal and through a pipe: what is one message. The rest is in talk.bats."""
 
 from __future__ import annotations
 

@@ -120,14 +120,14 @@ class Handler(BaseHTTPRequestHandler):
         """Note what was asked, and send a text as server-sent events; with cut=K no more than one from answer K on."""
         with (latch.FOLDER / "asked").open("a") as stream:
             print(json.dumps(messages), file=stream)
-        events: list[dict[str, Any]] = [{"content": word} for word in re.findall(r"\S+\s*", said)]
+        events: list[dict[str, Any]] = [{"content": word} for word in ["\n", *re.findall(r"\S+\s*", said)]]
         cut = WHAT == "cut" and answered > int(AFTER)
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for delta in events[: 1 if cut else None]:
+        for delta in events[: 2 if cut else None]:
             choice = {"index": 0, "delta": delta, "finish_reason": None}
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "", "choices": [choice]}
             self.chunk(f"data: {json.dumps(chunk)}\n\n")

@@ -52,7 +52,7 @@ class Conversation:
         self._said = [("system", self._system)]
 
     def ask(self, message: str) -> Iterator[str]:
-        """Yield the answer, piece by piece. What was not answered is forgotten.
+        """Yield the answer, piece by piece, without space before it. What was not answered is forgotten.
 
         Raises:
             Failed: the server did not answer to the end.
@@ -60,9 +60,10 @@ class Conversation:
         pieces = []
         try:
             for chunk in self._chat.stream([*self._said, ("human", message)]):
-                if isinstance(chunk.content, str) and chunk.content:
-                    pieces.append(chunk.content)
-                    yield chunk.content
+                piece = chunk.content if isinstance(chunk.content, str) else ""
+                if piece := piece if pieces else piece.lstrip():
+                    pieces.append(piece)
+                    yield piece
         except Exception as error:
             raise Failed(hide_key(describe(error, self._timeout), api_key())) from None
         self._said += [("human", message), ("ai", "".join(pieces))]
