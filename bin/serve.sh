@@ -26,11 +26,8 @@ SCRIPT_FLAGS=()
 
 main() {
   local chosen=() host=()
-  if [[ ${1-} == --host ]]; then
-    (($# > 1)) || die '--host needs an address; see --help'
-    [[ $2 == 127.0.0.1 || $2 == 0.0.0.0 ]] || die "--host $2: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in"
-    host=("${@:1:2}") && shift 2
-  fi
+  take_host "$@"
+  shift "${#host[@]}"
   while (($# > 0)) && [[ $1 != -* ]]; do chosen+=("$1") && shift; done
   begin_script "$0" "$@"
   ((${#chosen[@]} > 0)) || chosen=('')

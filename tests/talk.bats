@@ -207,3 +207,24 @@ Ctrl-C ends it." "$(tail -4 "$WORK/output")"
   ended 130
   no_trace
 }
+
+@test "demo: its URL; it ends with Ctrl-C and TERM" {
+  with_data
+  mkdir -p "$WORK/tmp"
+  export TMPDIR=$WORK/tmp
+  local machine signal status host
+  while read -r machine signal status host; do
+    # shellcheck disable=SC2086 # two words or none
+    start demo.sh $host
+    patiently grep -q '^Ctrl-C' "$WORK/output"
+    [[ $(<"$WORK/output") =~ page:\ +http://$machine:([0-9]+)$'\n'Ctrl-C\ ends\ it\.$ ]] || fail "$(<"$WORK/output")"
+    listens "${BASH_REMATCH[1]}"
+    signal "$signal"
+    ended "$status"
+    run ! listens "${BASH_REMATCH[1]}"
+    no_trace "$WORK/output"
+  done <<END
+127.0.0.1 INT 130
+$(hostname) TERM 143 --host 0.0.0.0
+END
+}

@@ -1,5 +1,14 @@
-# The server of bin/chat.sh and bin/serve.sh.
+# What bin/chat.sh, bin/serve.sh and bin/demo.sh share.
 # shellcheck shell=bash
+
+# take_host ARGUMENT...: fill main's `host` when the first argument is --host.
+take_host() {
+  [[ ${1-} == --host ]] || return 0
+  (($# > 1)) || die '--host needs an address; see --help'
+  [[ $2 == 127.0.0.1 || $2 == 0.0.0.0 ]] || die "--host $2: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in"
+  # shellcheck disable=SC2034 # for main
+  host=("${@:1:2}")
+}
 
 # become PROGRAM ARGUMENT...: go on as a program of py/, so that keyboard and signals are its own. It removes the settings
 # file, for no trap is left here to do it.

@@ -57,7 +57,7 @@ class Conversation:
         Raises:
             Failed: the server did not answer to the end.
         """
-        pieces = []
+        pieces: list[str] = []
         try:
             for chunk in self._chat.stream([*self._said, ("human", message)]):
                 piece = chunk.content if isinstance(chunk.content, str) else ""
