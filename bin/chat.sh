@@ -29,7 +29,7 @@ main() {
   local chosen=() ask=()
   if (($# > 0)) && [[ $1 != -* ]]; then chosen=("$1") && shift; fi
   if [[ ${1-} == --ask ]]; then
-    (($# > 1)) || die '--ask needs a text; see --help'
+    (($# > 1)) || die 'the text to ask is missing; see --help'
     ask=("${@:1:2}") && shift 2
   fi
   begin_script "$0" "$@"

@@ -161,11 +161,11 @@ said_now() {
   done <<END
 chat.sh demo-llm_train_4|demo-llm_train_4 is not trained; train it with bin/train.sh
 chat.sh demo-llm_train_5|no run demo-llm_train_5 in this sweep; there are: $there
-chat.sh --ask|--ask needs a text; see --help
+chat.sh --ask|the text to ask is missing; see --help
 chat.sh demo-zero-shot --methods k-shot|no run demo-zero-shot in this sweep; there are: demo-k-shot_4 demo-k-shot_8 demo-k-shot_16
 chat.sh demo-k-shot_4 --methods k-shot|k-shot, size 4: the base model with examples in each question; give demo-zero-shot instead
-serve.sh --host|--host needs an address; see --help
-serve.sh --host 10.0.0.1 x|--host 10.0.0.1: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in
+serve.sh --host|the address to listen at is missing; see --help
+serve.sh --host 10.0.0.1 x|10.0.0.1: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in
 serve.sh demo-zero-shot demo-zero-shot --methods zero-shot|llamafactory-cli api serves one run; give one, or set SERVER=vllm
 serve.sh|which runs? there are: $there
 END
@@ -217,7 +217,7 @@ Ctrl-C ends it." "$(tail -4 "$WORK/output")"
     # shellcheck disable=SC2086 # two words or none
     start demo.sh $host
     patiently grep -q '^Ctrl-C' "$WORK/output"
-    [[ $(<"$WORK/output") =~ page:\ +http://$machine:([0-9]+)$'\n'Ctrl-C\ ends\ it\.$ ]] || fail "$(<"$WORK/output")"
+    [[ $(tail -2 "$WORK/output") =~ ^page:\ +http://$machine:([0-9]+).Ctrl-C\ ends\ it\.$ ]] || fail "$(<"$WORK/output")"
     listens "${BASH_REMATCH[1]}"
     signal "$signal"
     ended "$status"

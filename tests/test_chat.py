@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -42,21 +43,17 @@ def talk(terminal: bool) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
             process.kill()
 
 
-def until(screen: int, mark: str) -> str:
-    """Read the screen until it shows ``mark``."""
-    seen = ""
-    while mark not in seen:
-        seen += os.read(screen, 1000).decode()
-    return seen
+def until(screen: int, pattern: bytes) -> bytes:
+    """Read the screen until it shows the pattern; return its group, or all of it."""
+    seen = b""
+    while (found := re.search(pattern, seen)) is None:
+        seen += os.read(screen, 1000)
+    return found[found.re.groups]
 
 
 def heard(screen: int) -> str:
     """Return the next message, when its line is complete."""
-    seen = until(screen, 'heard "')
-    line = seen[seen.index("heard ") + 6 :]
-    while "\n" not in line:
-        line += os.read(screen, 1000).decode()
-    return json.loads(line.split("\n")[0])
+    return json.loads(until(screen, rb"heard (.*)\n"))
 
 
 PASTED = "A valve.\n\nWith a spring: " + "long " * 1000 + "."
@@ -66,7 +63,7 @@ PASTED = "A valve.\n\nWith a spring: " + "long " * 1000 + "."
 def test_what_is_pasted_is_one_message_and_the_next_line_another(terminal):
     pasted = f"\033[200~{PASTED}\033[201~\r" if terminal else f"{PASTED}\n"
     with talk(terminal) as (process, keyboard, screen):
-        until(screen, "> ")
+        until(screen, b"> ")
         # A terminal's buffers are small, and it echoes.
         threading.Thread(target=os.write, args=(keyboard, pasted.encode())).start()
         assert heard(screen) == PASTED
@@ -84,6 +81,6 @@ def test_what_is_pasted_is_one_message_and_the_next_line_another(terminal):
 
 def test_lines_that_arrive_at_once_are_one_message_where_the_terminal_does_not_mark_a_paste():
     with talk(True) as (_, keyboard, screen):
-        until(screen, "> ")
+        until(screen, b"> ")
         os.write(keyboard, b"one\rtwo\r")
         assert heard(screen) == "one\ntwo"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SIZES, processes_marked, served
+from conftest import processes_marked, served
 
 pytest.importorskip("playwright", reason="playwright is not installed (bin/setup.sh dev)")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -24,10 +24,6 @@ pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.timeout(4000),
 ]
-# What the page begins with: the best adapter and the best tfidf.
-SEED = ", seed 42"
-N, FIRST = f"N = {SIZES[-1]}{SEED}", SIZES[0]
-RUNS = [f"tiny-llm_train_{SIZES[-1]}", f"tiny-tfidf_{SIZES[-1]}"]
 PATIENCE = 120_000  # ms: a server starts
 STICKING_OUT = """() => [...document.querySelectorAll('.stApp *')].filter(each => {
   const box = each.getBoundingClientRect();
@@ -72,6 +68,17 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
 
+def evaluated(swept: dict[str, Any], method: str) -> dict[str, str]:
+    """Return the method's runs, the best first, and what the page calls them."""
+    records = [json.loads(path.read_text()) for path in (swept["root"] / "objs").glob("tiny-*.json")]
+    records = [each for each in records if each["method"] == method and "metrics" in each]
+    records.sort(key=lambda each: (-each["metrics"]["f1"], each["seed"] != 42, each["size"]))
+    several = len({each["seed"] for each in records}) > 1
+    return {
+        each["run"]: f"{method}, N = {each['size']}" + (f", seed {each['seed']}" if several else "") for each in records
+    }
+
+
 def classify(page: Page) -> None:
     """Click, and wait for the result."""
     page.get_by_role("button", name="Classify").click()
@@ -99,28 +106,30 @@ def test_an_example_of_the_test_set_is_labelled_as_in_the_evaluation(page: Page,
     expect(page.get_by_text("true label: " + truth["output"])).to_be_visible()
     classify(page)
     picture(page, "example")
+    (adapter, name), (baseline, its) = (next(iter(evaluated(swept, each).items())) for each in ("lora", "tfidf"))
 
     found = history(page)
 
-    assert [(row["run"], row["true"]) for row in found] == [(run, truth["output"]) for run in RUNS]
+    assert [(row["run"], row["true"]) for row in found] == [(run, truth["output"]) for run in (adapter, baseline)]
     for row in found:
         lines = (swept["root"] / f"objs/{row['run']}.predictions.jsonl").read_text().splitlines()[1:]
         assert row["answer"] == next(each["pred"] for each in map(json.loads, lines) if each["index"] == 0)
     assert [bool(row["probability"]) for row in found] == [False, True]
-    assert ("right" if found[0]["label"] == truth["output"] else "wrong") in card(page, f"lora, {N}")
-    assert "probability" in card(page, f"tfidf, {N}")
+    assert ("right" if found[0]["label"] == truth["output"] else "wrong") in card(page, name)
+    assert "probability" in card(page, its)
 
 
-def test_a_typed_text_by_two_adapters_one_server_after_the_other(page: Page) -> None:
+def test_a_typed_text_by_two_adapters_one_server_after_the_other(page: Page, swept: dict[str, Any]) -> None:
+    (best, _), (another, name), *_ = evaluated(swept, "lora").items()
     page.get_by_role("combobox", name="Runs").click()
-    page.get_by_role("option", name=f"lora, N = {FIRST}{SEED}").click()
+    page.get_by_role("option", name=re.compile(rf"^{name} ·")).click()
     page.keyboard.press("Escape")
     page.get_by_label("Text", exact=True).fill("disclosed is a valve\n\nwith a spring and a *piston* .")
     classify(page)
     picture(page, "typed")
 
     found = history(page)
-    assert {row["run"] for row in found} == {*RUNS, f"tiny-llm_train_{FIRST}"}
+    assert [row["run"] for row in found if "tfidf" not in row["run"]] == [best, another]
     assert {row["text"] for row in found} == {"disclosed is a valve\n\nwith a spring and a *piston* ."}
 
 

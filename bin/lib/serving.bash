@@ -4,8 +4,8 @@
 # take_host ARGUMENT...: fill main's `host` when the first argument is --host.
 take_host() {
   [[ ${1-} == --host ]] || return 0
-  (($# > 1)) || die '--host needs an address; see --help'
-  [[ $2 == 127.0.0.1 || $2 == 0.0.0.0 ]] || die "--host $2: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in"
+  (($# > 1)) || die 'the address to listen at is missing; see --help'
+  [[ $2 == 127.0.0.1 || $2 == 0.0.0.0 ]] || die "$2: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in"
   # shellcheck disable=SC2034 # for main
   host=("${@:1:2}")
 }
