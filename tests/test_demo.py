@@ -189,8 +189,10 @@ def test_all_adapters_with_vllm(server, given):
 def page(folder, monkeypatch):
     """The page of a made sweep with tfidf and one adapter, whose server does not start."""
     values = {f"{name.upper()}_DIR": str(folder / name) for name in ("data", "saves", "logs", "objs")}
-    settings = Settings(values | {"SWEEP_NAME": "x", "MODEL_NAME": "base", "SIZES": "16", "METHODS": "lora tfidf"})
-    (run,) = runs.trainings(settings)
+    settings = Settings(
+        values | {"SWEEP_NAME": "x", "MODEL_NAME": "base", "SIZES": "16", "SEEDS": "42 7", "METHODS": "lora tfidf"}
+    )
+    run = runs.trainings(settings)[0]
     rows = [{"instruction": "Choose.", "input": f"Classify:\n{text}", "output": label} for text, label in ROWS]
     for path in (run.data_file, settings.data_dir / "llm_test.json"):
         write_json(path, rows)
@@ -213,11 +215,11 @@ def page(folder, monkeypatch):
 
 
 def test_a_run_that_fails_is_told_and_the_others_answer(page):
-    page.text_area(key="text").input(" plants number 3\n").run()
+    page.text_area(key="text.en").input(" plants number 3\n").run()
     page.button[0].click().run()
 
-    assert [each.value for each in page.error] == ["lora, N = 16: there is \\<b\\>no\\</b\\> server"]
-    assert page.multiselect(key="runs").value == ["x-llm_train_16", "x-tfidf_16"]
+    assert [each.value for each in page.error] == ["lora, N = 16, seed 42: there is \\<b\\>no\\</b\\> server"]
+    assert page.multiselect(key="runs.en").value == ["x-llm_train_16", "x-tfidf_16"]
     said = [each.value for each in page.markdown]
     assert "**Plants**" in said
     assert any(each.startswith("probability 0.") and each.endswith(" ms") for each in said)
@@ -234,8 +236,12 @@ def test_a_run_that_fails_is_told_and_the_others_answer(page):
 def test_what_is_missing_is_said_in_the_chosen_language(page):
     page.button[0].click().run()
     assert [each.value for each in page.warning] == ["Give a text first."]
+    page.text_area(key="text.en").input("x").run()
     page.session_state.language = "zh"
-    page.multiselect(key="runs").set_value([]).run()
+    page.run()
+    assert page.multiselect(key="runs.zh").value == ["x-llm_train_16", "x-tfidf_16"]
+    assert page.text_area(key="text.zh").value == "x"
+    page.multiselect(key="runs.zh").set_value([]).run()
     page.button[0].click().run()
     assert [each.value for each in page.warning] == ["请至少选择一个运行。"]
     assert page.title[0].value == "属于哪个标签？"
@@ -245,8 +251,8 @@ def test_what_is_missing_is_said_in_the_chosen_language(page):
 def test_an_answer_outside_the_labels(page, monkeypatch):
     outside = labelling.Said(None, "I *think* so", None, 0.25)
     monkeypatch.setattr(labelling, "ask_served", lambda *_: [outside])
-    page.text_area(key="text").input("x").run()
-    page.multiselect(key="runs").set_value(["x-llm_train_16"]).run()
+    page.text_area(key="text.en").input("x").run()
+    page.multiselect(key="runs.en").set_value(["x-llm_train_16"]).run()
     page.button[0].click().run()
 
     assert [each.value for each in page.markdown] == ["**outside the labels**", "250 ms"]

@@ -90,6 +90,14 @@ def main() -> None:
     show_history(say)
 
 
+def kept(name: str, first: object, say: Words) -> str:
+    """Return the key of a widget whose words change with the language, which makes it another one; its value stays."""
+    key = f"{name}.{say.language}"
+    if key not in st.session_state:
+        st.session_state[key] = st.session_state.get(name, first)
+    return key
+
+
 def choose(say: Words) -> list[Run]:
     """Return the runs that were chosen."""
     settings = shared().settings
@@ -108,11 +116,11 @@ def choose(say: Words) -> list[Run]:
     picked = st.multiselect(
         say("runs"),
         list(names),
-        default=best,
         format_func=caption,
-        key="runs",
+        key=kept("runs", best, say),
         help=say("runs.help", split=settings["SPLIT"]),
     )
+    st.session_state.runs = picked
     if settings["SERVER"] != "vllm" and sum(labelling.is_served(names[name]) for name in picked) > 1:
         st.caption(say("run.served"))
     return [names[name] for name in picked]
@@ -124,11 +132,11 @@ def give(say: Words, data: EvaluationSet, prefix: str) -> tuple[list[str], list[
     way = st.segmented_control(
         say("tab.type"),
         ways,
-        default="type",
         format_func=lambda each: say(f"tab.{each}"),
-        key="way",
+        key=kept("way", "type", say),
         label_visibility="collapsed",
     )
+    st.session_state.way = way
     if way == "file":
         label = say("file.label", column=shared().settings["TEXT_COLUMN"], most=texts.MOST)
         file = st.file_uploader(label, type=list(texts.SUFFIXES), key="file")
@@ -147,13 +155,16 @@ def give(say: Words, data: EvaluationSet, prefix: str) -> tuple[list[str], list[
             say("examples.label"),
             range(len(items)),
             format_func=lambda each: one_line(items[each].input.removeprefix(prefix), SHORT),
-            key="example",
+            key=kept("example", 0, say),
         )
+        st.session_state.example = index
         text = items[index].input.removeprefix(prefix)
         st.markdown(f"> {escaped(text)}")
         st.caption(say("examples.true", label=escaped(items[index].output)))
         return [text], [items[index].output]
-    text = st.text_area(say("type.label"), placeholder=say("type.placeholder"), height=160, key="text").strip()
+    key = kept("text", "", say)
+    st.session_state.text = st.text_area(say("type.label"), placeholder=say("type.placeholder"), height=160, key=key)
+    text = st.session_state.text.strip()
     return ([text], [None]) if text else ([], [])
 
 
