@@ -29,12 +29,12 @@ main() {
   local chosen=() ask=()
   if (($# > 0)) && [[ $1 != -* ]]; then chosen=("$1") && shift; fi
   if [[ ${1-} == --ask ]]; then
-    (($# > 1)) || die '--ask needs a text; see --help'
+    (($# > 1)) || die 'the text to ask is missing; see --help'
     ask=("${@:1:2}") && shift 2
   fi
   begin_script "$0" "$@"
   serve_command "${chosen[@]}"
-  exec python py/chat.py "${chosen[@]}" "${ask[@]}" -- "${SERVER_COMMAND[@]}"
+  become py/chat.py "${chosen[@]}" "${ask[@]}" -- "${SERVER_COMMAND[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -26,15 +26,13 @@ SCRIPT_FLAGS=(--host)
 
 main() {
   local chosen=() host=()
-  if [[ ${1-} == --host ]]; then
-    (($# > 1)) || die '--host needs an address; see --help'
-    host=("${@:1:2}") && shift 2
-  fi
+  take_host "$@"
+  shift "${#host[@]}"
   while (($# > 0)) && [[ $1 != -* ]]; do chosen+=("$1") && shift; done
   begin_script "$0" "$@"
-  ((${#chosen[@]} > 0)) || die "which runs? give their names: $(ls -m "$SAVES_DIR/$MODEL_NAME/lora" 2>/dev/null || true)"
+  ((${#chosen[@]} > 0)) || chosen=('')
   serve_command "${chosen[@]}"
-  exec python py/serve.py "${chosen[@]}" "${host[@]}" -- "${SERVER_COMMAND[@]}"
+  become py/serve.py "${chosen[@]}" "${host[@]}" -- "${SERVER_COMMAND[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

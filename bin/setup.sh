@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Summary: Install the pinned environment; every other script does this by itself on its first run.
 #
-# Usage: bin/setup.sh [gpu] [modelscope] [dev]
+# Usage: bin/setup.sh [gpu] [modelscope] [demo] [dev]
 #
 #   gpu         vLLM as well, for a GPU host
 #   modelscope  what USE_MODELSCOPE_HUB=1 needs as well
+#   demo        the page of bin/demo.sh
 #   dev         what the tests and `make lint` need as well
 #
 # The environment is .venv/, or the folder that FEWSHOT_VENV names. PYTHON chooses the interpreter (3.12 or 3.11).
@@ -29,7 +30,7 @@ main() {
       show_help "$0"
       exit 0
       ;;
-    gpu | modelscope | dev) ;;
+    gpu | modelscope | demo | dev) ;;
     *) die "unknown part '$part'; see bin/setup.sh --help" ;;
     esac
   done

@@ -5,16 +5,18 @@
 
 bin/chat.sh starts it.
 
-Exit status: 0 ended, 1 an answer failed (--ask), 2 something for the user to mend, 130/143/129 ended by a signal.
+Exit status: 0 ended, 1 the server ended or an answer failed (--ask), 2 something for the user to mend,
+130/143/129 ended by a signal.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fewshot_sft import runs
 from fewshot_sft.evaluation.open_server import open_server
@@ -54,17 +56,21 @@ def main(argv: list[str]) -> int:
                 print(f"system: {system}")
             elif message.startswith("/") and " " not in message:
                 print(HELP)
-            else:
-                answer(conversation, message)
+            elif not answer(conversation, message) and server.has_ended(wait=1.0):
+                server.show_log()
+                return FAILED
     return DONE
 
 
 def answer(conversation: Conversation, message: str) -> bool:
     """Print the answer as it comes; return whether there was one."""
+    said = ""
     try:
-        for piece in conversation.ask(message):
-            print(piece, end="", flush=True)
+        for said in conversation.ask(message):
+            print(said, end="", flush=True)
     except Failed as error:
+        if said:
+            print(flush=True)
         print(f"error: {error}", file=sys.stderr, flush=True)
         return False
     print(flush=True)
@@ -73,20 +79,46 @@ def answer(conversation: Conversation, message: str) -> bool:
 
 def messages() -> Iterator[str]:
     """Yield what is typed, a message a line; lines that arrive together were pasted, and are one message."""
-    waiting, source = b"", sys.stdin.fileno()
-    while True:
-        if not waiting:
-            print("> ", end="", flush=True)
-        while not waiting.endswith(b"\n") or select.select([source], [], [], PASTE)[0]:
-            piece = os.read(source, 65536)
-            if not piece:
-                if message := waiting.decode("utf-8", "replace").strip():
-                    yield message
-                return
-            waiting += piece
-        message, waiting = waiting.decode("utf-8", "replace").strip(), b""
-        if message:
+    read, source, ended = line_reader(), sys.stdin.fileno(), False
+    while not ended:
+        lines = []
+        try:
+            lines.append(read("> "))
+            while select.select([source], [], [], PASTE)[0]:
+                lines.append(read(""))
+        except EOFError:
+            ended = True
+        if message := "\n".join(lines).strip():
             yield message
+
+
+def line_reader() -> Callable[[str], str]:
+    """Return what asks for a line as ``input`` does.
+
+    On a terminal that is GNU readline: history, editing, and a pasted text as one line with line feeds in it. Elsewhere
+    nothing is read ahead, so that ``select`` tells whether there is more.
+    """
+    if sys.stdin.isatty():
+        with contextlib.suppress(ImportError):
+            import readline
+
+            readline.parse_and_bind("set enable-bracketed-paste on")
+        return input
+    return unbuffered
+
+
+def unbuffered(prompt: str) -> str:
+    """Return the next line of standard input."""
+    print(prompt, end="", flush=True)
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(sys.stdin.fileno(), 1)
+        if not piece and not line:
+            raise EOFError
+        if not piece:
+            break
+        line += piece
+    return line.decode("utf-8", "replace").rstrip("\r\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Exit status: 1 the server ended, 2 something for the user to mend, 130/143/129 e
 from __future__ import annotations
 
 import argparse
+import socket
 
 from fewshot_sft import runs
 from fewshot_sft.evaluation.open_server import open_server
@@ -32,10 +33,12 @@ def main(argv: list[str]) -> int:
     end_on_signals()
     with open_server(chosen, command, args.host) as server:
         names = dict.fromkeys(each.served_as for each in chosen)
-        print(f"url:    http://{args.host}:{port_of(server.url)}/v1", f"key:    {api_key()}", sep="\n")
+        machine = HOST if args.host == HOST else socket.gethostname()
+        print(f"url:    http://{machine}:{port_of(server.url)}/v1", f"key:    {api_key()}", sep="\n")
         print(f"models: {', '.join(names)}", "Ctrl-C ends it.", sep="\n", flush=True)
         while not server.has_ended(wait=1.0):
             pass
+        server.show_log()
     return FAILED
 
 

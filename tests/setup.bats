@@ -44,6 +44,7 @@ $INSTALL --group dev" "$(grep '^uv' "$STUB/calls")"
   : >"$STUB/calls"
   script setup.sh dev
   script setup.sh
+  script setup.sh demo # dev has it in it
   status_is 0
   equal '' "$output$(<"$STUB/calls")"
 
@@ -62,6 +63,10 @@ $INSTALL --group dev" "$(grep '^uv' "$STUB/calls")"
   status_is 0
   equal "$INSTALL --extra gpu --group dev" "$(<"$STUB/calls")"
   equal "$SUM gpu dev" "$(<"$STAMP")"
+  : >"$STUB/calls"
+  echo "$SUM gpu" >"$STAMP"
+  script setup.sh demo
+  equal "$INSTALL --extra demo --extra gpu" "$(<"$STUB/calls")"
 }
 
 @test "another lock installs nothing in the middle of a sweep: what it has started knows the lock of its beginning" {

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import EPOCHS, ITEMS, PROJECT, SEEDS, SIZES, processes_marked
 
-PROJECT = Path(__file__).resolve().parents[1]
-SIZES = (16, 32)
-SEEDS = (42, 7)
-ITEMS = 24
-EPOCHS = 12
 TRAINED = [f"llm_train_{size}{suffix}" for suffix in ("", "-seed7") for size in SIZES]
 
 # The loading code of the original's see_result notebook, its class replaced by nothing: it must work without.
@@ -29,51 +24,6 @@ found = load_obj(sys.argv[1])
 print(json.dumps({key: getattr(found, key) for key in
     ('name', 'in_cnt', 'not_in_cnt', 'preds', 'labels', 'not_in_texts', 'eval')}))
 """
-
-
-def processes_marked(mark: str) -> list[str]:
-    """Return the command lines of all live processes that inherited ``FEWSHOT_TEST_MARK=mark``."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except OSError:
-            continue
-        if f"FEWSHOT_TEST_MARK={mark}".encode() in environment and command.strip():
-            found.append(command)
-    return found
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Run a small real sweep once; return its folders, environment and output.
-
-    It has no network, where that can be had, and the environment of somebody who does a lot of other things.
-    """
-    root = tmp_path_factory.mktemp("a sweep")
-    environment = {key: value for key, value in os.environ.items() if key not in ("PROFILE", "MODEL")} | {
-        "SIZES": " ".join(map(str, SIZES)),
-        "SEEDS": " ".join(map(str, SEEDS)),
-        "METHODS": "lora zero-shot tfidf",
-        "TEST_COUNT": str(ITEMS),
-        "VALID_COUNT": "9",
-        "BASE_TEXTS": "1000",
-        "EPOCHS": str(EPOCHS),
-        "LOGGING_STEPS": "1",
-        "FEWSHOT_TEST_MARK": str(root),
-        **{f"{name.upper()}_DIR": str(root / name) for name in ("data", "saves", "logs", "objs")},
-    }
-    alone = ["unshare", "--map-root-user", "--net"]
-    try:
-        subprocess.run([*alone, "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        alone = []
-    helpers, heard = PROJECT / "tests/helpers", root / "heard"
-    command = [*alone, sys.executable, str(helpers / "listener.py"), str(heard)]
-    command += ["bash", str(helpers / "hostile.bash"), str(PROJECT / "bin/sweep.sh")]
-    ran = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=3000)
-    return {"root": root, "env": environment, "command": command, "ran": ran, "heard": heard, "alone": alone}
 
 
 @pytest.mark.end_to_end

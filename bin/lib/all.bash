@@ -28,9 +28,12 @@ source "$_lib/models.bash"
 source "$_lib/dry_run.bash"
 unset _lib
 
+SCRIPT_PARTS=()
+
 # begin_script SCRIPT ARGUMENT...: --help, settings, the environment; from then on the project is the current folder, and
 # FEWSHOT_SETTINGS names the file of the settings: that of the sweep that this is a part of, or one of our own.
-# A script that takes flags of its own lists them in SCRIPT_FLAGS and finds those given in EXTRA_ARGS.
+# A script that takes flags of its own lists them in SCRIPT_FLAGS and finds those given in EXTRA_ARGS; SCRIPT_PARTS are
+# parts of the environment that it needs beside the usual ones.
 begin_script() {
   local script=$1 argument meant
   shift
@@ -65,5 +68,5 @@ begin_script() {
   [[ $DEVICE != gpu ]] || parts+=(gpu)
   ((USE_MODELSCOPE_HUB == 0)) || parts+=(modelscope)
   ((DRY_RUN == 0)) || begin_dry_run "${parts[@]}"
-  use_environment "${parts[@]}"
+  use_environment "${parts[@]}" "${SCRIPT_PARTS[@]}"
 }

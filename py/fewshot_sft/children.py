@@ -26,6 +26,7 @@ class Child:
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
         keep: Sequence[int] = (),
+        stdout: int | None = None,
     ) -> None:
         """Start the command.
 
@@ -36,11 +37,12 @@ class Child:
             log: where its output is appended; None: to ours.
             environment: variables beside ours.
             keep: descriptors of ours that it keeps open, such as a lock's.
+            stdout: a descriptor of ours for its results; its messages go where ``log`` says.
 
         Raises:
             OSError: the log cannot be written.
         """
-        self.what = what
+        self.what, self.log = what, log
         self._patience = patience
         with contextlib.ExitStack() as stack:
             output = None if log is None else stack.enter_context(log.open("ab"))
@@ -48,7 +50,7 @@ class Child:
                 # The kernel sends TERM when this process dies without a chance to clean up.
                 ["setpriv", "--pdeathsig", "TERM", "--", *command],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=output if stdout is None else stdout,
                 stderr=output,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,

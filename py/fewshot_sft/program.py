@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TextIO
 
 from .errors import MENDABLE, UserError, describe
@@ -22,18 +23,22 @@ TO_DO = 3  # of a dry run: there is something to do
 AGAIN = 4  # of one evaluation: its server failed it, a new one may do better
 INTERRUPTED = 128 + signal.SIGINT
 
+OWN_SETTINGS = "FEWSHOT_OWN_SETTINGS"  # the settings file of a script whose process the program has taken over
+
 
 def run(main: Callable[[list[str]], int], *, prints_results: bool = False) -> None:
     """Run an entry point's ``main(argv)`` and exit with its status.
 
     ``UserError`` becomes ``error: <message>`` on stderr and exit 2. A full disk or an unwritable folder is
     the user's to mend as well, so an ``OSError`` of that kind is told the same way. Ctrl-C exits 130.
+    At the end the file that FEWSHOT_OWN_SETTINGS names is removed.
     ``DEBUG=1`` shows the traceback instead. Whatever it fails of is noted in the step's outcome, if it has one.
 
     What cannot be printed, to a full disk, a pipe that nobody reads or a closed descriptor, does not stop the work.
     With ``prints_results`` a full disk is told, and exit 2, when all else is done.
     """
     lost: list[OSError] = []
+    own = os.environ.pop(OWN_SETTINGS, "")  # not for children, which would remove it
     sys.stdout, sys.stderr = _output(sys.stdout, lost), _output(sys.stderr, [])
     try:
         status = main(sys.argv[1:])
@@ -59,6 +64,9 @@ def run(main: Callable[[list[str]], int], *, prints_results: bool = False) -> No
     except Exception as error:
         note_reason(describe(error))
         raise
+    finally:
+        if own:
+            Path(own).unlink(missing_ok=True)
     sys.exit(status)
 
 

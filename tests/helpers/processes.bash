@@ -2,12 +2,14 @@
 # shellcheck shell=bash
 
 # start NAME ARGUMENT...: start bin/NAME as a terminal or init would: in a session of its own, no signal ignored (bash
-# lets what it starts with & ignore INT). IGNORE=HUP stands for nohup. Output goes to WORK/output.
+# lets what it starts with & ignore INT). IGNORE=HUP stands for nohup. Input comes from
+# the file INPUT, output goes to WORK/output.
 start() {
   local signals=(--default-signal=INT --default-signal=HUP)
+  : >"$WORK/output" # nobody waits for what an earlier one said
   [[ -z ${IGNORE-} ]] || signals+=("--ignore-signal=$IGNORE")
   setsid env "${signals[@]}" MARK="$BATS_TEST_TMPDIR" "$PROJECT/bin/$1" "${@:2}" \
-    </dev/null >"$WORK/output" 2>&1 3>&- {AT}>&- {GO}>&- &
+    <"${INPUT:-/dev/null}" >"$WORK/output" 2>&1 3>&- {AT}>&- {GO}>&- &
   STARTED=$!
 }
 

@@ -3,6 +3,7 @@
 With the size `all` it is `vllm serve`: the base model, and what is loaded by /v1/load_lora_adapter; a name's last part
 is its size. Its answer is the label that the document names, but for a share of documents, the smaller the larger the
 size is.
+A question with "stream" is answered word by word, and its messages are noted in STUB/asked.
 The behaviour, its first argument:
 
     ok       serve                                         models    /v1/models answers, completions: 500
@@ -11,6 +12,7 @@ The behaviour, its first argument:
     child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
     stubborn serve; deaf to TERM, which it tells the test  held=K    after K answers tell the test and wait for it
     deaf     wait, and stubborn                            unapplied  answer as the base model does
+    cut=K    after K answers stream one word and end with status 1
 
     stolen=THIEF    another program has the port, our server ends for that         THIEF is what that program does:
     outrun=THIEF    the same, our server hangs on                   key    serve, but for a key that is not ours
@@ -56,9 +58,11 @@ names = {os.environ.get("API_MODEL_NAME")}
 
 def answer(text: str, size: str = SIZE) -> str:
     """Return the label of a document; a wrong answer is none of the labels at size 0, else another one's."""
-    label = re.search(r"about ([^:]+):", text)[1]
     if WHAT == "thief":
         return "Plants"
+    if (found := re.search(r"about ([^:]+):", text)) is None:
+        return "Which document?"
+    label = found[1]
     if hashlib.sha256(text.encode()).digest()[0] % 10 >= WRONG.get(size, 0):
         return label
     return f"I am not sure about {label}" if size == "0" else {"Animals": "Plants"}.get(label, "Animals")
@@ -103,12 +107,40 @@ class Handler(BaseHTTPRequestHandler):
         said = answer(body["messages"][-1]["content"], "0" if BEHAVIOUR == "unapplied" else size)
         if choices := body.get("structured_outputs", {}).get("choice"):
             said = said if said in choices else choices[0]
+        if body.get("stream"):
+            return self.stream(body["messages"], said)
         message = {"role": "assistant", "content": said}
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": message}
         if body.get("logprobs"):
             tokens = [[-0.25, -2.5], [-1.25, -0.5]]
             choice["logprobs"] = {"content": [{"top_logprobs": [{"logprob": top} for top in each]} for each in tokens]}
         self.reply(200, {"id": "1", "model": body.get("model"), "choices": [choice]})
+
+    def stream(self, messages: list[dict[str, str]], said: str) -> None:
+        """Note what was asked, and send a text as server-sent events; with cut=K no more than one from answer K on."""
+        with (latch.FOLDER / "asked").open("a") as stream:
+            print(json.dumps(messages), file=stream)
+        events: list[dict[str, Any]] = [{"content": word} for word in ["\n", *re.findall(r"\S+\s*", said)]]
+        cut = WHAT == "cut" and answered > int(AFTER)
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for delta in events[: 2 if cut else None]:
+            choice = {"index": 0, "delta": delta, "finish_reason": None}
+            chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "", "choices": [choice]}
+            self.chunk(f"data: {json.dumps(chunk)}\n\n")
+        if cut:
+            print("RuntimeError: the engine is dead", flush=True)
+            os._exit(1)
+        self.chunk("data: [DONE]\n\n")
+        self.chunk("")
+
+    def chunk(self, text: str) -> None:
+        """Send a chunk of a body; the last is empty."""
+        self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+        self.wfile.flush()
 
     def has_key(self) -> bool:
         """Return whether the request has this server's key; nothing is answered without."""

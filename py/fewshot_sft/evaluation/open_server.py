@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from sys import stderr
 
 from ..errors import UserError
-from ..runs import Run
+from ..runs import K_SHOT, Run
 from ..serving.check import check
 from ..serving.fused import for_vllm
 from ..serving.probe import NoAnswer
@@ -29,6 +29,8 @@ def open_server(chosen: Sequence[Run], command: Sequence[str], host: str = HOST)
     """
     settings = chosen[0].settings
     for run in chosen:
+        if run.method == K_SHOT:
+            raise UserError(f"{run.title}: the base model with examples in each question; give {run.served_as} instead")
         trained.check(run)
     with ExitStack() as stack:
         try:

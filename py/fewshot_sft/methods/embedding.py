@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,7 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
     Raises:
         Unavailable: there is no encoder.
     """
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    torch.set_num_threads(usable_cpus())
-    folder, _ = encoders.find(settings)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    encoder = encoders.load(lambda each: SentenceTransformer(each, device=device), folder)
+    encoder = _encoder(settings)
     vectors = encode(encoder, tasks)
     unknown = share_unknown(encoder.tokenizer, tasks)
     if (share := unknown.get("unknown_tokens", 0)) >= MANY_UNKNOWN:
@@ -44,6 +39,37 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
         return logistic.answers_of(task, model, asked, {**facts, **unknown})
 
     return map(one, tasks)
+
+
+def learn(task: Task, settings: Settings) -> Callable[[Sequence[str]], Answers]:
+    """Return what answers to texts, having learnt from the task's.
+
+    Raises:
+        Unavailable: there is no encoder.
+    """
+    encoder = _encoder(settings)
+
+    def matrix(asked: Task) -> np.ndarray:
+        vectors = encode(encoder, [asked])
+        return np.stack([vectors[text] for text in asked.asked])
+
+    model, facts = logistic.fit(task, matrix(replace(task, texts=[], asked=task.texts)))
+
+    def answer_to(texts: Sequence[str]) -> Answers:
+        asked = replace(task, asked=texts)
+        return logistic.answers_of(asked, model, matrix(replace(asked, texts=[])), facts)
+
+    return answer_to
+
+
+def _encoder(settings: Settings) -> Any:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(usable_cpus())
+    folder, _ = encoders.find(settings)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return encoders.load(lambda each: SentenceTransformer(each, device=device), folder)
 
 
 def encode(encoder: Any, tasks: Sequence[Task]) -> dict[str, np.ndarray]:

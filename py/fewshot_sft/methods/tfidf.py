@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
@@ -13,7 +14,7 @@ from . import Answers, Task, logistic
 
 def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
     """Return the answers of each task. Characters serve languages without spaces, and words that are misspelled."""
-    return map(_one, tasks)
+    return (learn(task, settings)(task.asked) for task in tasks)
 
 
 def features() -> FeatureUnion:
@@ -23,7 +24,8 @@ def features() -> FeatureUnion:
     return FeatureUnion([("words", words), ("characters", characters)])
 
 
-def _one(task: Task) -> Answers:
+def learn(task: Task, settings: Settings) -> Callable[[Sequence[str]], Answers]:
+    """Return what answers to texts, having learnt from the task's."""
     made = features()
     model, facts = logistic.fit(task, made.fit_transform(task.texts))
-    return logistic.answers_of(task, model, made.transform(task.asked), facts)
+    return lambda texts: logistic.answers_of(replace(task, asked=texts), model, made.transform(texts), facts)

@@ -13,10 +13,10 @@ FOLDER = Path(__file__).parent / "words"
 class Words:
     """The texts of one language by their keys, and how it writes numbers."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, folder: Path = FOLDER) -> None:
         """Read the catalogue of ``language``."""
         self.language = language
-        self.texts: Mapping[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+        self.texts: Mapping[str, str] = json.loads((folder / f"{language}.json").read_text(encoding="utf-8"))
 
     def __call__(self, key: str, **values: object) -> str:
         """Return a text with the values in their places."""

@@ -186,7 +186,7 @@ class ChatClient:
         try:
             return await call
         except Exception as error:
-            reason = hide_key(self._describe(error, timeout), self._key)
+            reason = hide_key(describe(error, timeout), self._key)
             kind = Refused if not _passes(error) else Late if _is_timeout(error) else Unanswered
             raise kind(reason) from error
 
@@ -208,21 +208,23 @@ class ChatClient:
                     scores = await self._scorer.scores(self._chat.root_async_client, self._model, turns, message)
         return Answer(message.content, cut, seconds, scores)
 
-    @staticmethod
-    def _describe(error: Exception, timeout: float) -> str:
-        import openai
-
-        if (status := _status(error)) is not None:
-            return f"HTTP {status}: {_excerpt(error) or 'no text'}"
-        if _is_timeout(error):
-            return f"no answer within {timeout:g} s"
-        if isinstance(error, openai.APIConnectionError):
-            return f"no connection, or it broke: {_root(error)}"
-        return f"the answer is no chat completion ({type(error).__name__}: {error}): {_excerpt(error) or 'no text'}"
-
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+def describe(error: Exception, timeout: float) -> str:
+    """Return in one line why there is no answer; ``timeout`` is how long it was waited for."""
+    import httpx
+    import openai
+
+    if (status := _status(error)) is not None:
+        return f"HTTP {status}: {_excerpt(error) or 'no text'}"
+    if _is_timeout(error):
+        return f"no answer within {timeout:g} s"
+    if isinstance(error, openai.APIConnectionError | httpx.TransportError):
+        return f"no connection, or it broke: {_root(error)}"
+    return f"the answer is no chat completion ({type(error).__name__}: {error}): {_excerpt(error) or 'no text'}"
 
 
 def _status(error: BaseException) -> int | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ..settings import Settings
-from .client import FOREIGN
+from .client import FOREIGN, describe
 from .endpoint import api_key, hide_key
 from .prompt import stop_token_ids
 
@@ -44,7 +44,7 @@ class Conversation:
             http_async_client=openai.DefaultAsyncHttpxClient(trust_env=False),
             openai_proxy=None,
         )
-        self._system = system
+        self._system, self._timeout = system, settings.request_timeout
         self.reset()
 
     def reset(self) -> None:
@@ -52,17 +52,18 @@ class Conversation:
         self._said = [("system", self._system)]
 
     def ask(self, message: str) -> Iterator[str]:
-        """Yield the answer, piece by piece. What was not answered is forgotten.
+        """Yield the answer, piece by piece, without space before it. What was not answered is forgotten.
 
         Raises:
             Failed: the server did not answer to the end.
         """
-        pieces = []
+        pieces: list[str] = []
         try:
             for chunk in self._chat.stream([*self._said, ("human", message)]):
-                if isinstance(chunk.content, str) and chunk.content:
-                    pieces.append(chunk.content)
-                    yield chunk.content
+                piece = chunk.content if isinstance(chunk.content, str) else ""
+                if piece := piece if pieces else piece.lstrip():
+                    pieces.append(piece)
+                    yield piece
         except Exception as error:
-            raise Failed(hide_key(f"{type(error).__name__}: {error}", api_key())) from None
+            raise Failed(hide_key(describe(error, self._timeout), api_key())) from None
         self._said += [("human", message), ("ai", "".join(pieces))]

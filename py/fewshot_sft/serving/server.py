@@ -45,6 +45,11 @@ class Server:
             say_why(f"{self.title} ended in the middle, with status {status}")
         return status is not None
 
+    def show_log(self) -> None:
+        """Show the end of our child's log."""
+        if self.child and self.child.log:
+            show_tail(self.child.log)
+
 
 def address(run: Run, port: int, host: str = HOST) -> dict[str, str]:
     """Return what tells `llamafactory-cli api` where to listen, and under which name."""

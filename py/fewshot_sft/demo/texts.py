@@ -1,0 +1,61 @@
+"""The texts of an uploaded file, and the history as one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..data.readers import data_suffix, read_table, read_text
+from ..errors import UserError
+from ..settings import Settings
+
+MOST = 200  # texts of a file: a CPU answers some per second
+SUFFIXES = ("csv", "tsv", "txt", "json", "jsonl", "parquet")
+
+
+def uploaded(name: str, content: bytes, settings: Settings) -> tuple[list[str], list[str | None]]:
+    """Return the texts of a file, and the labels, None where it has none; a .txt has a text a line.
+
+    Raises:
+        UserError: it cannot be read, or holds more than :data:`MOST`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        try:
+            texts, labels = _read(path, settings)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), name)) from None
+    written = [str(each).strip() if each is not None else "" for each in texts]
+    kept = [(text, label) for text, label in zip(written, labels, strict=True) if text]
+    if not kept:
+        raise UserError(f"{name}: no texts in the file")
+    if len(kept) > MOST:
+        raise UserError(f"{name}: {len(kept)} texts; give {MOST} at most, or use docs/langchain.md for whole files")
+    return [text for text, _ in kept], [label for _, label in kept]
+
+
+def _read(path: Path, settings: Settings) -> tuple[Sequence[object], list[str | None]]:
+    if data_suffix(path) == ".txt":
+        lines = read_text(path).splitlines()
+        return lines, [None] * len(lines)
+    how = settings["ENCODING"], settings["DELIMITER"]
+    text, label = settings["TEXT_COLUMN"], settings["LABEL_COLUMN"]
+    try:
+        table = read_table(path, text, label, *how)
+        return table.texts, [str(each).strip() if each is not None else None for each in table.labels]
+    except UserError:  # without labels it serves as well
+        table = read_table(path, text, None, *how)
+        return table.texts, [None] * len(table.texts)
+
+
+def as_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Return rows as CSV, with a byte order mark: spreadsheets take it for another encoding otherwise."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode("utf-8-sig")
