@@ -18,7 +18,9 @@ from ..jsonio import read_json
 from ..methods import Answers, Task
 from ..runs import Run
 from ..serving import label_tokens
-from ..serving.client import Answer, ClientSettings, Refused, Retry, Unanswered
+from ..serving.client import Answer, ChatClient, Refused, Retry, Unanswered
+from ..serving.label_scores import LabelScorer
+from ..serving.label_tree import LabelTree
 from ..serving.prompt import stop_token_ids
 from ..settings import Settings
 from ..text import comparable
@@ -101,13 +103,19 @@ def ask_served(
     of_all = settings["SERVER"] == "vllm"
     with server.serving(run, others) as (url, key):
         tokens = label_tokens.read(settings, data.labels) if of_all else ((), ())
-        stop = stop_token_ids(settings)
-        wanted = ClientSettings(
-            url, run.served_as, settings.max_tokens, settings.request_timeout, Retry(1), None, stop, (), *tokens
-        )
 
         async def ask() -> list[Answer]:
-            client, free, done = wanted.client(key, lambda began: None), asyncio.Semaphore(AT_ONCE if of_all else 1), 0
+            client = ChatClient(
+                url,
+                run.served_as,
+                key,
+                max_tokens=settings.max_tokens,
+                timeout=settings.request_timeout,
+                retry=Retry(1),
+                stop_token_ids=stop_token_ids(settings),
+                scorer=LabelScorer(LabelTree(*tokens)) if tokens[0] else None,
+            )
+            free, done = asyncio.Semaphore(AT_ONCE if of_all else 1), 0
 
             async def one(question: str) -> Answer:
                 nonlocal done
