@@ -138,7 +138,7 @@ class Evaluation:
                 # The record last: when this is killed in between, the next one finds it and moves it too.
                 schema = read_record(self.files.record).get("schema", SCHEMA)
                 why = "to be made anew" if schema == SCHEMA else EARLIER
-                set_aside([self.files.pickle, self.files.record], identity_of(self.files.record), why)
+                set_aside([*self.files.results], identity_of(self.files.record), why)
             found = self._answer(self._free, server, how)
             if found is None:
                 return AGAIN
@@ -225,7 +225,7 @@ class Evaluation:
 def set_results_aside(run: Run) -> None:
     """Move the results of an evaluation that is to be made anew (FORCE=1) out of the way; the caller holds the lock."""
     files = EvaluationFiles.of(run)
-    set_aside([files.pickle, files.record], identity_of(files.record), "to be made anew")
+    set_aside([*files.results], identity_of(files.record), "to be made anew")
     for path in (files.predictions, files.constrained):
         set_aside([path], (predictions.read(path).header or {}).get("identity"), "made anew (--force)")
 
@@ -233,4 +233,4 @@ def set_results_aside(run: Run) -> None:
 def has_results(run: Run) -> bool:
     """Return whether there is anything that FORCE=1 would set aside."""
     files = EvaluationFiles.of(run)
-    return any(path.exists() for path in (files.pickle, files.record, files.predictions, files.constrained))
+    return any(path.exists() for path in (*files.results, files.predictions, files.constrained))

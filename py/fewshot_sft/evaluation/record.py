@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..data.categories import listed
 from ..identity import read_record
-from ..jsonio import write_json
+from ..jsonio import write_bytes, write_json
 from ..provenance import git_revision, versions
 from ..runs import Run
 from ..text import COMPARISON
@@ -93,7 +95,7 @@ def write(
     made_with: dict[str, Any],
     rest: dict[str, Any],
 ) -> None:
-    """Score all answers; write the pickle, and last the record: it marks the evaluation as complete.
+    """Score all answers; write pickle and list, and last the record: it marks the evaluation as complete.
 
     Args:
         run: what was evaluated.
@@ -107,6 +109,7 @@ def write(
     answers, truth, result = _score(run, data, log)
     # The notebook gets the original's own scoring, so that its figures compare with those it was published with.
     notebook_pickle.write(files.pickle, run.name, answers, truth, data.labels, result["original_scoring"]["metrics"])
+    write_list(files.listed, data, answers)
     record = {
         "split": run.settings["SPLIT"],
         **made_by,
@@ -120,6 +123,15 @@ def write(
     write_json(files.record, run.head("evaluation") | _measured(record))
     for line in summary(result):
         print(f"{run.title}: {line}")
+
+
+def write_list(path: Path, data: EvaluationSet, answers: Sequence[str]) -> None:
+    """Write ``[{"input", "predict", "target"}]``, in the order of the items: what people and other tools read."""
+    found = [
+        {"input": item.input, "predict": answer, "target": item.output}
+        for item, answer in zip(data.items, answers, strict=True)
+    ]
+    write_bytes(path, (json.dumps(found, ensure_ascii=False, indent=4) + "\n").encode())
 
 
 def add_constrained(
