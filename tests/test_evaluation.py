@@ -236,6 +236,39 @@ def test_an_evaluation_writes_predictions_pickle_and_record(sweep, server, capsy
     assert "size 100: accuracy 0.6667, macro F1 0.7778; 2 of 6 answers outside the labels" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("answer", "warning"),
+    [
+        (right, ""),
+        (lambda text: " ", "\nHH:MM:SS size 100: warning: the first 3 answers are empty"),
+        (
+            lambda text: "Physics",
+            "\nHH:MM:SS size 100: warning: the first 3 answers are all the same, the targets are not",
+        ),
+    ],
+)
+def test_the_first_answers_of_an_adapter_are_told_and_recorded_before_the_others(
+    sweep, server, capsys, answer, warning
+):
+    server.answer = lambda text: answer(text) if int(text.split()[2]) < 3 else "other"
+    server.behave = lambda text: "500" if "text 5" in text else "ok"
+    assert sweep.evaluate(server) == AGAIN
+
+    said = [answer(text).strip() for text in sweep.texts[:3]]
+    check = json.loads((sweep.adapter / "training.json").read_text())["check"]
+    assert check == [
+        {"input": text, "answer": one, "target": label}
+        for text, one, label in zip(sweep.texts, said, LABELS, strict=False)
+    ]
+    told = "\n".join(
+        f'HH:MM:SS size 100: "Document: text {n} about {label}": the answer is "{said[n]}", the target "{label}"'
+        for n, label in enumerate(LABELS)
+    )
+    found = re.sub(r"\d\d:\d\d:\d\d", "HH:MM:SS", capsys.readouterr().err)
+    assert told + warning in found
+    assert found.count("warning") == bool(warning)
+
+
 def test_the_request_is_the_originals_and_carries_the_token_limit_that_the_server_reads(sweep, server):
     sweep.evaluate(server, EVAL_LIMIT="1", MAX_TOKENS="7")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..asynchronous import run_async
@@ -40,6 +40,7 @@ def ask_missing(
     processes: int | None = None,
     at_once: bool = False,
     stall: float | None = None,
+    kept: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Any], str]:
     """Ask the items that ``log`` has no answer to.
 
@@ -56,6 +57,7 @@ def ask_missing(
         at_once: the server is fast and asked by this evaluation alone, mostly: begin with other processes, where there
             are many items and CPUs, and at `vllm serve` with many requests.
         stall: seconds without any answer after which the server hangs.
+        kept: called when an answer was added to ``log``.
 
     Returns what was measured, and what went wrong with the server ("" when all items have an answer).
 
@@ -89,6 +91,7 @@ def ask_missing(
         # Stripped as the original does.
         text, label = answer.text.strip(), items[index].output
         log.append(Prediction(index, text, label, answer.seconds, answer.cut, answer.scores))
+        kept()
         progress.advance()
 
     async def ask_them() -> list[tuple[int, str]]:

@@ -20,7 +20,7 @@ from ..serving import label_tokens
 from ..serving.identity import what_serves
 from ..serving.server import Server
 from ..serving.weights import adapter_identity
-from . import predictions, questions, record, scores, shots
+from . import first_answers, predictions, questions, record, scores, shots
 from .asking import ask_missing
 from .files import EvaluationFiles, identity_of
 from .predictions import PredictionLog
@@ -194,6 +194,13 @@ class Evaluation:
         """
         log = answers.open(self.run)
         started, resumed, items = now(), len(log.predictions), len(self.data.items)
+        told = answers is not self._free or not self.run.is_trained
+
+        def kept() -> None:
+            nonlocal told
+            told = told or first_answers.tell(self.run, self.data.items, log)
+
+        kept()
         try:
             measured, trouble = ask_missing(
                 self.run,
@@ -204,6 +211,7 @@ class Evaluation:
                 choices=answers.choices,
                 examples=self.examples,
                 tokens=self._tokens() if answers.choices is None else ((), ()),
+                kept=kept,
                 **how,
             )
         finally:
