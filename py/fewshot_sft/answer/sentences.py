@@ -12,7 +12,7 @@ SIGNIFICANT, UNLIKELY = 0.05, 0.05
 
 def metric_name(metric: str, w: Words) -> str:
     """Return what the answer's metric is called."""
-    return w("metric.accuracy") if metric == "accuracy" else w("metric.f1")
+    return w(f"metric.{metric}")
 
 
 def headline(answer: Mapping[str, Any], w: Words | None = None) -> str:

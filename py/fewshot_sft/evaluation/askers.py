@@ -114,7 +114,7 @@ class Askers:
         """How many processes ask, or asked: this one, or all of the others."""
         return len(self._helpers) if self._ready else 1
 
-    async def ask(self, system: str, human: str) -> Answer:
+    async def ask(self, system: str | None, human: str) -> Answer:
         """Return the model's answer.
 
         Raises:
@@ -236,7 +236,7 @@ class _Helper:
                 self._take(message)
         await self._process.wait()
 
-    async def ask(self, system: str, human: str) -> Answer:
+    async def ask(self, system: str | None, human: str) -> Answer:
         """Ask one question."""
         self._numbers += 1
         number = self._numbers

@@ -106,7 +106,7 @@ def ask_missing(
         )
 
         async def ask(item: Item) -> Answer:
-            return await askers.ask(item.instruction, item.input)
+            return await askers.ask(item.instruction or None, item.input)
 
         def tick() -> None:
             if not is_alive(server.pid):  # known at once, not when all retries are used up

@@ -153,7 +153,8 @@ class Evaluation:
 
     def _why_free(self) -> str | None:
         why = self._free.why_asked()
-        whole = self.files.pickle.exists() and identity_of(self.files.record) == self._identity(self._free)
+        made = self.files.pickle if self.data.labels else self.files.items
+        whole = made.exists() and identity_of(self.files.record) == self._identity(self._free)
         return "all items have an answer, to be scored" if why is None and not whole else why
 
     def _identity(self, answers: Asking) -> str:
@@ -168,7 +169,7 @@ class Evaluation:
 
     def _write_scores(self, log: PredictionLog) -> dict[str, Any]:
         """Write the labels' probabilities, or why there are none; only `vllm serve` tells them with the answers."""
-        if self.run.settings["SERVER"] != "vllm":
+        if self.run.settings["SERVER"] != "vllm" or not self.data.labels:
             return {}
         masses = [log.predictions[index].scores for index in range(len(self.data.items))]
         try:
@@ -180,7 +181,7 @@ class Evaluation:
         return {"scores": str(self.run.result(".scores.json"))}
 
     def _tokens(self) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
-        if self.run.settings["SERVER"] == "vllm":
+        if self.run.settings["SERVER"] == "vllm" and self.data.labels:
             with contextlib.suppress(UserError):
                 return label_tokens.read(self.run.settings, self.data.labels)
         return (), ()

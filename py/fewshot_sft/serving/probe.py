@@ -96,7 +96,7 @@ class Probe:
             NoAnswer: there is none.
         """
         refused = f"not the server that was expected at {self._url}"
-        return await self._ask(item["instruction"], item["input"], "not ready", refused)
+        return await self._ask(item["instruction"] or None, item["input"], "not ready", refused)
 
     async def free(self, number: int, question: str) -> str:
         """Return the answer to an item of the probe set, the user's text alone.
