@@ -17,6 +17,8 @@ ON_GPU = ("llm-embedding", "encoder", "setfit")
 METHODS = (ZERO_SHOT, LORA, K_SHOT, *ON_CPU, *ON_GPU)
 CLASSIFICATION, GENERATION = "classification", "generation"  # TASK
 GENERATING = (ZERO_SHOT, LORA, K_SHOT)  # the methods that write free text
+# Its metrics, each from 0 to 1, and what they are called; the first one leads.
+FREE_METRICS = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "bleu": "BLEU", "chrf": "chrF"}
 NO_TEXT = "it gives labels, and TASK=generation asks for text"  # why the others do not
 USUAL = (LORA, ZERO_SHOT, *ON_CPU)  # METHODS=auto
 DEFAULT_SEED = 42  # its runs have the original's names, whatever SEEDS says

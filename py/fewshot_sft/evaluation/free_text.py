@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..runs import FREE_METRICS
 from ..text import comparable
 
-METRICS = ("rouge_l", "exact_match", "bleu", "chrf")  # the first one leads
-NAMES = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "bleu": "BLEU", "chrf": "chrF"}
+METRICS = tuple(FREE_METRICS)
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 WORD = re.compile(r"\w+")
 # Items x values: of ROUGE-L and exact match their score, of BLEU and chrF the counts that sacrebleu adds up.

@@ -11,7 +11,7 @@ from ..data.categories import listed
 from ..identity import read_record
 from ..jsonio import write_bytes, write_json
 from ..provenance import git_revision, versions
-from ..runs import Run
+from ..runs import FREE_METRICS, Run
 from ..text import COMPARISON
 from . import free_text, metrics, notebook_pickle, scoring
 from .files import EvaluationFiles
@@ -65,7 +65,7 @@ def summary(found: dict[str, Any]) -> list[str]:
     """Return the result in a line, and a line for each thing that makes it worth less than it looks."""
     counts, scores = found["counts"], found["metrics"]
     if not found["labels"]:
-        said = ", ".join(f"{free_text.NAMES[name]} {scores[name]:.4f}" for name in free_text.METRICS)
+        said = ", ".join(f"{FREE_METRICS[name]} {scores[name]:.4f}" for name in free_text.METRICS)
         lines = [f"{said}; {counts['items']} items"]
         if cut := counts["cut_by_max_tokens"]:
             lines.append(f"warning: MAX_TOKENS cut off {cut} answers; they count as they are, raise it")

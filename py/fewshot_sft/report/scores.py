@@ -10,7 +10,7 @@ import numpy as np
 from ..answer import texts
 from ..answer.sentences import metric_name, refusal
 from ..evaluation import free_text, predictions
-from ..runs import ZERO_SHOT
+from ..runs import FREE_METRICS, ZERO_SHOT
 from .blocks import TEXT, Block, Cell, Column, Figure, Fold, Listing, Table, Text, cut, score_cell
 from .catalogue import money
 from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, style_of, unit_scale
@@ -244,8 +244,6 @@ def examples(source: Source) -> Sequence[Block]:
         for at in chosen
         if at in answers
     ]
-    columns = [
-        Column("ROUGE-L", "number"),
-        *(Column(w(f"column.{name}"), "long") for name in ("text", "target", "answer")),
-    ]
+    titles = (w("column.text"), w("column.target"), w("column.answer"))
+    columns = [Column(FREE_METRICS["rouge_l"], "number"), *(Column(title, "long") for title in titles)]
     return [Table(w("examples.caption", method=source.use, labels=w.labels(one.run.size)), columns, rows)]

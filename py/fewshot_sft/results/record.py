@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..evaluation import free_text
-from ..runs import SCHEMA, Run
+from ..runs import FREE_METRICS, SCHEMA, Run
 
 METRICS = ("accuracy", "precision", "recall", "f1")
 # bin/eval.sh evaluates what has no record, so a record that is wrong must be moved away first.
@@ -120,7 +119,7 @@ def _parse(record: Any, run: Run) -> Result:
 
 def _of_free_text(record: Any, run: Run) -> Result:
     items, correct = (_count(record["counts"], key) for key in ("items", "correct"))
-    metrics = {key: _share(record["metrics"], key) for key in free_text.METRICS}
+    metrics = {key: _share(record["metrics"], key) for key in FREE_METRICS}
     if not items:
         raise ValueError("it has no test items")
     if not math.isclose(metrics["exact_match"], correct / items):

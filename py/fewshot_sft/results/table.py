@@ -7,8 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..evaluation import free_text
-from ..runs import Run
+from ..runs import FREE_METRICS, Run
 from ..words import display_width
 from .interval import largest_class, wilson
 from .record import METRICS, Result
@@ -69,7 +68,7 @@ CSV_COLUMNS = (
 )
 # The same of free text.
 FREE_COLUMNS = (
-    *("name", "run", "method", "size", "seed", "split", *free_text.METRICS, "exact_matches", "empty", "items"),
+    *("name", "run", "method", "size", "seed", "split", *FREE_METRICS, "exact_matches", "empty", "items"),
     *(column for column in CSV_COLUMNS[CSV_COLUMNS.index("seconds") :] if column != "train_never_seen"),
 )
 
@@ -122,14 +121,14 @@ _COLUMNS: tuple[_Column, ...] = (
 )
 # A sweep has those of its task; what it does not have is not shown.
 _OF_LABELS = {"accuracy", "95% interval", "precision", "recall", "F1", "outside", "original's acc.", "original's F1"}
-_FREE: tuple[_Column, ...] = tuple((name, _score(key)) for key, name in free_text.NAMES.items())
+_FREE: tuple[_Column, ...] = tuple((name, _score(key)) for key, name in FREE_METRICS.items())
 _FREE_MEANS: tuple[_Column, ...] = (
     ("method", lambda row: row["method"]),
     ("N", lambda row: str(row["size"])),
     ("seeds", lambda row: str(row["seeds"])),
     *(
         column
-        for key, name in free_text.NAMES.items()
+        for key, name in FREE_METRICS.items()
         for column in (
             (f"mean {name}", _mean(key)),
             ("95% interval", _interval(key)),

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ...evaluation import free_text
+from ...runs import FREE_METRICS
 from ..interval import largest_class, wilson
 from ..record import Result
 from ..sweep import Sweep
@@ -22,7 +22,7 @@ from .labels import Mark, fit_ticks, place_values
 from .style import method_style, new_figure, sweep_style, wrap
 
 _PANELS = (("accuracy", "accuracy"), ("f1", "macro-F1"))
-_FREE_PANELS = tuple((key, free_text.NAMES[key]) for key in ("rouge_l", "chrf"))
+_FREE_PANELS = tuple((key, FREE_METRICS[key]) for key in ("rouge_l", "chrf"))
 _GREY = "#555555"
 _BAR = {"fmt": "none", "elinewidth": 1, "capsize": 3}
 _CHANCE = {"color": _GREY, "linestyle": ":", "linewidth": 1.2}

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
 
-from ...evaluation import free_text
-from ...runs import METHODS
+from ...runs import FREE_METRICS, METHODS
 from ..record import METRICS, Result
 from ..sweep import Sweep
 from .style import method_style, new_figure, panel_grid, size_styles, size_text, wrap
@@ -82,7 +81,7 @@ def _largest(polygons: dict[_Key, list[float]]) -> dict[_Key, list[float]]:
 
 def _names(sweep: Sweep) -> tuple[str, ...]:
     one = sweep.evaluations[0]
-    return _NAMES if one.labels else tuple(free_text.NAMES[key] for key in one.metrics)
+    return _NAMES if one.labels else tuple(FREE_METRICS[key] for key in one.metrics)
 
 
 def _panel(panel: PolarAxes, names: Sequence[str]) -> None:
