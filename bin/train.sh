@@ -36,17 +36,17 @@ command_of() {
   ((EVAL_STEPS == 0)) || how+=(--eval_dataset llm_valid --eval_strategy steps --eval_steps "$EVAL_STEPS"
     --per_device_eval_batch_size "$MICRO_BATCH")
   if [[ $TRAINER == fast ]]; then
+    # Beside training steps without logits, an evaluation's batch of them may not fit.
+    ((EVAL_STEPS == 0)) || how[-1]=1
     # None of these changes what is learned: the same update in one kernel, and no wait for the GPU after each step only
     # to count tokens or to look for nan, which the watch does.
-    trainer=(python py/fast_trainer.py) optim=adamw_torch_fused count_tokens=False
-    how+=(--logging_nan_inf_filter False)
+    trainer=(python py/fast_trainer.py) optim=adamw_torch_fused count_tokens=False how+=(--logging_nan_inf_filter False)
     ((SHARED_PREFIX == 0)) || how+=(--shared_prefix auto)
   fi
   split_words "$TRAIN_ARGS"
   # shellcheck disable=SC2034 # for each_run
   COMMAND=(python py/train.py "$1" "${dry[@]}" -- "${trainer[@]}"
-    --stage sft --do_train True
-    --model_name_or_path "$MODEL"
+    --stage sft --do_train True --model_name_or_path "$MODEL"
     --preprocessing_num_workers "$PREPROCESSING_WORKERS"
     --finetuning_type lora
     --template "$TEMPLATE"

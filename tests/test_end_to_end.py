@@ -186,7 +186,7 @@ class TestSweep:
         assert shown["eval"] == record["original_scoring"]["metrics"]
 
     def test_free_text_gets_better_with_n_and_the_losses_are_drawn(self, swept, tmp_path):
-        settings = {"TASK": "generation", "SWEEP_NAME": "restated", "SIZES": "16 256", "SEEDS": "42", "EPOCHS": "4"}
+        settings = {"TASK": "generation", "SWEEP_NAME": "restated", "SIZES": "16 256", "SEEDS": "42", "EPOCHS": "8"}
         settings |= {"METHODS": "lora zero-shot tfidf", "EVAL_STEPS": "40", "DATA_DIR": str(tmp_path / "data")}
         command = ["bash", str(PROJECT / "bin/sweep.sh")]
         environment = swept["env"] | settings
@@ -203,7 +203,7 @@ class TestSweep:
         assert [set(each) for each in listed] == [{"input", "predict", "target"}] * ITEMS
         folder = swept["root"] / "saves/tiny/lora/restated-llm_train_256"
         training = json.loads((folder / "training.json").read_text())
-        assert [each["step"] for each in training["eval_loss"]] == [40, 80, 120, 128]
+        assert [each["step"] for each in training["eval_loss"]] == [40, 80, 120, 160, 200, 240, 256]
         assert [each["answer"] for each in training["check"]] == [each["predict"] for each in listed[:3]]
         command = [sys.executable, str(PROJECT / "py/plot_loss.py"), "--json_file", str(folder / "trainer_state.json")]
         drawn = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -37,13 +37,13 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
 @test "TRAINER=fast: LLaMA-Factory's training by our script, without what waits for the GPU; the plan's settings" {
   with_data
   plan train-4 exit
-  script train.sh --sizes 4 --trainer fast --micro-batch 8 --checkpointing 0 --quantization 4
+  script train.sh --sizes 4 --trainer fast --micro-batch 8 --checkpointing 0 --quantization 4 --eval-steps 9
   status_is 1
   local flags
   flags=$(<"$STUB/calls")
   for expected in '--per_device_train_batch_size 8 --gradient_accumulation_steps 1 ' '--optim adamw_torch_fused ' \
     '--include_num_input_tokens_seen False ' '--disable_gradient_checkpointing True ' '--quantization_bit 4 ' \
-    '--logging_nan_inf_filter False' '--shared_prefix auto'; do
+    '--logging_nan_inf_filter False' '--shared_prefix auto' '--per_device_eval_batch_size 1 '; do
     [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
   done
   plan train-4 exit

@@ -82,7 +82,7 @@ def restated(split: str, count: int, seed: int) -> list[tuple[str, str]]:
         subtopic = rng.randrange(len(SUBTOPICS[section]))
         text = _text(rng, section, subtopic)
         if terms := dict.fromkeys(word for word in text.split() if word in SUBTOPICS[section][subtopic]):
-            rows.append((text, f"It is about {', '.join(terms)}."))
+            rows.append((text, f"the invention relates to {' , '.join(terms)} ."))
     return rows
 
 
