@@ -33,18 +33,20 @@ command_of() {
   [[ $PRECISION == fp32 ]] || precision=("--$PRECISION" True)
   ((CHECKPOINTING)) || how+=(--disable_gradient_checkpointing True)
   [[ $QUANTIZATION == none ]] || how+=(--quantization_bit "$QUANTIZATION")
+  ((EVAL_STEPS == 0)) || how+=(--eval_dataset llm_valid --eval_strategy steps --eval_steps "$EVAL_STEPS"
+    --per_device_eval_batch_size "$MICRO_BATCH")
   if [[ $TRAINER == fast ]]; then
+    # Beside training steps without logits, an evaluation's batch of them may not fit.
+    ((EVAL_STEPS == 0)) || how[-1]=1
     # None of these changes what is learned: the same update in one kernel, and no wait for the GPU after each step only
     # to count tokens or to look for nan, which the watch does.
-    trainer=(python py/fast_trainer.py) optim=adamw_torch_fused count_tokens=False
-    how+=(--logging_nan_inf_filter False)
+    trainer=(python py/fast_trainer.py) optim=adamw_torch_fused count_tokens=False how+=(--logging_nan_inf_filter False)
     ((SHARED_PREFIX == 0)) || how+=(--shared_prefix auto)
   fi
   split_words "$TRAIN_ARGS"
   # shellcheck disable=SC2034 # for each_run
   COMMAND=(python py/train.py "$1" "${dry[@]}" -- "${trainer[@]}"
-    --stage sft --do_train True
-    --model_name_or_path "$MODEL"
+    --stage sft --do_train True --model_name_or_path "$MODEL"
     --preprocessing_num_workers "$PREPROCESSING_WORKERS"
     --finetuning_type lora
     --template "$TEMPLATE"
@@ -61,10 +63,8 @@ command_of() {
     --max_grad_norm 1.0
     --logging_steps "$LOGGING_STEPS"
     --save_steps "$SAVE_STEPS"
-    --warmup_steps "$WARMUP_STEPS"
-    --optim "$optim"
-    --packing False
-    --report_to none
+    --warmup_steps "$WARMUP_STEPS" --optim "$optim"
+    --packing False --report_to none
     --output_dir "${ADAPTER_OF[$1]}"
     "${precision[@]}"
     --plot_loss True

@@ -46,6 +46,8 @@ def main(argv: list[str]) -> int:
     warnings.simplefilter("ignore")
     absent = wanted
     try:
+        if settings.task == runs.GENERATION:
+            raise Unavailable(runs.NO_TEXT)
         model = baseline.model_of(args.method, settings, fetch=not args.dry_run)
         data = questions.load(settings.data_dir, settings["SPLIT"], settings.eval_limit)
         found = [baseline.look(each, model, data) for each in wanted]

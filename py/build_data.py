@@ -28,6 +28,7 @@ from fewshot_sft.program import DONE, TO_DO, run
 from fewshot_sft.settings import Settings, table
 
 GENERATOR = "synthetic-patents"  # a DATASET that is neither a folder nor on a hub
+OF_LABELS = ("LABELS_FILE", "INSTRUCTION_FILE", "UNLABELLED_FILE", "TARGET_F1", "TARGET_ACCURACY", "CONSTRAIN")
 GENERATED = {"train": 2000, "valid": 300, "test": 300}
 
 
@@ -37,6 +38,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written, and why")
     dry = parser.parse_args(argv).dry_run
     settings = Settings.read()
+    free = settings.task == runs.GENERATION
+    if given_for_labels := [name for name in OF_LABELS if free and settings[name] not in ("", "0")]:
+        raise UserError(f"{', '.join(given_for_labels)}: of labels, which TASK=generation has none of; unset it")
     out = settings.data_dir
     # What is cheap to check comes before a download.
     manifest.check_writable(out)
@@ -52,9 +56,16 @@ def main(argv: list[str]) -> int:
     for split, each in tables.items():
         full[split], empty = cleaning.rows_with_text(each)
         removed[split] = {"empty_text": [index + 1 for index in empty]}
-    told = without_labels(tables, full, of_files=bool(settings.train_file))
-    names, assigned = categories.assign(tables, full, given, template)
-    found = {split: cleaning.examples(tables[split], full[split], assigned[split]) for split in tables}
+    told: list[str] = []
+    names: list[str] = []
+    found = {}
+    if free:
+        for split, each in tables.items():
+            found[split], removed[split]["empty_answer"] = cleaning.instructed(each, full[split])
+    else:
+        told = without_labels(tables, full, of_files=bool(settings.train_file))
+        names, assigned = categories.assign(tables, full, given, template)
+        found = {split: cleaning.examples(tables[split], full[split], assigned[split]) for split in tables}
     repeated = cleaning.repeats_in_evaluation(found)
     held_out: dict[str, list[cleaning.Example]] = {split: found[split] for split in ("test", "valid") if split in found}
     clean, reasons = cleaning.clean_training(found["train"], held_out)
@@ -69,17 +80,18 @@ def main(argv: list[str]) -> int:
         told.append(describe.sizes_taken(asked, sizes, len(pool)))
     if sizes[-1] > len(pool) or not evaluation["test"]:
         raise UserError(describe.too_few(sizes, pool, evaluation, tables, removed))
-    told += categories.doubts(tables, full, given, assigned)
+    told += [] if free else categories.doubts(tables, full, given, assigned)
 
-    instruction = prompts.render_instruction(names, template)
+    instruction = "" if free else prompts.render_instruction(names, template)
     files, records = {}, {}
     for name, rows, of_run in splits(pool, evaluation, sizes, settings):
         files[f"{name}.json"] = manifest.split_file(rows, instruction)
         records[name] = manifest.split_record(name, rows, names, files[f"{name}.json"]) | of_run
     decisive = {
+        **({"task": settings.task} if free else {}),
         "labels": names,
         "instruction": instruction,
-        "document_prefix": prompts.DOCUMENT_PREFIX,
+        "document_prefix": "" if free else prompts.DOCUMENT_PREFIX,
         "split_seed": settings.split_seed,
         "sampling": settings.sampling,
     }
@@ -138,7 +150,7 @@ def plan_of_hub(settings: Settings) -> dict[str, str]:
         "schema": manifest.SCHEMA,
         "split_seed": settings.split_seed,
         "sampling": settings.sampling,
-        "document_prefix": prompts.DOCUMENT_PREFIX,
+        "document_prefix": "" if settings.task == runs.GENERATION else prompts.DOCUMENT_PREFIX,
         "source": before.get("source", {}) | of_hub | labels_record(settings),
     }
     found = {}
@@ -174,15 +186,17 @@ def labels_record(settings: Settings) -> dict[str, Any]:
 def load(settings: Settings) -> tuple[sources.Tables, dict[str, Any]]:
     """Return the tables of the source that the settings name, and a record of it."""
     columns = settings.text_column, settings.label_column
+    dialogue = settings.task == runs.GENERATION
     if settings.train_file:
         paths = {"train": settings.train_file, "valid": settings.valid_file, "test": settings.test_file}
         given = {split: path for split, path in paths.items() if path}
-        return sources.from_files(given, *columns, settings.encoding, settings.delimiter)
+        return sources.from_files(given, *columns, settings.encoding, settings.delimiter, dialogue=dialogue)
     if settings.dataset == GENERATOR:
         counts = {"valid": settings.valid_count, "test": settings.test_count}
         wanted = GENERATED | {split: count for split, count in counts.items() if count}
-        return sources.from_generator(wanted, settings.split_seed)
-    return sources.from_hub(settings.dataset, settings.dataset_config, *columns, settings.use_modelscope_hub)
+        return sources.from_generator(wanted, settings.split_seed, dialogue=dialogue)
+    hub = settings.use_modelscope_hub
+    return sources.from_hub(settings.dataset, settings.dataset_config, *columns, hub, dialogue=dialogue)
 
 
 def without_labels(tables: sources.Tables, rows: dict[str, list[int]], *, of_files: bool) -> list[str]:

@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
         write_json(record, head | {"sha256": sha256_file(out), **found})
         print(f"chat template {template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
     labels = read_json(settings.data_dir / "manifest.json")["labels"]
-    if not label_tokens.is_current(settings, labels):
+    if labels and not label_tokens.is_current(settings, labels):
         label_tokens.write(settings, labels, *label_tokens.template_of(model, template))
     return 0
 

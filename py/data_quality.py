@@ -15,7 +15,7 @@ import argparse
 import sys
 from typing import Any
 
-from fewshot_sft import dry_run
+from fewshot_sft import dry_run, runs
 from fewshot_sft.program import DONE, TO_DO, end_on_signals, run
 from fewshot_sft.quality import making
 from fewshot_sft.settings import Settings
@@ -29,6 +29,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="write nothing: print what would be done and why")
     dry = parser.parse_args(argv).dry_run
     settings = Settings.read()
+    if settings.task == runs.GENERATION:
+        print("data quality: left out: TASK=generation has no labels to check")
+        return DONE
     if dry and dry_run.first_planned(*map(str, making.data_files(settings).values())) is not None:
         print("data quality: to do (data)")
         return TO_DO

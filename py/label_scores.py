@@ -38,7 +38,12 @@ def main(argv: list[str]) -> int:
     """Score the labels of the runs that have none."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     settings = Settings.read()
-    if settings["SERVER"] == "vllm" or settings["BACKEND"] != "huggingface" or not is_small(settings):
+    if (
+        settings.task == runs.GENERATION
+        or settings["SERVER"] == "vllm"
+        or settings["BACKEND"] != "huggingface"
+        or not is_small(settings)
+    ):
         return 0
     todo = {each: identity for each in runs.evaluations(settings) if (identity := to_do(each)) is not None}
     if not todo:

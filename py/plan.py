@@ -67,7 +67,8 @@ def main(argv: list[str]) -> int:
 
 def methods(settings: Settings) -> tuple[str, ...]:
     """Return what METHODS=auto is: a small base model's own hidden states cost little."""
-    return (*runs.USUAL, "llm-embedding") if is_small(settings) else runs.USUAL
+    usual = runs.methods(settings)
+    return (*usual, "llm-embedding") if settings.task == runs.CLASSIFICATION and is_small(settings) else usual
 
 
 if __name__ == "__main__":

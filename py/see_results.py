@@ -42,6 +42,8 @@ def main(argv: list[str]) -> int:
     settings = Settings.read()
     names = list(dict.fromkeys([settings.sweep_name, *args.run]))
     sweeps = [read_sweep(settings, name) for name in names]
+    if len({bool(sweep.evaluations[0].labels) for sweep in sweeps}) > 1:
+        raise UserError("some of these sweeps are of labels and some of free text (TASK); their scores do not compare")
     out = args.out or settings.objs_dir / folder_name(names)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, a folder was expected; move it away")
@@ -157,7 +159,9 @@ def draw_all(sweeps: Sequence[Sweep], answer: Mapping[str, Any], out: Path, warn
 def looked_into(sweep: Sweep) -> Iterator[Result]:
     """Yield the runs that get a confusion matrix: of the first seed, all sizes of LoRA, the largest of the others."""
     for method in dict.fromkeys(one.run.method for one in sweep.evaluations):
-        own = [one for one in sweep.evaluations if one.run.method == method]
+        own = [one for one in sweep.evaluations if one.run.method == method and one.labels]
+        if not own:  # free text is not confused
+            continue
         seeds = {one.run.seed for one in own}
         first = next((seed for seed in own[0].run.settings.seeds if seed in seeds), own[0].run.seed)
         of_first = [one for one in own if one.run.seed == first]

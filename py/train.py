@@ -27,7 +27,7 @@ from fewshot_sft.program import run as run_main
 from fewshot_sft.replaced import set_aside
 from fewshot_sft.runs import Run
 from fewshot_sft.settings import Settings
-from fewshot_sft.training import checks, recording
+from fewshot_sft.training import checks, recording, trainer_state
 from fewshot_sft.training.command import complete
 from fewshot_sft.training.deciding import STARTED, decide
 from fewshot_sft.training.watching import INTERVAL, Abort, Watch
@@ -167,6 +167,8 @@ def tell(run: Run, record: dict[str, Any]) -> str:
             "tokens; raise CUTOFF_LEN to keep them whole",
             file=sys.stderr,
         )
+    if record.get("overfits"):
+        print(f"{run.title}: warning: {trainer_state.overfitting(record)}", file=sys.stderr)
     print(f"{run.title}: trained on {record['examples']} examples, loss {record['loss']['mean']:.4f}")
     return "done"
 

@@ -351,6 +351,8 @@ END
   equal tiny-ag_news "$output"
   settings '$PROFILE $SWEEP_NAME $DATASET $TEMPLATE' --model Qwen/Qwen2.5-7B-Instruct --template qwen --dataset me/reviews
   equal 'custom Qwen2.5-7B-Instruct-reviews me/reviews qwen' "$output"
+  settings '$SWEEP_NAME|$METHODS' --task generation
+  equal 'tiny-generation|auto' "$output"
 }
 
 @test "names made of a file's: safe and short, whatever it is called; its data has no counts or configuration of others" {

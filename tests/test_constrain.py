@@ -151,7 +151,8 @@ def test_force_makes_both_anew(sweep, server, capsys):
     assert len(server.requests) == 12
     kept = {name.rpartition("-")[0] for name in sweep.names if name.startswith("replaced/")}
     assert kept == {
-        f"replaced/{RUN}.{end}" for end in ("json", "pkl", "predictions.jsonl", "constrained.predictions.jsonl")
+        f"replaced/{RUN}.{end}"
+        for end in ("json", "pkl", "predictions.json", "predictions.jsonl", "constrained.predictions.jsonl")
     }
 
 

@@ -135,6 +135,30 @@ class TestSweep:
         assert shown["in_cnt"] + shown["not_in_cnt"] == len(shown["preds"]) == len(shown["labels"]) == ITEMS
         assert shown["eval"] == record["original_scoring"]["metrics"]
 
+    def test_free_text_gets_better_with_n_and_the_losses_are_drawn(self, swept, tmp_path):
+        settings = {"TASK": "generation", "SWEEP_NAME": "restated", "SIZES": "16 256", "SEEDS": "42", "EPOCHS": "8"}
+        settings |= {"METHODS": "lora zero-shot tfidf", "EVAL_STEPS": "40", "DATA_DIR": str(tmp_path / "data")}
+        command = ["bash", str(PROJECT / "bin/sweep.sh")]
+        environment = swept["env"] | settings
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1500)
+        assert ran.returncode == 0, ran.stderr
+        objs = swept["root"] / "objs"
+        small, large, base = (
+            json.loads((objs / f"restated-{run}.json").read_text())["metrics"]["rouge_l"]
+            for run in ("llm_train_16", "llm_train_256", "zero-shot")
+        )
+        assert large > max(small, base) + 0.1
+        assert "absent: tfidf, 2 runs: left out: it gives labels, and TASK=generation asks for text" in ran.stdout
+        listed = json.loads((objs / "restated-llm_train_256.predictions.json").read_text())
+        assert [set(each) for each in listed] == [{"input", "predict", "target"}] * ITEMS
+        folder = swept["root"] / "saves/tiny/lora/restated-llm_train_256"
+        training = json.loads((folder / "training.json").read_text())
+        assert [each["step"] for each in training["eval_loss"]] == [40, 80, 120, 160, 200, 240, 256]
+        assert [each["answer"] for each in training["check"]] == [each["predict"] for each in listed[:3]]
+        command = [sys.executable, str(PROJECT / "py/plot_loss.py"), "--json_file", str(folder / "trainer_state.json")]
+        drawn = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert "restated-llm_train_256: best evaluation loss" in drawn
+
     def test_no_key_and_no_foreign_address_in_any_log(self, swept):
         text = "".join(path.read_text(errors="replace") for path in (swept["root"] / "logs").glob("*.log"))
         assert "http://127.0.0.1:" in text

@@ -226,8 +226,45 @@ def test_an_evaluation_writes_predictions_pickle_and_record(sweep, server, capsy
     assert type(notebook) is SimpleNamespace
     assert notebook.eval == record["original_scoring"]["metrics"]
     assert notebook.labels == LABELS * 2
-    assert sweep.names == {f"{RUN}.json", f"{RUN}.pkl", f"{RUN}.predictions.jsonl"}
+    listed = json.loads((sweep.objs / f"{RUN}.predictions.json").read_text(encoding="utf-8"))
+    assert [each["input"] for each in listed] == sweep.texts
+    assert [each["predict"] for each in listed] == notebook.preds
+    assert [each["target"] for each in listed] == LABELS * 2
+    assert sweep.names == {f"{RUN}.{end}" for end in ("json", "pkl", "predictions.json", "predictions.jsonl")}
     assert "size 100: accuracy 0.6667, macro F1 0.7778; 2 of 6 answers outside the labels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "warning"),
+    [
+        (right, ""),
+        (lambda text: " ", "\nHH:MM:SS size 100: warning: the first 3 answers are empty"),
+        (
+            lambda text: "Physics",
+            "\nHH:MM:SS size 100: warning: the first 3 answers are all the same, the targets are not",
+        ),
+    ],
+)
+def test_the_first_answers_of_an_adapter_are_told_and_recorded_before_the_others(
+    sweep, server, capsys, answer, warning
+):
+    server.answer = lambda text: answer(text) if int(text.split()[2]) < 3 else "other"
+    server.behave = lambda text: "500" if "text 5" in text else "ok"
+    assert sweep.evaluate(server) == AGAIN
+
+    said = [answer(text).strip() for text in sweep.texts[:3]]
+    check = json.loads((sweep.adapter / "training.json").read_text())["check"]
+    assert check == [
+        {"input": text, "answer": one, "target": label}
+        for text, one, label in zip(sweep.texts, said, LABELS, strict=False)
+    ]
+    told = "\n".join(
+        f'HH:MM:SS size 100: "Document: text {n} about {label}": the answer is "{said[n]}", the target "{label}"'
+        for n, label in enumerate(LABELS)
+    )
+    found = re.sub(r"\d\d:\d\d:\d\d", "HH:MM:SS", capsys.readouterr().err)
+    assert told + warning in found
+    assert found.count("warning") == bool(warning)
 
 
 def test_the_request_is_the_originals_and_carries_the_token_limit_that_the_server_reads(sweep, server):
@@ -249,7 +286,7 @@ def test_the_validation_split_and_the_base_model_have_files_of_their_own(sweep, 
     assert sweep.evaluate(server, "tiny-zero-shot", SPLIT="valid") == 0
 
     names = {path.name for path in sweep.objs.iterdir() if not path.name.startswith(".")}
-    assert names == {f"tiny-zero-shot.valid.{end}" for end in ("json", "pkl", "predictions.jsonl")}
+    assert names == {f"tiny-zero-shot.valid.{end}" for end in ("json", "pkl", "predictions.json", "predictions.jsonl")}
     record = json.loads((sweep.objs / "tiny-zero-shot.valid.json").read_text())
     assert "adapter" not in record
     assert (record["method"], record.get("size"), record.get("seed")) == ("zero-shot", None, None)
@@ -638,8 +675,9 @@ def test_what_decides_the_answers_makes_the_evaluation_anew(
     assert Path(aside).read_bytes() == old
     assert [line["index"] for line in finished.lines[1:]] == [1]
     # The old result must not pass for the new one, which does not exist yet.
-    assert not {f"{RUN}.json", f"{RUN}.pkl"} & finished.names
-    assert {f"replaced/{RUN}.json-{record_mark}", f"replaced/{RUN}.pkl-{record_mark}"} < finished.names
+    results = [f"{RUN}.{end}" for end in ("json", "pkl", "predictions.json")]
+    assert not {*results} & finished.names
+    assert {f"replaced/{name}-{record_mark}" for name in results} < finished.names
 
 
 def test_force_asks_everything_anew_and_keeps_what_was_there(finished, server, monkeypatch):
@@ -653,7 +691,9 @@ def test_force_asks_everything_anew_and_keeps_what_was_there(finished, server, m
 
     mark = finished.lines[0]["identity"][:8]
     replaced = {name for name in finished.names if "predictions" in name and name.startswith("replaced/")}
-    assert replaced == {f"replaced/{RUN}.predictions.jsonl-{mark}{end}" for end in ("", "-2")}
+    of_record = finished.record["identity"][:8]
+    parts = (f"predictions.jsonl-{mark}", f"predictions.json-{of_record}")
+    assert replaced == {f"replaced/{RUN}.{part}{end}" for part in parts for end in ("", "-2")}
 
 
 def test_results_of_an_earlier_version_are_made_anew(finished, server, capsys):

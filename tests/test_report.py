@@ -194,6 +194,13 @@ def test_what_is_not_there_is_said(made: Made, capsys: pytest.CaptureFixture[str
     assert not re.search(r"\bnan\b|\bNone\b(?!: every)", text)
 
 
+def test_the_losses_on_the_validation_split_and_what_overfits(made: Made) -> None:
+    text = (made(SEEDS="0") / "report.md").read_text().replace("\\", "")
+    assert "| x-llm_train_64-seed0 | 5 | 0.5000 | 0.6000 |" in text
+    found = re.findall("(- )?(.*) overfits: .* was (.*) at step 5 and is (.*) in the end", text)
+    assert found == [(mark, "x-llm_train_16-seed0", "0.5000", "0.6000") for mark in ("", "- ")]  # losses, warnings
+
+
 def test_without_an_answer_the_report_says_why(made: Made) -> None:
     folder = made(methods=("zero-shot",))
     text = (folder / "report.md").read_text()

@@ -104,11 +104,14 @@ class Case:
         }
         save_file(weights, str(self.folder / "adapter_model.safetensors"))
 
+    def write(self, name: str, **values: object) -> None:
+        (self.folder / name).write_text(json.dumps(values))
+
     def results(self, **values: float) -> None:
-        (self.folder / "all_results.json").write_text(json.dumps(values))
+        self.write(checks.RESULTS, **values)
 
     def state(self, step: int, steps: int) -> None:
-        (self.folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": steps}))
+        self.write(checks.STATE, global_step=step, max_steps=steps)
 
     @property
     def record(self) -> dict:
@@ -491,6 +494,34 @@ def test_where_things_lie_and_how_it_is_computed_does_not_decide(case):
     assert case.record["decides"]["settings"]["global_batch_size"] == "8"
     assert case.record["settings"]["per_device_train_batch_size"] == "2"
     assert case.plan(*WHOLE, *FAST, "--output_dir", "elsewhere", "--preprocessing_num_workers", "3") == 0
+
+
+EVALUATED = ("--eval_dataset", "llm_valid", "--eval_strategy", "steps", "--eval_steps", "5")
+
+
+def test_a_loss_that_is_only_looked_at_does_not_decide(case):
+    case.train()
+    assert case.plan(*EVALUATED, "--per_device_eval_batch_size", "2") == 0
+    assert case.plan(*EVALUATED, "--load_best_model_at_end", "True") == 3
+
+
+@pytest.mark.parametrize(("last", "overfits"), [(0.94, False), (0.95, True)])
+def test_the_losses_on_the_validation_split_and_whether_the_training_overfits(case, capsys, last, overfits):
+    def leave() -> None:
+        case.leave(losses=(2.0, 1.5, 1.0))
+        logged = [{"step": 5, "eval_loss": 1.1}, {"step": 10, "loss": 1.5}, {"step": 10, "eval_loss": 0.9}]
+        case.write(checks.STATE, global_step=18, max_steps=18, log_history=logged)
+        case.write(checks.RESULTS, **read_json(case.folder / checks.RESULTS), eval_loss=last)
+
+    assert case.train(*EVALUATED, leaves=leave) == 0
+    found = case.record
+    assert found["eval_loss"] == [{"step": 5, "loss": 1.1}, {"step": 10, "loss": 0.9}, {"step": 18, "loss": last}]
+    assert (found["best_step"], found["overfits"]) == (10, overfits)
+    said = (
+        "\nsize 10: warning: it overfits: the loss on the validation split was 0.9000 at step 10 and is 0.9500 in the "
+        "end, while the training loss fell; fewer EPOCHS may do better\n"
+    )
+    assert (said in capsys.readouterr().err) == overfits
 
 
 @pytest.mark.parametrize(

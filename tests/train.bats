@@ -37,13 +37,13 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
 @test "TRAINER=fast: LLaMA-Factory's training by our script, without what waits for the GPU; the plan's settings" {
   with_data
   plan train-4 exit
-  script train.sh --sizes 4 --trainer fast --micro-batch 8 --checkpointing 0 --quantization 4
+  script train.sh --sizes 4 --trainer fast --micro-batch 8 --checkpointing 0 --quantization 4 --eval-steps 9
   status_is 1
   local flags
   flags=$(<"$STUB/calls")
   for expected in '--per_device_train_batch_size 8 --gradient_accumulation_steps 1 ' '--optim adamw_torch_fused ' \
     '--include_num_input_tokens_seen False ' '--disable_gradient_checkpointing True ' '--quantization_bit 4 ' \
-    '--logging_nan_inf_filter False' '--shared_prefix auto'; do
+    '--logging_nan_inf_filter False' '--shared_prefix auto' '--per_device_eval_batch_size 1 '; do
     [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
   done
   plan train-4 exit
@@ -64,14 +64,15 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   plan train-4 exit
   script train.sh --sizes 4 --cutoff-len 77 --learning-rate 1e-3 --epochs 2 --batch-size 5 --gradient-accumulation 6 \
     --warmup-steps 0.1 --logging-steps 7 --save-steps 8 --lora-rank 9 --lora-alpha 10 --lora-target q_proj,v_proj \
-    --precision bf16 --preprocessing-workers 12 --train-args '--quantization_bit 4 --packing True'
+    --eval-steps 9 --precision bf16 --preprocessing-workers 12 --train-args '--quantization_bit 4 --packing True'
   status_is 1
   local flags
   flags=$(<"$STUB/calls")
   for expected in 'CUDA_VISIBLE_DEVICES= train' '--cutoff_len 77 ' '--learning_rate 1e-3 ' '--num_train_epochs 2 ' \
     '--per_device_train_batch_size 5 ' '--gradient_accumulation_steps 6 ' '--warmup_steps 0.1 ' '--logging_steps 7 ' \
     '--save_steps 8 ' '--lora_rank 9 ' '--lora_alpha 10 ' '--lora_target q_proj\,v_proj ' '--bf16 True ' \
-    '--preprocessing_num_workers 12 ' 'tokenized --quantization_bit 4 --packing True'; do
+    '--preprocessing_num_workers 12 ' '--eval_dataset llm_valid --eval_strategy steps --eval_steps 9 ' \
+    '--per_device_eval_batch_size 5 --quantization_bit 4 --packing True'; do
     [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"
   done
 }

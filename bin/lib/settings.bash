@@ -469,6 +469,8 @@ _derive() {
   # What a profile or a default says of its own data is not for the user's.
   [[ $DATASET == "${SETTING_DEFAULT[DATASET]}" ]] || _only_if_given DATASET_CONFIG
   [[ -z $data ]] || _only_if_given VALID_COUNT TEST_COUNT
+  [[ $TASK == classification ]] || _only_if_given METHODS
+  : "${METHODS:=auto}"
   : "${MODEL_NAME:=$(_safe_name "$stem")}"
   data=$(_safe_name "$data")
   if [[ -z $SWEEP_NAME ]]; then
@@ -476,6 +478,7 @@ _derive() {
     SWEEP_NAME=${SWEEP_NAME// /+}
     [[ $MODEL == "${2/#@saves/"$SAVES_DIR"}" ]] || SWEEP_NAME=$MODEL_NAME
     SWEEP_NAME+=${data:+-$data}
+    [[ $TASK == classification ]] || SWEEP_NAME+=-$TASK
   fi
   LOGS_DIR=$(short "$LOGS_DIR")
   OBJS_DIR=$(short "$OBJS_DIR")

@@ -16,6 +16,11 @@ ON_CPU = ("tfidf", "embedding")
 ON_GPU = ("llm-embedding", "encoder", "setfit")
 WITHOUT_MODEL = (*ON_CPU, "encoder", "setfit")  # no language model
 METHODS = (ZERO_SHOT, LORA, K_SHOT, *ON_CPU, *ON_GPU)
+CLASSIFICATION, GENERATION = "classification", "generation"  # TASK
+GENERATING = (ZERO_SHOT, LORA, K_SHOT)  # the methods that write free text
+# Its metrics, each from 0 to 1, and what they are called; the first one leads.
+FREE_METRICS = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "bleu": "BLEU", "chrf": "chrF"}
+NO_TEXT = "it gives labels, and TASK=generation asks for text"  # why the others do not
 USUAL = (LORA, ZERO_SHOT, *ON_CPU)  # METHODS=auto
 DEFAULT_SEED = 42  # its runs have the original's names, whatever SEEDS says
 SCHEMA = 2  # of every record about a run; earlier versions knew only sizes
@@ -126,7 +131,8 @@ def sizes(settings: Settings) -> tuple[int, ...]:
 
 def methods(settings: Settings) -> tuple[str, ...]:
     """Return the methods of METHODS, in the order of :data:`METHODS`."""
-    chosen = USUAL if settings["METHODS"] == "auto" else settings["METHODS"].split()
+    usual = (ZERO_SHOT, LORA) if settings.task == GENERATION else USUAL
+    chosen = usual if settings["METHODS"] == "auto" else settings["METHODS"].split()
     return tuple(each for each in METHODS if each in chosen)
 
 

@@ -95,7 +95,10 @@ def _evaluation(run: Run, labels: Sequence[str], truth: Sequence[str], ease: flo
 
 def _training(run: Run) -> None:
     entries = [{"current_steps": step, "loss": 0.3 + 2 / (1 + step / 20)} for step in range(5, 5 + (run.size or 0), 5)]
-    _write(run.adapter / "training.json", run.head("training") | {"status": "done", "examples": run.size, "seconds": 9})
+    done = {"status": "done", "examples": run.size, "seconds": 9}
+    evaluated = {"eval_loss": [{"step": 5, "loss": 0.5}, {"step": 9, "loss": 0.6}], "best_step": 5}
+    overfits = {"overfits": run.size == run.settings.sizes[0]}
+    _write(run.adapter / "training.json", run.head("training") | done | evaluated | overfits)
     (run.adapter / "trainer_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in entries))
 
 

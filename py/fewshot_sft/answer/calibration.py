@@ -141,6 +141,8 @@ def answered(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, float]
 
 def _why_none(one: Result, path: Path) -> str:
     """Return why a run has no file of scores."""
+    if not one.labels:
+        return "free text has no label scores"
     if one.run.method in (*ON_CPU, *ON_GPU):
         return f"{path} is missing; bin/baselines.sh makes it"
     if one.record.get("server") == "vllm":

@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import UserError
 from ..evaluation import predictions, scoring
 from ..results.record import Result
-from .intervals import Cell
+from . import texts
+from .intervals import Cell, Point
 
 Span = tuple[float, float]  # begin and end
 
@@ -25,7 +26,7 @@ class Curve:
     method: str
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
-    cells: Mapping[int, Cell]  # by size
+    cells: Mapping[int, Point]  # by size
     seconds: Mapping[int, Mapping[str, float]]  # by size, of one run, the mean over seeds: cost()
     left_out: tuple[str, ...] = ()  # captions of runs that not every seed has
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -66,7 +67,7 @@ def _curve(method: str, evaluations: Sequence[Result], alone: Mapping[Span | Non
     cells, seconds = {}, {}
     for size in sizes:
         own = [table[size, seed] for seed in complete]
-        cells[size] = cell(own)
+        cells[size] = cell(own) if own[0].labels else texts.cell(own)
         spent = [cost(one, alone) for one in own]
         seconds[size] = {kind: float(np.mean([each[kind] for each in spent])) for kind in spent[0]}
     return Curve(method, tuple(sizes), tuple(complete), cells, seconds, left)

@@ -12,9 +12,9 @@ from ..report.catalogue import words
 from . import law
 from .curves import Curve
 from .intervals import (
-    METRICS,
     Cell,
     Comparison,
+    Point,
     bootstrap,
     class_intervals,
     compare,
@@ -59,7 +59,7 @@ def decide(
     Args:
         curves: of the methods that learn from labels.
         without: of those that do not.
-        metric: ``accuracy`` or ``f1``.
+        metric: of the points' metrics.
         target: the score that is wanted.
         tolerance: the width of the 95 % band at twice the largest size from which on it says nothing.
         gpu_price, label_cost: money for an hour of GPU, and for a label.
@@ -69,17 +69,18 @@ def decide(
     rng = np.random.default_rng(seed)
     every = [*without, *curves]
     first = next(iter(every[0].cells.values()))
-    weights = draws_of_items(len(first.truth), rng)
+    weights = draws_of_items(first.items, rng)
     cells = {_name(curve.method, size): curve.cells[size] for curve in every for size in curve.sizes}
-    draws: Draws = {each: {name: drawn(cell, each, weights) for name, cell in cells.items()} for each in METRICS}
+    draws: Draws = {each: {name: drawn(cell, each, weights) for name, cell in cells.items()} for each in first.metrics}
     comparisons = compare(_pairs(every), cells, draws[metric], metric, rng)
     chance = _chance(first, metric)
     methods: dict[str, Any] = {}
     ahead: dict[str, Outlook] = {}
     for index, curve in enumerate(every):
         points = [_point(curve, size, draws, rng, gpu_price, label_cost) for size in curve.sizes]
-        if labels:
-            found = class_intervals(curve.cells[curve.sizes[-1]], weights, rng)
+        last = curve.cells[curve.sizes[-1]]
+        if labels and isinstance(last, Cell):
+            found = class_intervals(last, weights, rng)
             points[-1]["per_class"] = {
                 labels[number]: {"mean": mean, "low": low, "high": high} for number, (mean, low, high) in found.items()
             }
@@ -90,20 +91,20 @@ def decide(
                 p = float((ahead[curve.method]([0]) >= target).mean())
                 methods[curve.method]["target"] = {"p_now": p} | ({"reached_from": 0} if p >= SURE else {})
             continue
-        covariance = item_covariance(
-            [draws[metric][_name(curve.method, size)] for size in curve.sizes], len(first.truth)
-        )
+        covariance = item_covariance([draws[metric][_name(curve.method, size)] for size in curve.sizes], first.items)
         # Each method has its own draws: with common ones, differences between laws would look surer than they are.
         outlook = Forecast(curve, metric, covariance, seed + 2 * index)
         drops = _drops(curve, comparisons)
         low = points[-1][metric]["low"]
-        methods[curve.method] |= outlook.tell(target, tolerance, drops, chance if low <= chance else None)
+        methods[curve.method] |= outlook.tell(
+            target, tolerance, drops, chance if chance is not None and low <= chance else None
+        )
         if "expected" in methods[curve.method]:
             ahead[curve.method] = outlook.law.at
     answer = {
         "metric": metric,
         "target": target,
-        "items": len(first.truth),
+        "items": first.items,
         "chance": chance,
         "seeds": {curve.method: list(curve.seeds) for curve in curves},
         "methods": methods,
@@ -119,8 +120,13 @@ def _name(method: str, size: int) -> str:
     return f"{method} {size}" if size else method
 
 
-def _chance(cell: Cell, metric: str) -> float:
-    """Return what an answer without regard to the text scores: the most frequent label, or labels by their shares."""
+def _chance(cell: Point, metric: str) -> float | None:
+    """Return what an answer without regard to the text scores: the most frequent label, or labels by their shares.
+
+    Of free text that is not known.
+    """
+    if not isinstance(cell, Cell):
+        return None
     if metric == "accuracy":
         return float(np.bincount(cell.truth).max() / len(cell.truth))
     return 1 / cell.classes
@@ -142,9 +148,9 @@ def _point(
 ) -> dict[str, Any]:
     """Return a point of a curve with its intervals and what it cost."""
     cell, seconds = curve.cells[size], curve.seconds[size]
-    point: dict[str, Any] = {"size": size or None, "seeds": len(cell.answers)}
-    for metric in METRICS:
-        low, high = interval(bootstrap(draws[metric][_name(curve.method, size)], rng), len(cell.truth))
+    point: dict[str, Any] = {"size": size or None, "seeds": cell.seeds}
+    for metric in cell.metrics:
+        low, high = interval(bootstrap(draws[metric][_name(curve.method, size)], rng), cell.items)
         each = cell.score(metric)
         point[metric] = {"mean": float(each.mean()), "low": low, "high": high}
         if len(each) > 1:

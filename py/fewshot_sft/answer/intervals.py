@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 from scipy import sparse, stats
@@ -19,6 +20,22 @@ DRAWS = 1000
 LEVEL = 0.95
 OUTSIDE = -1  # an answer that is none of the labels
 METRICS = ("accuracy", "f1")  # f1: the macro mean
+
+
+class Point(Protocol):
+    """A point of a curve: the scores of a method at a size, for each seed, on all items or on draws of them."""
+
+    metrics: ClassVar[tuple[str, ...]]
+
+    @property
+    def seeds(self) -> int: ...
+
+    @property
+    def items(self) -> int: ...
+
+    def score(self, metric: str) -> np.ndarray: ...
+
+    def drawn(self, metric: str, weights: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -35,9 +52,25 @@ class Cell:
     truth: np.ndarray
     classes: int
 
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds."""
+        return len(self.answers)
+
+    @property
+    def items(self) -> int:
+        """How many test items."""
+        return len(self.truth)
+
     def score(self, metric: str) -> np.ndarray:
         """Return the score of each seed, (seeds,)."""
         return np.array([scores(row, self.truth, self.classes, metric) for row in self.answers])
+
+    def drawn(self, metric: str, weights: np.ndarray) -> np.ndarray:
+        """Return each seed's score on each draw of items, (draws, seeds)."""
+        return np.stack([scores(row, self.truth, self.classes, metric, weights) for row in self.answers], 1)
 
 
 def class_scores(answers: np.ndarray, truth: np.ndarray, classes: int, weights: np.ndarray | None = None) -> np.ndarray:
@@ -83,9 +116,9 @@ def draws_of_items(items: int, rng: np.random.Generator, draws: int = DRAWS) -> 
     return rng.multinomial(items, np.full(items, 1 / items), size=draws).astype(float)
 
 
-def drawn(cell: Cell, metric: str, weights: np.ndarray) -> np.ndarray:
+def drawn(cell: Point, metric: str, weights: np.ndarray) -> np.ndarray:
     """Return each seed's score on each draw of items, (draws, seeds)."""
-    return np.stack([scores(row, cell.truth, cell.classes, metric, weights) for row in cell.answers], 1)
+    return cell.drawn(metric, weights)
 
 
 def bootstrap(each: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -159,7 +192,7 @@ class Comparison:
 
 def compare(
     pairs: Sequence[tuple[str, str]],
-    cells: Mapping[str, Cell],
+    cells: Mapping[str, Point],
     each: Mapping[str, np.ndarray],
     metric: str,
     rng: np.random.Generator,
@@ -183,12 +216,12 @@ def compare(
         draws = bootstrap(each[second], rng) - bootstrap(each[first], rng)
         seen = one.score(metric), two.score(metric)
         difference = float(seen[1].mean() - seen[0].mean())
-        if metric == "accuracy" and len(one.answers) == len(two.answers) == 1:
+        if metric == "accuracy" and isinstance(one, Cell) and isinstance(two, Cell) and one.seeds == two.seeds == 1:
             a, b = one.answers[0] == one.truth, two.answers[0] == two.truth
             table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
             p, test = float(mcnemar(table, exact=True).pvalue), "McNemar"
         else:
-            p, test = _p_value(difference, draws, seen, len(one.truth)), "paired bootstrap"
+            p, test = _p_value(difference, draws, seen, one.items), "paired bootstrap"
         low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         found.append((first, second, difference, float(low), float(high), p, test))
     corrected = multipletests([each[5] for each in found], method="holm")[1] if found else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import UserError
+from ..evaluation import free_text
 from ..provenance import now
 from ..results.sweep import Sweep
 from ..settings import Settings
@@ -20,7 +21,9 @@ def make(sweep: Sweep, settings: Settings) -> dict[str, Any]:
     """
     head = {"schema": 1, "kind": "answer", "name": sweep.name, "split": settings["SPLIT"], "created": now()}
     metric, target = "f1", settings.target_f1
-    if settings.target_accuracy is not None and target is None:
+    if not sweep.evaluations[0].labels:
+        metric, target = free_text.METRICS[0], None
+    elif settings.target_accuracy is not None and target is None:
         metric, target = "accuracy", settings.target_accuracy
     try:
         found, without = curves.read(sweep.evaluations)

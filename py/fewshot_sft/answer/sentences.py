@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..report.catalogue import Words, words
+from ..runs import FREE_METRICS
 
 SIGNIFICANT, UNLIKELY = 0.05, 0.05
 
 
 def metric_name(metric: str, w: Words) -> str:
     """Return what the answer's metric is called."""
-    return w("metric.accuracy") if metric == "accuracy" else w("metric.f1")
+    known = {"accuracy": w("metric.accuracy"), "f1": w("metric.f1"), "exact_match": w("metric.exact_match")}
+    return known.get(metric) or FREE_METRICS[metric]
 
 
 def headline(answer: Mapping[str, Any], w: Words | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UserError
 from ..jsonio import sha256_json
@@ -14,12 +14,17 @@ from .readers import Table
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled text: its row in the source (from 1), and the SHA-256 of text and label."""
+    """One labelled text: its row in the source (from 1), and the SHA-256 of text and label.
+
+    Of instruction data (TASK=generation) all have the label "", and an instruction and an answer instead.
+    """
 
     row: int
     text: str
     label: str
     sha256: str
+    instruction: str = ""
+    answer: str = ""
 
 
 def rows_with_text(table: Table) -> tuple[list[int], list[int]]:
@@ -58,6 +63,27 @@ def examples(table: Table, rows: Sequence[int], labels: Sequence[str]) -> list[E
             ) from None
         made.append(Example(index + 1, text, label, digest))
     return made
+
+
+def instructed(table: Table, rows: Sequence[int]) -> tuple[list[Example], list[int]]:
+    """Return the examples of instruction data, and the rows (from 1) without an answer, which are left out.
+
+    Raises:
+        UserError: a text cannot be written as UTF-8, an answer is something else than a string.
+    """
+    made, empty = [], []
+    for index in rows:
+        answer = table.labels[index]
+        if answer is not None and not isinstance(answer, str):
+            raise UserError(f"{table.at(index)}: the answer is not a string but {answer!r:.40}; is LABEL_COLUMN right?")
+        if answer is None or not answer.strip():
+            empty.append(index + 1)
+            continue
+        instruction = table.instructions[index] if table.instructions else ""
+        # Their hash is that of all three.
+        (plain,) = examples(table, [index], [f"{instruction}\0{answer}"])
+        made.append(replace(plain, label="", instruction=instruction, answer=answer))
+    return made, empty
 
 
 def clean_training(
@@ -110,4 +136,4 @@ def repeats_in_evaluation(found: Mapping[str, Sequence[Example]]) -> dict[str, d
 
 
 def _key(example: Example) -> str:
-    return " ".join(example.text.split())
+    return " ".join([*example.instruction.split(), *example.text.split()])

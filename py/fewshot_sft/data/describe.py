@@ -14,6 +14,9 @@ from .sampling import fitting
 def table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the splits as text: rows, classes that occur, the smallest and largest of all, and those never seen."""
     width = max(16, *(len(name) + 1 for name in splits))
+    if not any(record["per_class"] for record in splits.values()):  # free text
+        rows = (f"{name:<{width}}{record['rows']:>8}" for name, record in splits.items())
+        return "\n".join([f"{'split':<{width}}{'rows':>8}", *rows])
     lines = [f"{'split':<{width}}{'rows':>8}{'classes':>9}{'smallest':>10}{'largest':>9}"]
     for name, record in splits.items():
         counts = record["per_class"].values()
@@ -89,7 +92,7 @@ def warnings(
             told.append(f"{split}: no row could be spared for it; SPLIT=valid needs a VALID_FILE")
         elif absent:
             told.append(f"{split}: no example of {listed(absent)}")
-    if all(NUMBER.fullmatch(name) for name in names):
+    if names and all(NUMBER.fullmatch(name) for name in names):
         told.append("the labels are bare numbers and the model sees nothing else; name them with LABELS_FILE")
     return told
 
@@ -98,6 +101,7 @@ def phrase(reason: str) -> str:
     """Return a reason of the manifest in words, to follow a count."""
     return {
         "empty_text": "with an empty text",
+        "empty_answer": "without an answer",
         "duplicate": "with the text of an earlier row",
         "conflicting_labels": "with the same text and different labels",
         "also_in_valid": "whose text is in validation too",

@@ -23,12 +23,18 @@ SCHEMA = 2  # 1 knew one seed only
 # What may differ between two builds of the same data.
 CIRCUMSTANCES = ("created", "versions", "git_revision")
 # What a changed file is explained by.
-DECISIVE = ("source", "split_seed", "sampling", "sizes", "seeds", "labels", "instruction", "document_prefix")
+DECISIVE = ("task", "source", "split_seed", "sampling", "sizes", "seeds", "labels", "instruction", "document_prefix")
 
 
 def split_file(examples: Sequence[Example], instruction: str) -> bytes:
     """Return the bytes of an Alpaca file: a JSON list of instruction, input and output."""
-    return dumps([alpaca_row(each.text, each.label, instruction) for each in examples]).encode()
+    rows = [
+        {"instruction": each.instruction, "input": each.text, "output": each.answer}
+        if each.answer
+        else alpaca_row(each.text, each.label, instruction)
+        for each in examples
+    ]
+    return dumps(rows).encode()
 
 
 def split_record(name: str, examples: Sequence[Example], labels: Sequence[str], content: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from . import dialogues
 from .columns import find_columns
 from .decoding import ADVICE, BY_SUFFIX, decode, lost, read_bytes
 from .delimited import QUOTED_ONLY, read_delimited, read_delimiter
@@ -33,6 +34,7 @@ class Table:
         label_names: names of integer labels, where the source declares them (a ``ClassLabel``).
         read_as: how a file was read, for the manifest: its format, and the encoding, delimiter and quoting that it has.
         note: what is suspicious about its text.
+        instructions: of each row of instruction data; ``texts`` are its inputs then, ``labels`` its outputs.
     """
 
     where: str
@@ -42,6 +44,7 @@ class Table:
     label_names: list[str] | None = None
     read_as: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    instructions: list[str] | None = None
 
     def at(self, index: int) -> str:
         """Return where the row with this 0-based index is, for a message; rows are counted from 1."""
@@ -72,7 +75,13 @@ class Table:
 
 
 def read_table(
-    path: Path, text_column: str, label_column: str | None, encoding: str = "auto", delimiter: str = "auto"
+    path: Path,
+    text_column: str,
+    label_column: str | None,
+    encoding: str = "auto",
+    delimiter: str = "auto",
+    *,
+    dialogue: bool = False,
 ) -> Table:
     """Read two columns of a file whose format its suffix names.
 
@@ -82,6 +91,7 @@ def read_table(
         label_column: name of the column of the label; None where there is none, and ``labels`` are the texts then.
         encoding: of a text file; "auto" finds it, see :func:`fewshot_sft.data.decoding.decode`.
         delimiter: of a delimited file, as the setting DELIMITER has it.
+        dialogue: JSON and Parquet in Alpaca's or ShareGPT's form are read as instruction data.
 
     Raises:
         UserError: the file is missing, empty, malformed or in an encoding that cannot be told, or lacks a column.
@@ -90,14 +100,14 @@ def read_table(
     delimiter = read_delimiter(delimiter)
     content = read_bytes(path)
     if suffix == ".parquet":
-        table = _read_parquet(path, content, text_column, label_column)
+        table = _read_parquet(path, content, text_column, label_column, dialogue=dialogue)
     elif suffix in OWN_DELIMITER or suffix in (".json", ".jsonl", ".ndjson"):
         text, name = decode(path, content, encoding)
         if suffix in OWN_DELIMITER:
             found = read_delimited(str(path), text, OWN_DELIMITER[suffix], delimiter, text_column, label_column)
             table = Table(str(path), *found[:3], read_as={"format": "delimited", **found[3]})
         else:
-            table = _read_json(str(path), text, text_column, label_column)
+            table = _read_json(str(path), text, text_column, label_column, dialogue=dialogue)
         table.read_as["encoding"] = name
         table.note = lost(text)
     elif kind := BY_SUFFIX.get(suffix):
@@ -123,13 +133,14 @@ def read_text(path: Path) -> str:
     return decode(path, read_bytes(path), mend="save it as UTF-8")[0]
 
 
-def _read_json(where: str, text: str, text_column: str, label_column: str | None) -> Table:
+def _read_json(where: str, text: str, text_column: str, label_column: str | None, *, dialogue: bool) -> Table:
     """Read a list of objects, objects one after the other (JSON Lines, also over several lines), or pandas' forms."""
     values, lines = _json_values(where, text)
     only = values[0] if len(values) == 1 else None
     if only is None or (isinstance(only, dict) and not any(isinstance(each, list | dict) for each in only.values())):
-        return _from_records(where, values, lines, text_column, label_column)
-    return _from_records(where, _records_of(where, only, text_column, label_column), None, text_column, label_column)
+        return from_records(where, values, lines, text_column, label_column, dialogue=dialogue)
+    records = _records_of(where, only, text_column, label_column)
+    return from_records(where, records, None, text_column, label_column, dialogue=dialogue)
 
 
 def _json_values(where: str, text: str) -> tuple[list[Any], list[int]]:
@@ -200,9 +211,16 @@ def _records_of(where: str, value: Any, text_column: str, label_column: str | No
     raise UserError(f"{where}: expected a list of objects, found an object with the keys {', '.join(value):.200}")
 
 
-def _from_records(
-    where: str, records: Iterable[Any], lines: list[int] | None, text_column: str, label_column: str | None
+def from_records(
+    where: str,
+    records: Iterable[Any],
+    lines: list[int] | None,
+    text_column: str,
+    label_column: str | None,
+    *,
+    dialogue: bool,
 ) -> Table:
+    """Return the table of these objects; the arguments are those of :class:`Table` and :func:`read_table`."""
     table = Table(where, [], [], lines=lines, read_as={"format": "JSON"})
     present: dict[str, Any] = {}
     records = list(records)
@@ -210,7 +228,11 @@ def _from_records(
         if not isinstance(record, dict):
             raise UserError(f"{table.at(index)}: expected an object, found {_kind(record)}")
         present = record | present
-    if records:
+    if dialogue and (read := dialogues.reader_of(present)):
+        rows = [read(record, table.at(index)) for index, record in enumerate(records)]
+        table.texts, table.labels = [row[1] for row in rows], [row[2] for row in rows]
+        table.instructions = [row[0] or "" for row in rows]
+    elif records:
         text, label = find_columns(where, list(present), text_column, label_column, _hint(present))
         table.texts = [record.get(text) for record in records]
         table.labels = [record.get(label) for record in records]
@@ -233,7 +255,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _read_parquet(path: Path, content: bytes, text_column: str, label_column: str | None) -> Table:
+def _read_parquet(path: Path, content: bytes, text_column: str, label_column: str | None, *, dialogue: bool) -> Table:
     import pyarrow  # imported here: 0.2 s that the other formats need not pay
     import pyarrow.parquet
 
@@ -242,6 +264,10 @@ def _read_parquet(path: Path, content: bytes, text_column: str, label_column: st
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         schema = file.schema_arrow
+        if dialogue and dialogues.reader_of(dict.fromkeys(schema.names)):
+            table = from_records(str(path), file.read().to_pylist(), None, text_column, label_column, dialogue=True)
+            table.read_as = {"format": "Parquet"}
+            return table
         nested = next((each.name for each in schema if pyarrow.types.is_struct(each.type)), None)
         hint = f'"{nested}" is a struct; write its fields as columns of their own' if nested else ""
         names = find_columns(str(path), schema.names, text_column, label_column, hint)

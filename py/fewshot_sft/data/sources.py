@@ -11,19 +11,28 @@ from typing import Any
 from ..errors import UserError
 from ..jsonio import sha256_file
 from .columns import NoSuchColumn, find_columns
-from .readers import Table, read_table
+from .readers import Table, from_records, read_table
 
 PARQUET = "refs/convert/parquet"
 Tables = dict[str, Table]
 """Tables under the keys "train" and, where the source has them, "valid" and "test"."""
 
 
-def from_generator(counts: Mapping[str, int], seed: int) -> tuple[Tables, dict[str, Any]]:
-    """Return synthetic patent-like abstracts, ``counts[split]`` of them a split, and a record of the source."""
+def from_generator(counts: Mapping[str, int], seed: int, *, dialogue: bool = False) -> tuple[Tables, dict[str, Any]]:
+    """Return synthetic patent-like abstracts, ``counts[split]`` of them a split, and a record of the source.
+
+    With ``dialogue`` each is to be restated in its key terms.
+    """
     from . import tiny_corpus  # imported here: real data does without it
 
     tables = {}
     for split, count in counts.items():
+        if dialogue:
+            restated = tiny_corpus.restated(split, count, seed)
+            texts, terms = [text for text, _ in restated], [answer for _, answer in restated]
+            where, told = f"generator, split {split}", [tiny_corpus.RESTATE] * count
+            tables[split] = Table(where, texts, terms, instructions=told)
+            continue
         pairs = tiny_corpus.labelled(split, count, seed)
         table = Table(f"generator, split {split}", [text for text, _ in pairs], [label for _, label in pairs])
         # As integers of declared names, so that the categories keep the generator's order.
@@ -34,7 +43,13 @@ def from_generator(counts: Mapping[str, int], seed: int) -> tuple[Tables, dict[s
 
 
 def from_files(
-    paths: Mapping[str, Path], text_column: str, label_column: str, encoding: str = "auto", delimiter: str = "auto"
+    paths: Mapping[str, Path],
+    text_column: str,
+    label_column: str,
+    encoding: str = "auto",
+    delimiter: str = "auto",
+    *,
+    dialogue: bool = False,
 ) -> tuple[Tables, dict[str, Any]]:
     """Return the tables of local files, and a record with each file's hash and how it was read.
 
@@ -44,7 +59,7 @@ def from_files(
     tables: Tables = {}
     for split, path in paths.items():
         try:
-            tables[split] = read_table(path, text_column, label_column, encoding, delimiter)
+            tables[split] = read_table(path, text_column, label_column, encoding, delimiter, dialogue=dialogue)
         except NoSuchColumn as error:
             if error.setting == "TEXT_COLUMN" or split == "train":
                 raise
@@ -64,7 +79,13 @@ def without_labels(where: str, split: str, why: str = "") -> str:
 
 
 def from_hub(
-    dataset: str, config: str | None, text_column: str, label_column: str, modelscope: bool = False
+    dataset: str,
+    config: str | None,
+    text_column: str,
+    label_column: str,
+    modelscope: bool = False,
+    *,
+    dialogue: bool = False,
 ) -> tuple[Tables, dict[str, Any]]:
     """Return the splits train, validation and test of a hub's data set, and a record of the source.
 
@@ -97,6 +118,9 @@ def from_hub(
             continue
         rows = found[name]
         where = f"{dataset}, split {name}"
+        if dialogue:
+            tables[split] = from_records(where, rows, None, text_column, label_column, dialogue=True)
+            continue
         if split != "train" and label_column not in rows.column_names and text_column in rows.column_names:
             tables[split] = Table(where, list(rows[text_column]), [None] * len(rows[text_column]))
             continue

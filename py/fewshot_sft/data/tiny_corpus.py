@@ -22,6 +22,7 @@ SOURCE_WEIGHTS = (0.62, 0.08, 0.15, 0.15)
 NEIGHBOUR_SHARE = 0.75
 LABEL_NOISE = 0.03
 KEY_TERMS = 8
+RESTATE = "Say in one sentence what the text is about."
 
 
 def _text(rng: random.Random, section: int, subtopic: int) -> str:
@@ -69,6 +70,19 @@ def with_truth(split: str, count: int, seed: int) -> list[tuple[str, str, str]]:
         text = _text(rng, section, rng.randrange(len(SUBTOPICS[section])))
         label = rng.choice(LABELS) if rng.random() < LABEL_NOISE else LABELS[section]
         rows.append((text, label, LABELS[section]))
+    return rows
+
+
+def restated(split: str, count: int, seed: int) -> list[tuple[str, str]]:
+    """Return ``count`` pairs (text, its key terms): the words of the text that belong to its subtopic, as they come."""
+    rng = random.Random(f"few-shot-sft tiny restated {split} {seed}")
+    rows: list[tuple[str, str]] = []
+    while len(rows) < count:
+        section = rng.randrange(len(LABELS))
+        subtopic = rng.randrange(len(SUBTOPICS[section]))
+        text = _text(rng, section, subtopic)
+        if terms := dict.fromkeys(word for word in text.split() if word in SUBTOPICS[section][subtopic]):
+            rows.append((text, f"the invention relates to {' , '.join(terms)} ."))
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import runs
@@ -52,6 +52,7 @@ def ask_missing(
     examples: Sequence[tuple[str, str]] = (),
     tokens: tuple[tuple[tuple[int, ...], ...], tuple[int, ...]] = ((), ()),
     stall: float = STALL,
+    kept: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Any], str]:
     """Ask the items that ``log`` has no answer to.
 
@@ -65,6 +66,7 @@ def ask_missing(
         examples: pairs of a human message and its answer, which come before each question.
         tokens: of each label, and those that end an answer: the labels' probabilities are asked for, too.
         stall: seconds without any answer after which the server hangs.
+        kept: called when an answer was added to ``log``.
 
     Returns what was measured, and what went wrong with the server ("" when all items have an answer).
 
@@ -85,6 +87,7 @@ def ask_missing(
         # Stripped as the original does.
         text, label = answer.text.strip(), items[index].output
         log.append(Prediction(index, text, label, answer.seconds, answer.cut, answer.scores))
+        kept()
         progress.advance()
 
     async def ask_them() -> list[tuple[int, str]]:
@@ -105,7 +108,7 @@ def ask_missing(
         looked = time.monotonic(), time.thread_time()
 
         async def ask(item: Item) -> Answer:
-            return await client.ask(item.instruction, item.input)
+            return await client.ask(item.instruction or None, item.input)
 
         def tick() -> None:
             nonlocal looked, preparing

@@ -159,7 +159,7 @@ def _task(baseline: Baseline) -> Task:
 def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:
     """Write answers, probabilities, pickle, and last the record."""
     run, files, data = each.run, each.files, each.data
-    paths = [files.pickle, files.record, files.predictions]
+    paths = [*files.results, files.predictions]
     set_aside([path for path in paths if path.exists()], identity_of(files.record), "made anew")
     truth = [item.output for item in data.items]
     log = PredictionLog(files.predictions, run.head(KIND) | {"identity": each.identity, "decides": each.decides})

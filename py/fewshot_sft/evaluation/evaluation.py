@@ -20,7 +20,7 @@ from ..serving import label_tokens
 from ..serving.identity import what_serves
 from ..serving.server import Server
 from ..serving.weights import adapter_identity
-from . import predictions, questions, record, scores, shots
+from . import first_answers, predictions, questions, record, scores, shots
 from .asking import ask_missing
 from .files import EvaluationFiles, identity_of
 from .predictions import PredictionLog
@@ -138,7 +138,7 @@ class Evaluation:
                 # The record last: when this is killed in between, the next one finds it and moves it too.
                 schema = read_record(self.files.record).get("schema", SCHEMA)
                 why = "to be made anew" if schema == SCHEMA else EARLIER
-                set_aside([self.files.pickle, self.files.record], identity_of(self.files.record), why)
+                set_aside([*self.files.results], identity_of(self.files.record), why)
             found = self._answer(self._free, server, how)
             if found is None:
                 return AGAIN
@@ -153,7 +153,8 @@ class Evaluation:
 
     def _why_free(self) -> str | None:
         why = self._free.why_asked()
-        whole = self.files.pickle.exists() and identity_of(self.files.record) == self._identity(self._free)
+        made = self.files.pickle if self.data.labels else self.files.items
+        whole = made.exists() and identity_of(self.files.record) == self._identity(self._free)
         return "all items have an answer, to be scored" if why is None and not whole else why
 
     def _identity(self, answers: Asking) -> str:
@@ -168,7 +169,7 @@ class Evaluation:
 
     def _write_scores(self, log: PredictionLog) -> dict[str, Any]:
         """Write the labels' probabilities, or why there are none; only `vllm serve` tells them with the answers."""
-        if self.run.settings["SERVER"] != "vllm":
+        if self.run.settings["SERVER"] != "vllm" or not self.data.labels:
             return {}
         masses = [log.predictions[index].scores for index in range(len(self.data.items))]
         try:
@@ -180,7 +181,7 @@ class Evaluation:
         return {"scores": str(self.run.result(".scores.json"))}
 
     def _tokens(self) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
-        if self.run.settings["SERVER"] == "vllm":
+        if self.run.settings["SERVER"] == "vllm" and self.data.labels:
             with contextlib.suppress(UserError):
                 return label_tokens.read(self.run.settings, self.data.labels)
         return (), ()
@@ -194,6 +195,13 @@ class Evaluation:
         """
         log = answers.open(self.run)
         started, resumed, items = now(), len(log.predictions), len(self.data.items)
+        told = answers is not self._free or not self.run.is_trained
+
+        def kept() -> None:
+            nonlocal told
+            told = told or first_answers.tell(self.run, self.data.items, log)
+
+        kept()
         try:
             measured, trouble = ask_missing(
                 self.run,
@@ -204,6 +212,7 @@ class Evaluation:
                 choices=answers.choices,
                 examples=self.examples,
                 tokens=self._tokens() if answers.choices is None else ((), ()),
+                kept=kept,
                 **how,
             )
         finally:
@@ -225,7 +234,7 @@ class Evaluation:
 def set_results_aside(run: Run) -> None:
     """Move the results of an evaluation that is to be made anew (FORCE=1) out of the way; the caller holds the lock."""
     files = EvaluationFiles.of(run)
-    set_aside([files.pickle, files.record], identity_of(files.record), "to be made anew")
+    set_aside([*files.results], identity_of(files.record), "to be made anew")
     for path in (files.predictions, files.constrained):
         set_aside([path], (predictions.read(path).header or {}).get("identity"), "made anew (--force)")
 
@@ -233,4 +242,4 @@ def set_results_aside(run: Run) -> None:
 def has_results(run: Run) -> bool:
     """Return whether there is anything that FORCE=1 would set aside."""
     files = EvaluationFiles.of(run)
-    return any(path.exists() for path in (files.pickle, files.record, files.predictions, files.constrained))
+    return any(path.exists() for path in (*files.results, files.predictions, files.constrained))

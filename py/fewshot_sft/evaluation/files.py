@@ -17,6 +17,8 @@ class EvaluationFiles:
     pickle: Path  # for the original's notebook
     predictions: Path  # the answers, kept as they arrive
     constrained: Path  # the same of CONSTRAIN=1
+    listed: Path  # all answers with their items, in the order of the items
+    items: Path  # of free text: what each item contributes to the scores
     lock: Path  # held by the process that evaluates; stays, empty
 
     @classmethod
@@ -27,8 +29,15 @@ class EvaluationFiles:
             pickle=run.result(".pkl"),
             predictions=run.result(".predictions.jsonl"),
             constrained=run.result(".constrained.predictions.jsonl"),
+            listed=run.result(".predictions.json"),
+            items=run.result(".item_scores.json"),
             lock=run.result(".lock").with_name(f".{run.stem}.lock"),
         )
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """What is made of all answers, the record last: who is killed while moving them finds it and moves the rest."""
+        return self.pickle, self.listed, self.items, self.record
 
 
 def identity_of(record: Path) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..jsonio import read_json, sha256_file, sha256_json
+from ..runs import GENERATION
 
 AGAIN = "build the data again with bin/build_data.sh"
 
@@ -22,7 +23,10 @@ class Item:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The rows of one split, in the file's order, the known labels in theirs, and the data file's SHA-256."""
+    """The rows of one split, in the file's order, the known labels in theirs, and the data file's SHA-256.
+
+    Of free text (TASK=generation) there are no labels.
+    """
 
     path: Path
     items: list[Item]
@@ -46,7 +50,8 @@ def load(folder: Path, split: str, limit: int | None = None) -> EvaluationSet:
     manifest_path = folder / "manifest.json"
     manifest = read_json(manifest_path)
     labels = manifest.get("labels") if isinstance(manifest, dict) else None
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+    free = isinstance(manifest, dict) and manifest.get("task") == GENERATION
+    if not isinstance(labels, list) or bool(labels) == free or not all(isinstance(label, str) for label in labels):
         raise UserError(f"{manifest_path}: no list of labels in it; {AGAIN}")
     rows = read_json(path)
     if not isinstance(rows, list) or not rows:
@@ -57,7 +62,7 @@ def load(folder: Path, split: str, limit: int | None = None) -> EvaluationSet:
             item = Item(row["instruction"], row["input"], row["output"])
         except (KeyError, TypeError):
             raise UserError(f"{path}: row {number} lacks instruction, input or output; {AGAIN}") from None
-        if item.output not in labels:
+        if not free and item.output not in labels:
             raise UserError(f"{path}: row {number}: {item.output!r} is not a label of {manifest_path}; {AGAIN}")
         items.append(item)
     sha256 = sha256_file(path)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..data.categories import listed
 from ..identity import read_record
-from ..jsonio import write_json
+from ..jsonio import write_bytes, write_json
 from ..provenance import git_revision, versions
-from ..runs import Run
+from ..runs import FREE_METRICS, Run
 from ..text import COMPARISON
-from . import metrics, notebook_pickle, scoring
+from . import free_text, metrics, notebook_pickle, scoring
 from .files import EvaluationFiles
 from .predictions import PredictionLog
 from .questions import EvaluationSet
@@ -47,9 +49,29 @@ def findings(
     }
 
 
+def free_findings(found: free_text.Items, answers: Sequence[str], cut: int) -> dict[str, Any]:
+    """Return the record's part that follows from the answers in free text, of which each item gives ``found``."""
+    counts = {"items": len(answers), "correct": int(found["exact_match"].sum())}
+    return {
+        "labels": [],
+        "comparison": COMPARISON,
+        "counts": counts | {"empty": sum(not answer for answer in answers), "cut_by_max_tokens": cut},
+        "metrics": free_text.metrics(found),
+        "signatures": free_text.signatures(),
+    }
+
+
 def summary(found: dict[str, Any]) -> list[str]:
     """Return the result in a line, and a line for each thing that makes it worth less than it looks."""
     counts, scores = found["counts"], found["metrics"]
+    if not found["labels"]:
+        said = ", ".join(f"{FREE_METRICS[name]} {scores[name]:.4f}" for name in free_text.METRICS)
+        lines = [f"{said}; {counts['items']} items"]
+        if cut := counts["cut_by_max_tokens"]:
+            lines.append(f"warning: MAX_TOKENS cut off {cut} answers; they count as they are, raise it")
+        if counts["empty"]:
+            lines.append(f"warning: {counts['empty']} answers are empty")
+        return lines
     lines = [
         f"accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1']:.4f}; "
         f"{counts['not_in_labels']} of {counts['items']} answers outside the labels"
@@ -93,7 +115,7 @@ def write(
     made_with: dict[str, Any],
     rest: dict[str, Any],
 ) -> None:
-    """Score all answers; write the pickle, and last the record: it marks the evaluation as complete.
+    """Score all answers; write pickle and list, and last the record: it marks the evaluation as complete.
 
     Args:
         run: what was evaluated.
@@ -105,8 +127,15 @@ def write(
         rest: more keys of the record.
     """
     answers, truth, result = _score(run, data, log)
-    # The notebook gets the original's own scoring, so that its figures compare with those it was published with.
-    notebook_pickle.write(files.pickle, run.name, answers, truth, data.labels, result["original_scoring"]["metrics"])
+    if data.labels:
+        # The notebook gets the original's own scoring, so that its figures compare with those it was published with.
+        original = result["original_scoring"]["metrics"]
+        notebook_pickle.write(files.pickle, run.name, answers, truth, data.labels, original)
+    else:
+        counted = {name: values.tolist() for name, values in result.pop("items").items()}
+        head = run.head("item scores") | {"identity": rest["identity"]}
+        write_bytes(files.items, json.dumps(head | {"items": counted}).encode())
+    write_list(files.listed, data, answers)
     record = {
         "split": run.settings["SPLIT"],
         **made_by,
@@ -120,6 +149,15 @@ def write(
     write_json(files.record, run.head("evaluation") | _measured(record))
     for line in summary(result):
         print(f"{run.title}: {line}")
+
+
+def write_list(path: Path, data: EvaluationSet, answers: Sequence[str]) -> None:
+    """Write ``[{"input", "predict", "target"}]``, in the order of the items: what people and other tools read."""
+    found = [
+        {"input": item.input, "predict": answer, "target": item.output}
+        for item, answer in zip(data.items, answers, strict=True)
+    ]
+    write_bytes(path, (json.dumps(found, ensure_ascii=False, indent=4) + "\n").encode())
 
 
 def add_constrained(
@@ -139,7 +177,10 @@ def _score(run: Run, data: EvaluationSet, log: PredictionLog) -> tuple[list[str]
     found = [log.predictions[index] for index in range(len(data.items))]
     answers, truth = [each.pred for each in found], [item.output for item in data.items]
     cut = sum(each.cut for each in found)
-    return answers, truth, findings(answers, truth, data.labels, cut, run.settings.split_seed)
+    if data.labels:
+        return answers, truth, findings(answers, truth, data.labels, cut, run.settings.split_seed)
+    counted = free_text.items(answers, truth)
+    return answers, truth, free_findings(counted, answers, cut) | {"items": counted}
 
 
 def _measured(fields: dict[str, Any]) -> dict[str, Any]:

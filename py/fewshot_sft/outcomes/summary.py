@@ -125,8 +125,9 @@ def _row(group: list[dict[str, Any]], runs: list[dict[str, Any]]) -> tuple[str, 
     count = f"{len(group)} of {sum(each['method'] == first['method'] for each in runs)} runs"
     if first["state"] != "done":
         return first["method"], first["state"], f"{count}: {why}" if (why := _why(first)) else count
-    scores = sorted(each["metrics"]["f1"] for each in group)
-    return first["method"], "done", f"{count}, macro F1 {scores[0]:.3f} to {scores[-1]:.3f}"
+    key, name = ("rouge_l", "ROUGE-L") if "rouge_l" in first["metrics"] else ("f1", "macro F1")
+    scores = sorted(each["metrics"][key] for each in group)
+    return first["method"], "done", f"{count}, {name} {scores[0]:.3f} to {scores[-1]:.3f}"
 
 
 def _of_run(
@@ -207,6 +208,8 @@ def _done(run: dict[str, Any]) -> str:
     text = ", ".join(times)
     if text == "trained before, evaluated before":
         text = "trained and evaluated before"
+    if "rouge_l" in scores:
+        return f"ROUGE-L {scores['rouge_l']:.3f}, chrF {scores['chrf']:.3f} ({text})"
     return f"accuracy {scores['accuracy']:.3f}, macro F1 {scores['f1']:.3f} ({text})"
 
 

@@ -22,11 +22,14 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Source], Sequence[Block]]]] = (
     ("outside", "outside.title", errors.outside),
     ("calibration", "calibration.title", trust.calibration),
     ("data", "data.title", trust.data),
+    ("examples", "examples.title", scores.examples),
     ("losses", "losses.title", ran.losses),
     ("ran", "ran.title", ran.what_was_run),
     ("warnings", "warnings.title", ran.warnings),
     ("repeat", "repeat.title", ran.repeat),
 )
+OF_LABELS = ("classes", "confusion", "outside", "calibration", "data")
+OF_FREE_TEXT = ("examples",)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ def make(source: Source) -> tuple[Report, list[str]]:
     """Return the report of a sweep, and what the user should know: parts that could not be made."""
     sections, complaints = [], []
     for name, title, blocks in SECTIONS:
+        if name in (OF_LABELS if source.is_free else OF_FREE_TEXT):
+            continue
         try:
             found = blocks(source)
         except Exception as error:  # of one damaged record: the other parts are worth having

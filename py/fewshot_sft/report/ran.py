@@ -56,7 +56,34 @@ def losses(source: Source) -> Sequence[Block]:
         height=300,
     )
     picture = "training_loss.png" if "training_loss.png" in source.results["pictures"] else ""
-    return [Figure([chart], w("losses.note"), picture)]
+    return [Figure([chart], w("losses.note"), picture), *_validation(source)]
+
+
+def _validation(source: Source) -> Iterator[Block]:
+    """Yield the losses on the validation split (EVAL_STEPS), and which trainings overfit."""
+    w = source.w
+    rows = []
+    for one in source.by_method[LORA]:
+        if told := _losses_on_validation(one):
+            rows.append([*told.values()])
+            yield from (Text(each) for each in _overfits(source, one))
+    if rows:
+        titles = [w("losses.best_step"), w("losses.best"), w("losses.last")]
+        columns = [Column(w("column.run")), *(Column(title, "number") for title in titles)]
+        yield Table(w("losses.validation"), columns, rows)
+
+
+def _losses_on_validation(one: Result) -> dict[str, str]:
+    record = one.training or {}
+    if "eval_loss" not in record:
+        return {}
+    least, last = min(each["loss"] for each in record["eval_loss"]), record["eval_loss"][-1]["loss"]
+    return {"run": one.run.name, "step": str(record["best_step"]), "best": f"{least:.4f}", "last": f"{last:.4f}"}
+
+
+def _overfits(source: Source, one: Result) -> Iterator[str]:
+    if (one.training or {}).get("overfits"):
+        yield source.w("losses.overfits", **_losses_on_validation(one))
 
 
 def what_was_run(source: Source) -> Sequence[Block]:
@@ -161,6 +188,7 @@ def _alike(source: Source, last: Mapping[str, Any]) -> list[str]:
 
 
 def _of_training(source: Source, one: Result) -> Iterator[str]:
+    yield from _overfits(source, one)
     w, training = source.w, one.training or {}
     truncated = training.get("tokens", {}).get("truncated")
     if truncated:

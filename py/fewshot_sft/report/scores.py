@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from ..answer import texts
 from ..answer.sentences import metric_name, refusal
-from .blocks import Block, Cell, Column, Figure, Fold, Listing, Table, Text, score_cell
+from ..evaluation import free_text, predictions
+from ..runs import FREE_METRICS
+from .blocks import TEXT, Block, Cell, Column, Figure, Fold, Listing, Table, Text, cut, score_cell
 from .catalogue import money
 from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, unit_scale
 from .source import Source
+
+EXAMPLES = 5
 
 
 def learning_curve(source: Source) -> Sequence[Block]:
@@ -32,8 +39,9 @@ def _curve_blocks(source: Source) -> Iterator[Block]:
         yield Listing(refused)
     if forecasts:
         yield Fold(w("expected.title"), [_expected(source)])
-    other = "accuracy" if metric == "f1" else "f1"
-    yield Fold(w("curve.other", metric=metric_name(other, w)), [Figure([_curve(source, other, ahead=False)])])
+    for other in source.shown:
+        if other != metric:
+            yield Fold(w("curve.other", metric=metric_name(other, w)), [Figure([_curve(source, other, ahead=False)])])
 
 
 def _refused(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -71,7 +79,7 @@ def _curve(source: Source, metric: str, *, ahead: bool) -> Chart:
         series.insert(0, Series(name, source.style_of(name), across, band, "thin"))
         told.append(w("curve.desc_zero", method=name, score=w.score(score)))
     rules = []
-    if ahead:
+    if ahead and "chance" in answer:
         rules.append(Rule(w("rule.chance"), y=answer["chance"], role="rule"))
     if ahead and "target" in answer:
         rules.append(Rule(w("rule.target", target=f"{answer['target']:g}"), y=answer["target"], role="target"))
@@ -156,6 +164,8 @@ def table(source: Source) -> Sequence[Block]:
         [_by_size(source), Fold(w("table.all"), [_all(source)])] if source.methods else [no_answer(source)]
     )
     blocks.append(Fold(w("table.runs"), [_runs(source)]))
+    if source.is_free:
+        blocks.append(Text(w("absent.free_text"), "absent"))
     return blocks
 
 
@@ -181,13 +191,14 @@ def _by_size(source: Source) -> Table:
 def _all(source: Source) -> Table:
     w = source.w
     priced = any("cost" in point for found in source.methods.values() for point in found["points"])
-    titles = [w("column.method"), w("column.labels"), w("column.seeds"), w("metric.accuracy"), w("metric.f1")]
+    titles = [w("column.method"), w("column.labels"), w("column.seeds")]
+    titles += [metric_name(metric, w) for metric in source.shown]
     titles += [w("column.time"), *([w("column.cost")] if priced else [])]
     rows = []
     for name, found in source.methods.items():
         for point in found["points"]:
             row: list[str | Cell] = [name, str(point.get("size", 0)), str(point["seeds"])]
-            row += [score_cell(w, point[key]) for key in ("accuracy", "f1")]
+            row += [score_cell(w, point[key]) for key in source.shown]
             row.append(w.duration(point["gpu_seconds"] + point["cpu_seconds"]))
             rows.append(row + ([money(point["cost"])] if priced else []))
     return Table(w("table.all_caption"), _columns(titles), rows)
@@ -195,6 +206,8 @@ def _all(source: Source) -> Table:
 
 def _runs(source: Source) -> Table:
     w = source.w
+    if source.is_free:
+        return _runs_of_free_text(source)
     titles = [w("column.run"), w("column.accuracy_items"), w("column.outside"), w("column.items"), w("column.time")]
     rows = []
     for each in source.results["rows"]:
@@ -202,3 +215,35 @@ def _runs(source: Source) -> Table:
         time = w.duration(each["seconds"]) if "seconds" in each else ""
         rows.append([each["run"], score_cell(w, score), str(each["not_in_labels"]), str(each["items"]), time])
     return Table(w("table.runs_caption"), _columns(titles), rows, w("table.runs_note"))
+
+
+def _runs_of_free_text(source: Source) -> Table:
+    w = source.w
+    titles = [
+        w("column.run"),
+        *(metric_name(metric, w) for metric in source.shown),
+        w("column.items"),
+        w("column.time"),
+    ]
+    rows: list[list[str | Cell]] = []
+    for each in source.results["rows"]:
+        time = w.duration(each["seconds"]) if "seconds" in each else ""
+        rows.append([each["run"], *(f"{each[metric]:.3f}" for metric in source.shown), str(each["items"]), time])
+    return Table(w("table.runs_caption"), _columns(titles), rows)
+
+
+def examples(source: Source) -> Sequence[Block]:
+    """Return answers in free text of the method in use, from its worst to its best by ROUGE-L."""
+    w, one = source.w, source.last[0]
+    answers = predictions.read(one.run.result(".predictions.jsonl")).predictions
+    each = texts.cell([one]).found[free_text.METRICS[0]][0, :, 0]
+    order = np.argsort(each, kind="stable")
+    chosen = dict.fromkeys(int(order[round(share * (len(order) - 1))]) for share in np.linspace(0, 1, EXAMPLES))
+    rows = [
+        [f"{each[at]:.3f}", *(cut(text, TEXT) for text in (source.text_of(at), answers[at].label, answers[at].pred))]
+        for at in chosen
+        if at in answers
+    ]
+    titles = (w("column.text"), w("column.target"), w("column.answer"))
+    columns = [Column(FREE_METRICS["rouge_l"], "number"), *(Column(title, "long") for title in titles)]
+    return [Table(w("examples.caption", method=source.use, labels=w.labels(one.run.size)), columns, rows)]

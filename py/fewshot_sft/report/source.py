@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..evaluation import free_text
 from ..identity import read_record
 from ..jsonio import read_json
 from ..results.record import Result
@@ -67,7 +68,17 @@ class Source:
     @property
     def metric(self) -> str:
         """The answer's metric."""
-        return str(self.answer.get("metric", "accuracy"))
+        return str(self.answer.get("metric", next(iter(self.sweep.evaluations[0].metrics))))
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is of free text, without labels."""
+        return not self.sweep.evaluations[0].labels
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """The metrics that are shown, the answer's among them."""
+        return free_text.METRICS if self.is_free else ("accuracy", "f1")
 
     @cached_property
     def by_method(self) -> dict[str, list[Result]]:
@@ -87,7 +98,7 @@ class Source:
         """The method that the report looks into: the answer's, else the best one's."""
         if "use" in self.answer:
             return str(self.answer["use"])
-        return max(self.by_method, key=lambda name: self.by_method[name][-1].metrics["accuracy"])
+        return max(self.by_method, key=lambda name: self.by_method[name][-1].metrics[self.metric])
 
     @cached_property
     def last(self) -> Sequence[Result]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..runs import SCHEMA, Run
+from ..runs import FREE_METRICS, SCHEMA, Run
 
 METRICS = ("accuracy", "precision", "recall", "f1")
 # bin/eval.sh evaluates what has no record, so a record that is wrong must be moved away first.
@@ -17,7 +17,10 @@ AGAIN = "move it away and evaluate that run again with bin/eval.sh"
 
 @dataclass(frozen=True)
 class Result:
-    """What a run's evaluation record tells; what was not measured is None."""
+    """What a run's evaluation record tells; what was not measured is None.
+
+    Of free text (TASK=generation) there are no labels; what is of them is empty or 0; ``correct`` are exact matches.
+    """
 
     run: Run
     labels: tuple[str, ...]
@@ -78,6 +81,8 @@ def _parse(record: Any, run: Run) -> Result:
             raise ValueError(f"{key} is {found!r}, {value!r} was expected")
     labels = tuple(str(label) for label in record["labels"])
     counts = record["counts"]
+    if not labels:
+        return _of_free_text(record, run)
     items, correct, inside, outside = (
         _count(counts, key) for key in ("items", "correct", "in_labels", "not_in_labels")
     )
@@ -116,6 +121,16 @@ def _parse(record: Any, run: Run) -> Result:
         confusion=confusion,
         record=record,
     )
+
+
+def _of_free_text(record: Any, run: Run) -> Result:
+    items, correct = (_count(record["counts"], key) for key in ("items", "correct"))
+    metrics = {key: _share(record["metrics"], key) for key in FREE_METRICS}
+    if not items:
+        raise ValueError("it has no test items")
+    if not math.isclose(metrics["exact_match"], correct / items):
+        raise ValueError("metrics.exact_match is not correct / items")
+    return Result(run, (), items, correct, items, 0, (), metrics, None, None, (), record)
 
 
 def _count(mapping: Any, key: str | int) -> int:

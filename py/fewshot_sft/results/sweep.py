@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UserError
 from ..jsonio import read_json
 from ..outcomes import outcomes
-from ..runs import METHODS, ON_CPU, ON_GPU, SCHEMA, WITHOUT_MODEL, Run, every
+from ..runs import GENERATING, GENERATION, METHODS, NO_TEXT, ON_CPU, ON_GPU, SCHEMA, WITHOUT_MODEL, Run, every
 from ..settings import Settings
 from .record import Result, parse
 
@@ -80,6 +80,8 @@ def together(sweeps: Sequence[Sweep], name: str) -> Sweep:
 def _records(settings: Settings, expected: Mapping[Path, Run]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the evaluation records in OBJS_DIR, of any sweep; damaged ones count only where they are expected."""
     for path in sorted(Path(settings["OBJS_DIR"]).glob("*.json")):
+        if path.name.endswith((".predictions.json", ".item_scores.json")):  # long, and no records
+            continue
         try:
             record = read_json(path)
             if path in expected and not isinstance(record, dict):
@@ -133,6 +135,8 @@ def _with_training(one: Result) -> Result:
 
 def _why_absent(run: Run) -> str:
     split = run.settings.split
+    if run.settings.task == GENERATION and run.method not in GENERATING:
+        return f"left out: {NO_TEXT}"
     if run.method in (*ON_CPU, *ON_GPU):
         return _left_out(run) or f"split {split} is not evaluated yet; run bin/baselines.sh"
     if not run.is_trained:

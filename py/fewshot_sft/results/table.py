@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..runs import Run
+from ..runs import FREE_METRICS, Run
 from ..words import display_width
 from .interval import largest_class, wilson
 from .record import METRICS, Result
@@ -20,24 +20,16 @@ MADE_WITH = ("model", "base_model", "adapter", "template", "server", "backend", 
 def row_of(one: Result) -> Row:
     """Return one run as a flat row: shares from 0 to 1, counts, seconds. What was not measured has no key."""
     record, training = one.record, one.training or {}
-    low, high = wilson(one.correct, one.items)
     timings = record.get("timings") or {}
     tokens = training.get("tokens") or {}
     row = {
         **{key: one.run.fields[key] for key in ("name", "run", "method", "size", "seed")},
         "split": record["split"],
         **one.metrics,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "outside_rate": one.not_in_labels / one.items,
+        **(_of_labels(one) if one.labels else {"exact_matches": one.correct, "empty": record["counts"].get("empty")}),
         **{f"original_{key}": value for key, value in (one.original_metrics or {}).items()},
         **{f"constrained_{key}": value for key, value in (one.constrained or {}).items()},
-        "largest_class_accuracy": largest_class(one.support)[0],
-        "largest_class_f1": largest_class(one.support)[1],
         "items": one.items,
-        "correct": one.correct,
-        "in_labels": one.in_labels,
-        "not_in_labels": one.not_in_labels,
         "seconds": timings.get("seconds"),
         "items_per_second": timings.get("items_per_second"),
         "train_examples": training.get("examples"),
@@ -50,6 +42,20 @@ def row_of(one: Result) -> Row:
     return {key: value for key, value in row.items() if value is not None}
 
 
+def _of_labels(one: Result) -> Row:
+    low, high = wilson(one.correct, one.items)
+    return {
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "outside_rate": one.not_in_labels / one.items,
+        "largest_class_accuracy": largest_class(one.support)[0],
+        "largest_class_f1": largest_class(one.support)[1],
+        "correct": one.correct,
+        "in_labels": one.in_labels,
+        "not_in_labels": one.not_in_labels,
+    }
+
+
 # Every column that a row can have, in order: the same header whatever was measured.
 CSV_COLUMNS = (
     *("name", "run", "method", "size", "seed", "split", *METRICS, "accuracy_low", "accuracy_high", "outside_rate"),
@@ -60,15 +66,33 @@ CSV_COLUMNS = (
     "train_seconds",
     *MADE_WITH,
 )
+# The same of free text.
+FREE_COLUMNS = (
+    *("name", "run", "method", "size", "seed", "split", *FREE_METRICS, "exact_matches", "empty", "items"),
+    *(column for column in CSV_COLUMNS[CSV_COLUMNS.index("seconds") :] if column != "train_never_seen"),
+)
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
     """Return the rows as CSV (UTF-8, LF, floats with all their digits); what was not measured is an empty field."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
+    columns = FREE_COLUMNS if any("rouge_l" in row for row in rows) else CSV_COLUMNS
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def _score(key: str) -> Callable[[Row], str]:
+    return lambda row: f"{row[key]:.3f}"
+
+
+def _mean(key: str) -> Callable[[Row], str]:
+    return lambda row: f"{row[key]['mean']:.3f}"
+
+
+def _interval(key: str) -> Callable[[Row], str]:
+    return lambda row: f"{row[key]['low']:.3f}-{row[key]['high']:.3f}"
 
 
 # (heading, how a row shows it); a missing key shows as "-".
@@ -95,20 +119,40 @@ _COLUMNS: tuple[_Column, ...] = (
     ("seconds", lambda row: f"{row['seconds']:.1f}"),
     ("items/s", lambda row: f"{row['items_per_second']:.1f}"),
 )
+# A sweep has those of its task; what it does not have is not shown.
+_OF_LABELS = {"accuracy", "95% interval", "precision", "recall", "F1", "outside", "original's acc.", "original's F1"}
+_FREE: tuple[_Column, ...] = tuple((name, _score(key)) for key, name in FREE_METRICS.items())
+_FREE_MEANS: tuple[_Column, ...] = (
+    ("method", lambda row: row["method"]),
+    ("N", lambda row: str(row["size"])),
+    ("seeds", lambda row: str(row["seeds"])),
+    *(
+        column
+        for key, name in FREE_METRICS.items()
+        for column in (
+            (f"mean {name}", _mean(key)),
+            ("95% interval", _interval(key)),
+        )
+    ),
+)
 _MEAN_COLUMNS: tuple[_Column, ...] = (
     ("method", lambda row: row["method"]),
     ("N", lambda row: str(row["size"])),
     ("seeds", lambda row: str(row["seeds"])),
-    ("mean accuracy", lambda row: f"{row['accuracy']['mean']:.3f}"),
-    ("95% interval", lambda row: f"{row['accuracy']['low']:.3f}-{row['accuracy']['high']:.3f}"),
-    ("mean F1", lambda row: f"{row['f1']['mean']:.3f}"),
-    ("95% interval", lambda row: f"{row['f1']['low']:.3f}-{row['f1']['high']:.3f}"),
+    ("mean accuracy", _mean("accuracy")),
+    ("95% interval", _interval("accuracy")),
+    ("mean F1", _mean("f1")),
+    ("95% interval", _interval("f1")),
 )
 NOTES = (
     "precision, recall, F1: macro averages. An answer outside the labels counts as wrong; its rate is `outside`.\n"
     "original's acc., original's F1: as the original scores, such answers replaced by a random label.\n"
     "95% interval: Wilson's, of the accuracy, over the test items only (one draw of the training examples)."
 )
+FREE_NOTES = (
+    "ROUGE-L: mean F1 over the items; exact match: share of the items; BLEU, chrF: of the whole set; all from 0 to 1."
+)
+_FREE_MEANS_NOTE = "means: over the seeds; their intervals by bootstrap over test items and seeds."
 _MEANS_NOTE = "mean accuracy, mean F1: over the seeds; their intervals by bootstrap over test items and seeds."
 _CONSTRAINED_NOTE = (
     "constr. acc., constr. F1: a second evaluation in which the server lets the model answer with a label only."
@@ -129,11 +173,16 @@ def to_text(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None, *,
     hidden |= set() if len({row["seed"] for *_, row in shown if "seed" in row}) > 1 else {"seed"}
     hidden |= set() if len({row["method"] for *_, row in shown if "size" in row}) > 1 else {"method"}
     hidden |= set() if constrained else {heading for heading, _ in _CONSTRAINED}
+    free = not any(one.labels for _, one, _ in shown)
+    hidden |= _OF_LABELS if free else set()
     columns = [column for column in _COLUMNS if column[0] not in hidden]
+    if free:
+        at = next(place for place, column in enumerate(columns) if column[0] == "items")
+        columns[at:at] = _FREE
     rows = [{"size": row["method"], **row} if "method" in hidden else row for *_, row in shown]
     text = _aligned(columns, rows, bold=bold)
     if means := _means(answer or {}):
-        text = [*_aligned(_MEAN_COLUMNS, means, bold=bold), "", *text]
+        text = [*_aligned(_FREE_MEANS if free else _MEAN_COLUMNS, means, bold=bold), "", *text]
     caption = f"{', '.join(sweep.name for sweep in sweeps)}: split {shown[0][2]['split']}"
     absent = [f"absent: {_of(sweep) * several}{what}: {why}" for sweep in sweeps for what, why in _absent(sweep)]
     unseen = [
@@ -143,10 +192,10 @@ def to_text(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None, *,
     ]
     trained = [one.training for _, one, _ in shown if one.training]
     notes = [
-        NOTES,
+        FREE_NOTES if free else NOTES,
         *_updates(trained),
         *([_CONSTRAINED_NOTE] if constrained else []),
-        *([_MEANS_NOTE] if means else []),
+        *([_FREE_MEANS_NOTE if free else _MEANS_NOTE] if means else []),
     ]
     return "\n".join([caption, "", *text, "", *absent, *unseen, *([""] if absent or unseen else []), *notes])
 

@@ -44,7 +44,7 @@ def check(
             if load:
                 await probe.load(load)
             first, another = probe_set.items(run.settings)[0], f"not the server that was expected at {url}"
-            answer = await probe.ask(first["instruction"], first["input"], "not ready", another)
+            answer = await probe.ask(first["instruction"] or None, first["input"], "not ready", another)
             print(f"{run.title}: ready after {probe.seconds:.1f} s", flush=True)
             if ready:
                 seconds = round(probe.seconds, 2)

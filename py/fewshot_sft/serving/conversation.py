@@ -49,7 +49,7 @@ class Conversation:
 
     def reset(self) -> None:
         """Forget what was said."""
-        self._said = [("system", self._system)]
+        self._said = [("system", self._system)] if self._system else []
 
     def ask(self, message: str) -> Iterator[str]:
         """Yield the answer, piece by piece, without space before it. What was not answered is forgotten.

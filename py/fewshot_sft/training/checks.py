@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..jsonio import read_json, write_bytes
 from ..log import tail
 from ..serving.weights import adapter_tensors
+from . import trainer_state
 from .trainer_log import TRAINER_LOG, broken_loss, losses, mean_loss
 
 TOKENIZED = "tokenized"
@@ -79,6 +80,7 @@ def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, 
         results = read_json(folder / RESULTS)
         state = read_json(folder / STATE)
         logged = losses(folder)
+        evaluated = trainer_state.points(folder / STATE, state.get("log_history") or [], "eval_loss")
         adapter = adapter_tensors(folder)
     except (UserError, KeyError, ValueError) as error:
         return findings, f"{INCOMPLETE}: {error}"
@@ -88,7 +90,28 @@ def check(folder: Path, size: int, settings: dict[str, str]) -> tuple[dict[str, 
         return findings, reason
     findings["loss"] = {"first": logged[0][1], "last": logged[-1][1], "mean": mean_loss(logged)}
     findings["steps"] = state["global_step"]
+    findings |= _evaluations(evaluated, results.get("eval_loss"), state["global_step"], logged)
     return findings, _broken_adapter(folder, adapter)
+
+
+def _evaluations(
+    evaluated: trainer_state.Points, last: float | None, steps: int, logged: trainer_state.Points
+) -> dict[str, Any]:
+    """Return the losses on the validation split (EVAL_STEPS), and what they tell; nothing where there are none.
+
+    Args:
+        evaluated: those in trainer_state.json.
+        last: LLaMA-Factory evaluates once more at the end, when trainer_state.json is written already.
+        steps: of the whole training.
+        logged: the training losses.
+    """
+    if last is not None and math.isfinite(last):
+        evaluated = sorted((dict(evaluated) | {steps: last}).items())
+    history = trainer_state.History(logged, evaluated)
+    if history.best is None:
+        return {}
+    listed = [{"step": step, "loss": loss} for step, loss in evaluated]
+    return {"eval_loss": listed, "best_step": history.best[0], "overfits": history.overfits}
 
 
 def ended(folder: Path, started: dict[str, Any]) -> tuple[bool, str | None]:

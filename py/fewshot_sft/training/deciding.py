@@ -34,6 +34,9 @@ NOT_DECISIVE = {
 }
 # Nor does how it is computed: it changes the losses by rounding (docs/performance.md, the same losses).
 HOW = {"disable_gradient_checkpointing", "shared_prefix", "step_graphs", "enable_liger_kernel"}
+# The loss on the validation split is only looked at, unless one of the second row acts on it.
+LOOKED_AT = {"eval_dataset", "eval_strategy", "eval_steps", "per_device_eval_batch_size"}
+ACTS_ON_IT = {"load_best_model_at_end", "early_stopping_steps"}
 BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")  # their product decides
 
 
@@ -115,7 +118,8 @@ def decides(run: Run, settings: dict[str, str]) -> dict[str, Any]:
 
 def decisive(settings: dict[str, str]) -> dict[str, str]:
     """Return the trainer's flags that decide what is learned, in order, with the global batch size."""
-    found = {key: value for key, value in settings.items() if key not in NOT_DECISIVE | HOW}
+    ignored = NOT_DECISIVE | HOW | _looked_at(settings)
+    found = {key: value for key, value in settings.items() if key not in ignored}
     if all(found.get(key, "").isdecimal() for key in BATCH):
         first, second = (int(found.pop(key)) for key in BATCH)
         found["global_batch_size"] = str(first * second)
@@ -126,7 +130,12 @@ def decisive(settings: dict[str, str]) -> dict[str, str]:
 
 def resumable_with(settings: dict[str, str]) -> dict[str, str]:
     """Return the flags that a checkpoint is continued with: the trainer takes the batch size that it finds in it."""
-    return {key: value for key, value in sorted(settings.items()) if key not in NOT_DECISIVE}
+    ignored = NOT_DECISIVE | _looked_at(settings)
+    return {key: value for key, value in sorted(settings.items()) if key not in ignored}
+
+
+def _looked_at(settings: dict[str, str]) -> set[str]:
+    return set() if ACTS_ON_IT & settings.keys() else LOOKED_AT
 
 
 def is_adapter(folder: Path, record: dict[str, Any]) -> bool:

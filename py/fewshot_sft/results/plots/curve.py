@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from ...runs import FREE_METRICS
 from ..interval import largest_class, wilson
 from ..record import Result
 from ..sweep import Sweep
@@ -21,6 +22,7 @@ from .labels import Mark, fit_ticks, place_values
 from .style import method_style, new_figure, sweep_style, wrap
 
 _PANELS = (("accuracy", "accuracy"), ("f1", "macro-F1"))
+_FREE_PANELS = tuple((key, FREE_METRICS[key]) for key in ("rouge_l", "chrf"))
 _GREY = "#555555"
 _BAR = {"fmt": "none", "elinewidth": 1, "capsize": 3}
 _CHANCE = {"color": _GREY, "linestyle": ":", "linewidth": 1.2}
@@ -83,17 +85,19 @@ def draw(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None) -> Fi
     answer = answer or {}
     series = _all_series(sweeps, answer)
     handles = _handles(sweeps, series, answer)
-    figure = new_figure(11, 5.1 + 0.1 * len(handles), "Accuracy and macro-F1 by number of training examples")
+    shown = _panels(sweeps)
+    told = f"{shown[0][1].capitalize() if shown is _PANELS else shown[0][1]} and {shown[1][1]}"
+    figure = new_figure(11, 5.1 + 0.1 * len(handles), f"{told} by number of training examples")
     split = sweeps[0].evaluations[0].record["split"]
     title = f"{sweeps[0].name}: learning curve" if len(sweeps) == 1 else "Learning curves"
     figure.suptitle(wrap(f"{title}, split {split} ({_items(sweeps)})", 110))
     panels = figure.subplots(1, 2, sharey=True)
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    for panel, (key, metric) in zip(panels, _PANELS, strict=True):
+    for panel, (key, metric) in zip(panels, shown, strict=True):
         _axis(panel, series, key == answer.get("metric"))
         panel.set_title(metric)
     fit_ticks(panels)
-    drawn = [_lines(panel, sweeps, series, key, answer) for panel, (key, _) in zip(panels, _PANELS, strict=True)]
+    drawn = [_lines(panel, sweeps, series, key, answer) for panel, (key, _) in zip(panels, shown, strict=True)]
     for panel, (marks, lines) in zip(panels, drawn, strict=True):
         left_out = place_values(panel, marks, lines)
         if left_out:
@@ -170,7 +174,7 @@ def _lines(
         lines.append(line)
         if key == answer.get("metric") and each.ahead:
             lines.append(_law(panel, line[-1], each))
-    for value in {largest_class(one.support)[key == "f1"] for sweep in sweeps for one in sweep.evaluations}:
+    for value in {pair[key == "f1"] for pair in _chances(sweeps)}:
         panel.axhline(value, **_CHANCE)
         lines.append([(left, value), (right, value)])
     return sorted(marks, key=lambda mark: (mark.x, -mark.y)), lines
@@ -207,27 +211,42 @@ def _handles(sweeps: Sequence[Sweep], series: Sequence[_Series], answer: Mapping
         if base.run.size is None:
             label = f"{name}: zero-shot" if len(sweeps) > 1 else "zero-shot"
             style = _base_style(sweep, sweeps, series)
-            handles.append(Line2D([], [], **style, label=f"{label} ({_both(**base.metrics)})"))
-    chance = "; ".join(
-        _both(*pair) for pair in sorted({largest_class(one.support) for sweep in sweeps for one in sweep.evaluations})
-    )
-    handles.append(Line2D([], [], **_CHANCE, label=f"always the largest class ({chance})"))
+            handles.append(Line2D([], [], **style, label=f"{label} ({_written(base)})"))
+    if chances := _chances(sweeps):
+        chance = "; ".join(_both(*pair) for pair in sorted(chances))
+        handles.append(Line2D([], [], **_CHANCE, label=f"always the largest class ({chance})"))
     several = any(len(own) > 1 for each in series for own in each.evaluations.values())
     if any(each.found for each in series):
         label = f"95 % interval over test items{' and seeds' * several}"
     else:
         label = "accuracy: Wilson 95 % interval over the test items" + ", where there is one seed" * several
-    if any(point.low < point.high for each in series for key, _ in _PANELS for point in each.points(key)):
+    shown = _panels(sweeps)
+    if any(point.low < point.high for each in series for key, _ in shown for point in each.points(key)):
         bar = {"color": _GREY, "marker": "|", "markersize": 11, "markeredgewidth": 1, "linestyle": ""}
         handles.append(Line2D([], [], **bar, label=label))
     if several:
         handles.append(Line2D([], [], **_DOT, color=_GREY, label="single seeds; the line is their mean"))
     if any(each.ahead for each in series):
-        metric = dict(_PANELS)[answer["metric"]]
+        metric = dict(shown)[answer["metric"]]
         handles.append(Line2D([], [], **_LAW, color=_GREY, label=f"{metric} expected up to 4 times the largest size"))
         label = "80 % band: with that probability the expected curve is in it"
         handles.append(Patch(**_BAND | {"alpha": 0.3}, color=_GREY, label=label))
     return handles
+
+
+def _panels(sweeps: Sequence[Sweep]) -> tuple[tuple[str, str], ...]:
+    return _PANELS if sweeps[0].evaluations[0].labels else _FREE_PANELS
+
+
+def _chances(sweeps: Sequence[Sweep]) -> set[tuple[float, float]]:
+    """Return the (accuracy, macro-F1) of always answering the largest class; none of free text."""
+    return {largest_class(one.support) for sweep in sweeps for one in sweep.evaluations if one.labels}
+
+
+def _written(one: Result) -> str:
+    if one.labels:
+        return _both(**one.metrics)
+    return ", ".join(f"{name} {one.metrics[key]:.3f}" for key, name in _FREE_PANELS)
 
 
 def _both(accuracy: float, f1: float, **_: float) -> str:

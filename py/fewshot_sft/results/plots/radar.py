@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
 
-from ...runs import METHODS
+from ...runs import FREE_METRICS, METHODS
 from ..record import METRICS, Result
 from ..sweep import Sweep
 from .style import method_style, new_figure, panel_grid, size_styles, size_text, wrap
@@ -46,13 +46,15 @@ def draw(sweeps: Sequence[Sweep]) -> Figure:
     rows, columns = panel_grid(len(sweeps))
     panel_width, panel_height = _DISC + 2 * _SIDE, _DISC + _ABOVE + _BELOW
     width, height = columns * panel_width + beside, rows * panel_height
-    figure = new_figure(width, height, "Accuracy, macro precision, recall and F1 of each method or size", layout=None)
+    names = _names(sweeps[0])
+    told = "Accuracy, macro precision, recall and F1" if names is _NAMES else ", ".join(names)
+    figure = new_figure(width, height, f"{told} of each method or size", layout=None)
     for index, sweep in enumerate(sweeps):
         left = index % columns * panel_width + _SIDE
         bottom = height - (index // columns + 1) * panel_height + _BELOW
         box = (left / width, bottom / height, _DISC / width, _DISC / height)
         panel = figure.add_axes(box, projection="polar")
-        _panel(panel)
+        _panel(panel, names)
         for key, values in panels[index].items():
             panel.plot([*_ANGLES, 0], [*values, values[0]], **styles[key], linewidth=1.4, clip_on=False)
         title = f"{wrap(sweep.name, 48, 3)}\nsplit {sweep.evaluations[0].record['split']}, all axes from 0 to 1"
@@ -68,7 +70,7 @@ def _polygons(sweep: Sweep) -> dict[_Key, list[float]]:
     groups: dict[_Key, list[Result]] = {}
     for one in sweep.evaluations:
         groups.setdefault((one.run.method, one.run.size), []).append(one)
-    return {key: [fmean(one.metrics[name] for one in own) for name in METRICS] for key, own in groups.items()}
+    return {key: [fmean(one.metrics[name] for one in own) for name in own[0].metrics] for key, own in groups.items()}
 
 
 def _largest(polygons: dict[_Key, list[float]]) -> dict[_Key, list[float]]:
@@ -77,12 +79,17 @@ def _largest(polygons: dict[_Key, list[float]]) -> dict[_Key, list[float]]:
     return {key: polygons[key] for key in largest.values()}
 
 
-def _panel(panel: PolarAxes) -> None:
-    """Set the four axes: accuracy on top, then clockwise, circles at the fifths with their values beside."""
+def _names(sweep: Sweep) -> tuple[str, ...]:
+    one = sweep.evaluations[0]
+    return _NAMES if one.labels else tuple(FREE_METRICS[key] for key in one.metrics)
+
+
+def _panel(panel: PolarAxes, names: Sequence[str]) -> None:
+    """Set the four axes: the first on top, then clockwise, circles at the fifths with their values beside."""
     panel.set_theta_offset(math.pi / 2)
     panel.set_theta_direction(-1)
     panel.set_ylim(0, 1)
-    labels = panel.set_thetagrids([math.degrees(angle) for angle in _ANGLES], _NAMES)[1]
+    labels = panel.set_thetagrids([math.degrees(angle) for angle in _ANGLES], names)[1]
     for text, side in zip(labels, ("center", "left", "center", "right"), strict=True):
         text.set_horizontalalignment(side)
     panel.tick_params(axis="x", pad=2)

@@ -80,8 +80,8 @@ def draw_and_save(draw: Callable[[Any], Figure], what: object, stem: Path) -> li
     return save(draw(what), stem)
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``<stem>.png`` and ``<stem>.svg``, each atomically, and return their paths."""
+def save(figure: Figure, stem: Path, numbers: str = "results.csv") -> list[Path]:
+    """Write ``<stem>.png`` and ``<stem>.svg``, each atomically, and return their paths; ``numbers``: what has them."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is done: both files get this one
     paths = []
@@ -90,14 +90,14 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         figure.savefig(picture, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
         paths.append(stem.with_name(f"{stem.name}.{kind}"))
         content = picture.getvalue()
-        write_bytes(paths[-1], content if kind == "png" else _told(content, figure))
+        write_bytes(paths[-1], content if kind == "png" else _told(content, figure, numbers))
     return paths
 
 
-def _told(svg: bytes, figure: Figure) -> bytes:
+def _told(svg: bytes, figure: Figure, numbers: str) -> bytes:
     """Return the SVG with what a screen reader says of it."""
     title, seen = html.escape(figure.get_label()), html.escape(" ".join(figure.get_suptitle().split()))
-    description = f"{seen}. All numbers are in results.csv.".removeprefix(". ")
+    description = f"{seen}. All numbers are in {html.escape(numbers)}.".removeprefix(". ")
     head, start, rest = svg.partition(b"<svg ")
     attributes, end, drawing = rest.partition(b">")
     told = f'<title id="title">{title}</title><desc id="description">{description}</desc>'
