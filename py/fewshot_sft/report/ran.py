@@ -10,7 +10,6 @@ from ..errors import UserError
 from ..redaction import redact
 from ..results.losses import read_losses
 from ..results.record import Result
-from ..runs import LORA
 from ..settings import table
 from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Table, Text, cut
 from .charts import Chart, Series, linear_scale, log_scale
@@ -26,7 +25,7 @@ def losses(source: Source) -> Sequence[Block]:
     """Return the training losses as the trainer logged them."""
     w = source.w
     logged: list[tuple[Result, list[tuple[int, float]]]] = []
-    for one in (one for own in source.by_method.values() for one in own if one.run.method == LORA):
+    for one in source.trained:
         try:
             if points := read_losses(one):
                 logged.append((one, points))
@@ -63,7 +62,7 @@ def _validation(source: Source) -> Iterator[Block]:
     """Yield the losses on the validation split (EVAL_STEPS), and which trainings overfit."""
     w = source.w
     rows = []
-    for one in source.by_method[LORA]:
+    for one in source.trained:
         if told := _losses_on_validation(one):
             rows.append([*told.values()])
             yield from (Text(each) for each in _overfits(source, one))

@@ -88,6 +88,11 @@ class Source:
             found.setdefault(one.series, []).append(one)
         return found
 
+    @property
+    def trained(self) -> list[Result]:
+        """The evaluations of adapters, in the order of the curves."""
+        return [one for own in self.by_method.values() for one in own if one.run.is_trained]
+
     def style_of(self, series: str) -> int:
         """Return a curve's number among the colours and markers, the same in every chart."""
         names = list(self.by_method)
