@@ -135,7 +135,7 @@ refused() {
   refused "MODEL=$WORK/a model needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   script train.sh --profile huge
   status_is 2
-  [[ $output == "error: no profile 'huge'; there are: custom glm4-9b-chat tiny qwen3-0.6b "*' gemma3-270m. For any other model set MODEL and TEMPLATE.' ]] || fail "$output"
+  [[ $output == "error: no profile 'huge'; there are: custom glm4-9b-chat tiny-deep tiny qwen3-0.6b "*' gemma3-270m. For any other model set MODEL and TEMPLATE.' ]] || fail "$output"
   sed -i /MODEL/d "$SETTINGS_FILE"
   refused "profile custom needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen" \
     --profile custom

@@ -276,7 +276,7 @@ def test_the_law_and_the_tests_work_in_rouge() -> None:
     sizes = (64, 128, 256, 512)
     cells = {size: cell(0.9 - 4 / size**0.5) for size in sizes}
     seconds = {size: {"gpu": 1.0, "cpu": 0.0, "evaluation": 0.5} for size in sizes}
-    answer = decision.decide([Curve("lora", sizes, (0, 1, 2), cells, seconds)], None, "rouge_l", target=0.6)
+    answer = decision.decide([Curve("lora", sizes, (0, 1, 2), cells, seconds)], [], "rouge_l", target=0.6)
     expected = answer["methods"]["lora"]["expected"]["2x"]
     assert expected["low95"] < 0.9 - 4 / 1024**0.5 < expected["high95"]
     assert answer["methods"]["lora"]["target"]["reached_from"] == 256

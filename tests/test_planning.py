@@ -331,7 +331,7 @@ def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(fold
     assert record["settings"] == values | {"GPU_MEMORY": "0.17", "EAGER": "1"}
     assert sum(record["memory"]["trainer_parts"].values()) == record["memory"]["trainer_bytes"]
     found = (
-        {"PRECISION": "bf16", "GPUS": "0", "MAX_LORA_RANK": "8", "METHODS": "lora zero-shot tfidf embedding"}
+        {"PRECISION": "bf16", "GPUS": "0", "MAX_LORA_RANK": "8", "METHODS": "zero-shot lora tfidf embedding"}
         | record["settings"]
         | record["details"]
     )
