@@ -71,7 +71,9 @@ def picture(page: Page, name: str) -> None:
 def evaluated(swept: dict[str, Any], method: str) -> dict[str, str]:
     """Return the method's runs, the best first, and what the page calls them."""
     records = [json.loads(path.read_text()) for path in (swept["root"] / "objs").glob("tiny-*.json")]
-    records = [each for each in records if each["method"] == method and "metrics" in each]
+    records = [
+        each for each in records if isinstance(each, dict) and each.get("method") == method and "metrics" in each
+    ]
     records.sort(key=lambda each: (-each["metrics"]["f1"], each["seed"] != 42, each["size"]))
     several = len({each["seed"] for each in records}) > 1
     return {
