@@ -14,7 +14,7 @@ import pytest
 from fewshot_sft.answer import decision
 from fewshot_sft.answer.decision import LEAST_DRAWS
 from fewshot_sft.answer.sentences import headline
-from fewshot_sft.report.catalogue import words
+from fewshot_sft.catalogue import words
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 

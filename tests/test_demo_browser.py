@@ -7,18 +7,16 @@ import io
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import processes_marked, served
+from conftest import CHROMIUM, processes_marked, served
 
 pytest.importorskip("playwright", reason="playwright is not installed (bin/setup.sh dev)")
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium (apt-get install chromium)"),
     pytest.mark.end_to_end,
@@ -29,14 +27,6 @@ STICKING_OUT = """() => [...document.querySelectorAll('.stApp *')].filter(each =
   const box = each.getBoundingClientRect();
   return box.width && box.right > innerWidth + 1 && !each.closest('.stDataFrame') && !each.closest('[role=tablist]');
 }).map(each => each.outerHTML.slice(0, 150))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import see_results
-from fewshot_sft.report import catalogue
+from fewshot_sft import catalogue
 from fewshot_sft.report.blocks import cut
 from fewshot_sft.runs import METHODS
 from fewshot_sft.settings import Settings
@@ -332,6 +332,7 @@ def source_text() -> str:
     files = [
         *(package / "report").rglob("*.py"),
         *(package / "answer").glob("*.py"),
+        *(package / "catalogue").glob("*.py"),
         *(package / "report").rglob("*.j2"),
     ]
     return "\n".join(path.read_text(encoding="utf-8") for path in files)

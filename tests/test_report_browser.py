@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CHROMIUM
 
 import see_results
 from fewshot_sft.settings import Settings
@@ -19,9 +18,8 @@ from made_sweep import made_extras, made_sweep
 
 pytest.importorskip("playwright", reason="playwright is not installed (bin/setup.sh dev)")
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium (apt-get install chromium)")
 
 METHODS = ("zero-shot", "lora", "tfidf", "embedding", "llm-embedding")
@@ -40,14 +38,6 @@ STICKING_OUT = """width => [...document.querySelectorAll('body *')].filter(each 
 CUT = """width => [...document.querySelectorAll('table *')].filter(
   each => each.getBoundingClientRect().right > width + 1).map(each => each.outerHTML.slice(0, 100))"""
 HIDDEN = "[...document.querySelectorAll('details > :not(summary)')].filter(each => !each.checkVisibility()).length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module", params=["en", "zh"])

@@ -15,7 +15,7 @@ from ..evaluation import predictions, scores, scoring
 from ..results.interval import wilson
 from ..results.record import Result
 from ..results.sweep import Sweep
-from ..runs import ON_CPU, ON_GPU
+from ..runs import ON_CPU, ON_GPU, SCHEMA
 from .intervals import DRAWS, LEVEL, draws_of_items
 
 BINS = 10
@@ -31,7 +31,7 @@ def make(sweep: Sweep) -> dict[str, Any]:
             runs.append(fields | of_run(one))
         except UserError as error:
             absent.append(fields | {"reason": str(error)})
-    return {"schema": 2, "kind": "calibration", "name": sweep.name, "runs": runs, "absent": absent}
+    return {"schema": SCHEMA, "kind": "calibration", "name": sweep.name, "runs": runs, "absent": absent}
 
 
 def of_run(one: Result) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -29,7 +29,6 @@ class Curve:
     cells: Mapping[int, Point]  # by size
     seconds: Mapping[int, Mapping[str, float]]  # by size, of one run, the mean over seeds: cost()
     left_out: tuple[str, ...] = ()  # captions of runs that not every seed has
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def scores(self, metric: str) -> np.ndarray:
         """Return (sizes, seeds)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..report.catalogue import words
+from ..catalogue import words
 from . import law
 from .curves import Curve
 from .intervals import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..report.catalogue import Words, words
+from ..catalogue import Words, words
 from ..runs import FREE_METRICS
 
 SIGNIFICANT, UNLIKELY = 0.05, 0.05

@@ -14,8 +14,7 @@ from ..asynchronous import run_async
 from ..errors import UserError
 from ..evaluation.questions import EvaluationSet
 from ..identity import read_record
-from ..jsonio import read_json
-from ..methods import Answers, Task
+from ..methods import Answers, task_of
 from ..runs import Run
 from ..serving import label_tokens
 from ..serving.client import Answer, ChatClient, Refused, Retry, Unanswered
@@ -71,10 +70,8 @@ def learn(run: Run, classes: Sequence[str]) -> Learnt:
     Raises:
         UserError: it cannot be.
     """
-    rows = read_json(run.data_file)
-    task = Task([row["input"] for row in rows], [row["output"] for row in rows], [], classes, run.seed or 0)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return import_module(f"fewshot_sft.methods.{run.method}").learn(task, run.settings)
+    return import_module(f"fewshot_sft.methods.{run.method}").learn(task_of(run, [], classes), run.settings)
 
 
 def ask_learnt(learnt: Learnt, classes: Sequence[str], questions: Sequence[str]) -> list[Said]:

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from fewshot_sft import runs
+from fewshot_sft.catalogue import Words
 from fewshot_sft.demo import labelling, texts
 from fewshot_sft.demo.labelling import Said
 from fewshot_sft.demo.session import shared
@@ -17,7 +18,6 @@ from fewshot_sft.errors import UserError, describe
 from fewshot_sft.evaluation import questions
 from fewshot_sft.evaluation.questions import EvaluationSet
 from fewshot_sft.jsonio import read_json
-from fewshot_sft.report.catalogue import Words
 from fewshot_sft.runs import Run
 from fewshot_sft.text import comparable
 from fewshot_sft.words import one_line

@@ -12,8 +12,8 @@ from typing import Any
 from .. import locks
 from ..errors import UserError
 from ..identity import changes, read_record
-from ..jsonio import read_json, sha256_file, sha256_json
-from ..methods import Answers, Task, Unavailable, encoders
+from ..jsonio import sha256_file, sha256_json
+from ..methods import Answers, Task, Unavailable, encoders, task_of
 from ..outcomes import outcomes
 from ..provenance import now, versions
 from ..replaced import set_aside
@@ -55,6 +55,11 @@ class Baseline:
     def identity(self) -> str:
         """The hash of what decides the result."""
         return sha256_json(self.decides)
+
+    @property
+    def task(self) -> Task:
+        """What it learns from, and is asked."""
+        return task_of(self.run, [item.input for item in self.data.items], self.data.labels)
 
     def why_made(self) -> str | None:
         """Return None when the result is there, else why it is made ("" when there is nothing yet)."""
@@ -115,7 +120,7 @@ def make(method: str, todo: Sequence[Baseline], settings: Settings) -> None:
     module = import_module(f"fewshot_sft.methods.{MODULES[method]}")
     watch = Stopwatch()
     try:
-        answers = module.answer([_task(each) for each in todo], settings)
+        answers = module.answer([each.task for each in todo], settings)
     except ImportError as error:
         raise Unavailable(f"a package is missing ({error}); install it with bin/setup.sh") from None
     shared = {f"shared_{key}": value for key, value in watch.spent().items()}
@@ -143,17 +148,6 @@ class Stopwatch:
     @staticmethod
     def _now() -> tuple[float, float]:
         return time.monotonic(), sum(os.times()[:4])
-
-
-def _task(baseline: Baseline) -> Task:
-    rows = read_json(baseline.run.data_file)
-    return Task(
-        texts=[row["input"] for row in rows],
-        labels=[row["output"] for row in rows],
-        asked=[item.input for item in baseline.data.items],
-        classes=baseline.data.labels,
-        seed=baseline.run.seed or 0,
-    )
 
 
 def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:

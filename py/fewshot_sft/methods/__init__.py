@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..jsonio import read_json
+from ..runs import Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +37,12 @@ class Task:
         """The classes that have an example, in their order."""
         there = set(self.labels)
         return [label for label in self.classes if label in there]
+
+
+def task_of(run: Run, asked: Sequence[str], classes: Sequence[str]) -> Task:
+    """Return what a run learns from its training subset, and is asked."""
+    rows = read_json(run.data_file)
+    return Task([row["input"] for row in rows], [row["output"] for row in rows], asked, classes, run.seed or 0)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .catalogue import Words
+from ..catalogue import Words
 from .charts import Chart
 
 LABEL, TEXT = 90, 240  # letters of a label and of a text that are shown

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..catalogue import Words
 from ..errors import describe
 from . import classes, errors, headline, ran, scores, trust
 from .blocks import Block, Section, Text, cut
-from .catalogue import Words
 from .headline import Headline
 from .source import Source
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..answer.sentences import UNLIKELY, headline, metric_name, needed
-from .catalogue import money
+from ..catalogue import money
 from .source import Source
 
 

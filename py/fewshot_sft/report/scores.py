@@ -9,10 +9,10 @@ import numpy as np
 
 from ..answer import texts
 from ..answer.sentences import metric_name, refusal
+from ..catalogue import money
 from ..evaluation import free_text, predictions
 from ..runs import FREE_METRICS
 from .blocks import TEXT, Block, Cell, Column, Figure, Fold, Listing, Table, Text, cut, score_cell
-from .catalogue import money
 from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, unit_scale
 from .source import Source
 

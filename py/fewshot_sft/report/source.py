@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..catalogue import Words
 from ..errors import UserError
 from ..evaluation import free_text
 from ..identity import read_record
@@ -16,7 +17,6 @@ from ..results.record import Result
 from ..results.sweep import Sweep
 from ..runs import METHODS, SCHEMA
 from ..settings import Settings
-from .catalogue import Words
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..catalogue import words
 from ..jsonio import write_bytes
 from ..results.sweep import Sweep
 from ..settings import Settings
 from .blocks import Data
-from .catalogue import words
 from .content import Report, make
 from .source import Source
 

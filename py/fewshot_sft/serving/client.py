@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +58,51 @@ class Late(Unanswered):
     """No reply in time: the server hangs, or it is only slow."""
 
 
+def chat_model(
+    base_url: str,
+    model: str,
+    api_key: str,
+    max_tokens: int,
+    stop_token_ids: Sequence[int] = (),
+    extra: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+) -> Any:
+    """Return LangChain's ``ChatOpenAI`` of a server, which takes nothing from the environment.
+
+    Args:
+        base_url, model, api_key, max_tokens, stop_token_ids: as :class:`ChatClient` has them.
+        extra: further fields of each request.
+        timeout: seconds for each read.
+    """
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
+    # 2 s of imports, which a command that only skips finished work does not need.
+    import openai
+    from langchain_openai import ChatOpenAI
+
+    # Http clients of our own decide about proxies: `trust_env` reads HTTP_PROXY and the like, which a local server must
+    # not be asked through, whatever NO_PROXY says. Left out, they are made from the environment, and OPENAI_PROXY.
+    environment = not is_loopback(base_url)
+    # ChatOpenAI sends its own max_tokens as max_completion_tokens, which LLaMA-Factory's server ignores.
+    body = {"max_tokens": max_tokens} | ({"stop_token_ids": list(stop_token_ids)} if stop_token_ids else {})
+    return ChatOpenAI(
+        base_url=base_url,
+        model=model,
+        api_key=api_key,
+        temperature=0,
+        extra_body=body | dict(extra or {}),
+        timeout=timeout,
+        max_retries=0,
+        use_responses_api=False,
+        # On aiohttp: httpx's own pool looks at all its connections for every request, which at 64 of them took a
+        # third of the client's CPU time, and more with each further one.
+        http_async_client=openai.DefaultAioHttpClient(trust_env=environment),
+        http_client=openai.DefaultHttpxClient(trust_env=environment),
+        http_socket_options=(),
+        openai_proxy=None,
+    )
+
+
 class ChatClient:
     """A chat model behind ``base_url``. It belongs to the event loop that it is first used in."""
 
@@ -89,47 +134,18 @@ class ChatClient:
             examples: pairs of a human message and its answer, between the system message and each question.
             scorer: asks for the labels' probabilities, too.
         """
-        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
-            del os.environ[name]
-        # 2 s of imports, which a command that only skips finished work does not need.
-        import openai
-        from langchain_openai import ChatOpenAI
-
         self._key = api_key
         self._model = model
         self._timeout = timeout
         self._retry = retry or Retry()
         self._scorer = scorer
         self._examples = [turn for human, answer in examples for turn in (("human", human), ("ai", answer))]
-        # An http client of our own decides about proxies: `trust_env` reads HTTP_PROXY and the like, which a local
-        # server must not be asked through, whatever NO_PROXY says.
-        environment = not is_loopback(base_url)
-        # On aiohttp: httpx's own pool looks at all its connections for every request, which at 64 of them took a
-        # third of the client's CPU time, and more with each further one.
-        self._http = openai.DefaultAioHttpClient(trust_env=environment)
-        # ChatOpenAI sends its own max_tokens as max_completion_tokens, which LLaMA-Factory's server ignores.
-        extra: dict[str, Any] = {"max_tokens": max_tokens}
+        extra: dict[str, Any] = {}
         if choices is not None:
             extra["structured_outputs"] = {"choice": list(choices)}
-        if stop_token_ids:
-            extra["stop_token_ids"] = list(stop_token_ids)
         if scorer is not None:
             extra |= scorer.fields
-        self._chat = ChatOpenAI(
-            base_url=base_url,
-            model=model,
-            api_key=api_key,
-            temperature=0,
-            extra_body=extra,
-            timeout=None,
-            max_retries=0,
-            use_responses_api=False,
-            http_async_client=self._http,
-            # Never used, but made from the environment's proxies (and OPENAI_PROXY) if it is left out.
-            http_client=openai.DefaultHttpxClient(trust_env=environment),
-            http_socket_options=(),
-            openai_proxy=None,
-        )
+        self._chat = chat_model(base_url, model, api_key, max_tokens, stop_token_ids, extra)
 
     async def ask(self, system: str | None, human: str, timeout: float | None = None) -> Answer:
         """Return the model's answer to a system message, if there is one, and a human message.
@@ -210,7 +226,7 @@ class ChatClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._chat.http_async_client.aclose()
 
 
 def describe(error: Exception, timeout: float) -> str:

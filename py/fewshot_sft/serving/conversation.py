@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from ..settings import Settings
-from .client import FOREIGN, describe
+from .client import chat_model, describe
 from .endpoint import api_key, hide_key
 from .prompt import stop_token_ids
 
@@ -22,29 +21,9 @@ class Conversation:
 
     def __init__(self, url: str, model: str, system: str, settings: Settings) -> None:
         """Begin; ``model`` is the name that the server at ``url`` knows it by."""
-        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
-            del os.environ[name]
-        import openai
-        from langchain_openai import ChatOpenAI
-
-        extra: dict[str, object] = {"max_tokens": LONGEST}
-        if ids := stop_token_ids(settings):
-            extra["stop_token_ids"] = list(ids)
-        self._chat = ChatOpenAI(
-            base_url=url,
-            model=model,
-            api_key=api_key(),
-            temperature=0,
-            extra_body=extra,
-            timeout=settings.request_timeout,
-            max_retries=0,
-            use_responses_api=False,
-            http_socket_options=(),
-            http_client=openai.DefaultHttpxClient(trust_env=False),  # no proxy of the environment
-            http_async_client=openai.DefaultAsyncHttpxClient(trust_env=False),
-            openai_proxy=None,
-        )
-        self._system, self._timeout = system, settings.request_timeout
+        timeout = settings.request_timeout
+        self._chat = chat_model(url, model, api_key(), LONGEST, stop_token_ids(settings), timeout=timeout)
+        self._system, self._timeout = system, timeout
         self.reset()
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Every word of the answer and of the report, in each language: ``words/<language>.json``."""
+"""Every word of the answer and of the report, in each language: ``<language>.json``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "words"
+FOLDER = Path(__file__).parent
 
 
 class Words:
