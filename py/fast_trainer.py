@@ -2,7 +2,8 @@
 
     python py/fast_trainer.py --stage sft --do_train True ... [--shared_prefix True|auto] [--step_graphs False]
 
-It runs LLaMA-Factory's own training (``run_exp``) with one callback.
+It runs LLaMA-Factory's own training (``run_exp``) with two callbacks, and has the model answer the first test items
+when all is saved (fewshot_sft/training/generation_check.py).
 
 - peft casts the input of each adapted layer to the adapter's fp32, and autocast casts it back to bf16: two passes over
   all activations for the same numbers. Under autocast that is switched off, by peft's own switch.
@@ -111,6 +112,7 @@ def main(argv: list[str]) -> None:
     import torch
 
     from fewshot_sft.training.batches import NOT_WITH
+    from fewshot_sft.training.generation_check import GenerationCheck
     from fewshot_sft.training.shared_prefix import share_prefixes
     from fewshot_sft.training.step_graphs import graph_steps, takes_graphs
 
@@ -128,7 +130,9 @@ def main(argv: list[str]) -> None:
             sys.argv += [LIGER, "True"]
     if graphs:
         graph_steps()
-    run_exp(callbacks=[NoUselessCasts()])
+    check = GenerationCheck()
+    run_exp(callbacks=[NoUselessCasts(), check])
+    check.ask()
 
 
 if __name__ == "__main__":

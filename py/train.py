@@ -19,6 +19,7 @@ from typing import Any
 
 from fewshot_sft import dry_run, locks, runs
 from fewshot_sft.children import Child
+from fewshot_sft.evaluation import first_answers
 from fewshot_sft.identity import read_record, split_command
 from fewshot_sft.log import say, show_tail, start_log
 from fewshot_sft.outcomes.outcomes import note_reason, of_run
@@ -170,6 +171,8 @@ def tell(run: Run, record: dict[str, Any]) -> str:
     if record.get("overfits"):
         print(f"{run.title}: warning: {trainer_state.overfitting(record)}", file=sys.stderr)
     print(f"{run.title}: trained on {record['examples']} examples, loss {record['loss']['mean']:.4f}")
+    if check := record.get("check"):
+        first_answers.tell(run, check)
     return "done"
 
 

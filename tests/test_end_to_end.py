@@ -72,6 +72,7 @@ class TestSweep:
         flags = [word for key, value in settings.items() for word in (f"--{key}", value)]
         # As bin/lib/device.bash has it on a CPU.
         environment = swept["env"] | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "DISABLE_VERSION_CHECK": "1"}
+        environment["FEWSHOT_SETTINGS"] = str(swept["root"] / "logs/tiny.settings.json")
         command = [sys.executable, str(PROJECT / "py/fast_trainer.py"), *flags]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1500)
         assert ran.returncode == 0, ran.stderr
@@ -90,6 +91,9 @@ class TestSweep:
         assert before.keys() == after.keys()
         for name, weights in before.items():
             assert np.abs(weights - after[name]).max() <= 0.02 * np.abs(weights).max(), name
+        # Both adapters say the same, the one to its trainer, the other to its evaluation.
+        check = json.loads((tmp_path / "fast/first_answers.json").read_text())["check"]
+        assert check == json.loads((plain / "training.json").read_text())["check"]
 
     def test_another_seed_is_another_training_and_the_same_test(self, swept):
         records = [json.loads((swept["root"] / f"objs/tiny-{run}.json").read_text()) for run in TRAINED]

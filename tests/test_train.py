@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -23,7 +24,7 @@ from fewshot_sft.identity import settings_of
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.settings import Settings
-from fewshot_sft.training import checks, command
+from fewshot_sft.training import checks, command, generation_check
 from fewshot_sft.training.watching import Abort
 
 SIZE = 10
@@ -167,6 +168,26 @@ def test_a_good_training_is_done_and_then_skipped(case, capsys):
     with noted(case, "skipped"):
         assert case.train(leaves=lambda: pytest.fail("it is trained again")) == 0
     assert capsys.readouterr().out == f"size 10: already trained ({case.folder})\n"
+
+
+def test_the_first_answers_are_told_and_recorded_and_those_of_an_earlier_trainer_are_not(case, capsys):
+    check = [{"input": "a text", "answer": "right", "target": "right"}]
+    case.killed(leaves=lambda: case.write("first_answers.json", check=check))
+    assert case.train() == 0
+    assert "check" not in case.record
+    assert case.train(leaves=lambda: (case.leave(), case.write("first_answers.json", check=check)), force=True) == 0
+    assert case.record["check"] == check
+    assert not (case.folder / "first_answers.json").exists()
+    assert capsys.readouterr().err.endswith(' size 10: "a text": the answer is "right", the target "right"\n')
+
+
+def test_a_generation_check_that_fails_is_one_line_and_no_failure(case, capsys, tmp_path):
+    check = generation_check.GenerationCheck()
+    check.on_train_end(SimpleNamespace(output_dir=str(tmp_path)), None, None)
+    check.ask()
+    file = case.data / "manifest.json"
+    assert capsys.readouterr().err.endswith(f" no generation check: {file}: no such file\n")
+    assert not (tmp_path / "first_answers.json").exists()
 
 
 def test_the_classes_without_example_are_noted(case):

@@ -199,7 +199,7 @@ class Evaluation:
 
         def kept() -> None:
             nonlocal told
-            told = told or first_answers.tell(self.run, self.data.items, log)
+            told = told or first_answers.of_evaluation(self.run, self.data.items, log)
 
         kept()
         try:

@@ -44,12 +44,12 @@ def masses(
     tree = LabelTree(tokens, sorted(template.get_stop_token_ids(tokenizer)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto").to(device).eval()
-    plain = [_prompt(template, tokenizer, item, ()) for item in data.items]
+    plain = [prompt_of(template, tokenizer, item) for item in data.items]
     for run in sorted(chosen, key=lambda each: each.is_trained):  # the base model before it has any adapter
         prompts = plain
         if run.method == K_SHOT:
             examples = shots.choose(run, data.items)
-            prompts = [_prompt(template, tokenizer, item, examples) for item in data.items]
+            prompts = [prompt_of(template, tokenizer, item, examples) for item in data.items]
         if not run.is_trained:
             yield run, _of_prompts(model, tree, prompts)
             continue
@@ -62,7 +62,7 @@ def masses(
         model.base_model.delete_adapter(run.name)
 
 
-def _prompt(template: Any, tokenizer: Any, item: Item, examples: Sequence[tuple[str, str]]) -> list[int]:
+def prompt_of(template: Any, tokenizer: Any, item: Item, examples: Sequence[tuple[str, str]] = ()) -> list[int]:
     """Return the tokens of a prompt, as LLaMA-Factory's server has them."""
     turns = [
         turn

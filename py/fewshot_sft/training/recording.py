@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..data import manifest
-from ..identity import settings_of
+from ..evaluation import first_answers
+from ..identity import read_record, settings_of
 from ..jsonio import write_json
 from ..provenance import git_revision, now, versions
 from ..runs import SCHEMA, Run, sizes
@@ -25,7 +26,8 @@ def begin(run: Run, decision: Decision, command: Sequence[str], resumed_at: int)
         command: the trainer's.
         resumed_at: the step of the checkpoint that the trainer goes on from, 0 without one.
     """
-    (run.adapter / RECORD).unlink(missing_ok=True)
+    for name in (RECORD, first_answers.FILE):
+        (run.adapter / name).unlink(missing_ok=True)
     note = {
         "schema": SCHEMA,
         "kind": "training started",
@@ -66,6 +68,7 @@ def finish(run: Run, started: dict[str, Any], status: int, seconds: int, abort: 
         reason, resumable = abort.reason, abort.resumable
     if reason is None:
         findings |= {"status": "done", "adapter": adapter_identity(run.adapter)}
+        findings["check"] = read_record(run.adapter / first_answers.FILE).get("check")
     else:
         findings |= {"status": "failed", "reason": reason, "resumable": resumable}
     record = {
@@ -80,4 +83,5 @@ def finish(run: Run, started: dict[str, Any], status: int, seconds: int, abort: 
     }
     record = {key: value for key, value in record.items() if value is not None}
     write_json(run.adapter / RECORD, record)
+    (run.adapter / first_answers.FILE).unlink(missing_ok=True)
     return record
