@@ -5,7 +5,8 @@
 #
 # Type, paste or upload texts, or take some of the test set; choose among the adapters, the base model, tfidf and
 # embedding. With SERVER=vllm one server answers for all adapters; else `llamafactory-cli api` is started for the one that
-# is asked, and ended before the next. The methods learn anew from their training subsets, in seconds.
+# is asked, and ended before the next. The methods learn anew from their training subsets, in seconds. With MODELS it has
+# the runs of all models, one server after the other.
 #
 # The page listens on 127.0.0.1, from port 8501 on, until Ctrl-C; --host 0.0.0.0 lets other machines in, without a
 # password. Nothing is sent elsewhere. REPORT_LANG=zh: in Chinese, which can be chosen on the page, too.

@@ -176,13 +176,27 @@ def test_one_that_is_not_ready_is_ended_with_the_page(server):
 
 
 def test_all_adapters_with_vllm(server, given):
-    _, of, noted = server
-    made = ModelServer(given(SIZES="2 16", SERVER="vllm"))
-    for size in (2, 16):
-        with made.serving(of[size], [of[2], of[16]]):
+    _, _, noted = server
+    settings = given(SIZES="2 16", SERVER="vllm")
+    several = runs.trainings(settings)
+    made = ModelServer(settings)
+    for run in several:
+        with made.serving(run, [*several, *runs.trainings(settings.but(SWEEP_NAME="y"))]):
             pass
     made.close()
     assert notes(noted)[0] == "x-llm_train_2 x-llm_train_16 started"
+    assert notes(noted)[1:] == ["x-llm_train_2 ended"]
+
+
+def test_a_model_of_several_is_served_with_the_settings_of_its_sweep(server, folder):
+    made, of, _ = server
+    (folder / "bin/serve.sh").write_text(
+        SERVE.replace("secret", "%s").replace('"$*"', '"${FEWSHOT_SETTINGS##*/}" "$*"')
+    )
+    its = of[2].settings.but(SWEEP_NAME="x-one")
+    for run, file in ((of[2], "settings.json"), (runs.trainings(its)[0], its.kept.name)):
+        with made.serving(run, []) as (_, key):
+            assert key == file
 
 
 @pytest.fixture
@@ -231,6 +245,42 @@ def test_a_run_that_fails_is_told_and_the_others_answer(page):
         "label": "Plants",
     }
     assert not page.exception
+
+
+def test_the_runs_of_several_models_side_by_side(page, monkeypatch):
+    settings = session.shared().settings
+    for model, methods in (("one", "lora tfidf"), ("two", "lora")):
+        its = settings.but(SWEEP_NAME=f"x-{model}", MODEL_NAME=model, METHODS=methods, SEEDS="42")
+        its.write(its.kept)
+        write_json(runs.trainings(its)[0].adapter / "training.json", {"status": "done"})
+    asked = []
+
+    def ask_served(run, *_: Any) -> list[labelling.Said]:
+        asked.append(run.name)
+        return [labelling.Said("Plants", "Plants", None, 0.1)]
+
+    monkeypatch.setattr(labelling, "ask_served", ask_served)
+    session.begin(settings.but(MODELS="one two three"))
+    page.run()
+    found = page.multiselect(key="runs.en")
+    assert found.options == [
+        *("one: zero-shot (base model)", "one: lora, N = 16", "tfidf, N = 16"),
+        *("two: zero-shot (base model)", "two: lora, N = 16"),
+    ]
+    found.set_value(["x-two-llm_train_16", "x-one-tfidf_16", "x-one-llm_train_16", "x-two-zero-shot"])
+    page.text_area(key="text.en").input("plants number 3").run()
+    page.button[0].click().run()
+
+    assert asked == ["x-one-llm_train_16", "x-two-llm_train_16", "x-two-zero-shot"]
+    shown = ["two: lora, N = 16", "tfidf, N = 16", "one: lora, N = 16", "two: zero-shot (base model)"]
+    assert [each.value for each in page.caption if each.value in shown] == shown
+    assert not page.exception
+
+
+def test_several_models_of_which_none_has_begun(given, folder):
+    message = rf"^{folder}/logs/x-one.settings.json: no such file; run bin/sweep.sh with the same MODELS first$"
+    with pytest.raises(UserError, match=message):
+        session.begin(given(MODELS="one two"))
 
 
 def test_what_is_missing_is_said_in_the_chosen_language(page):

@@ -67,13 +67,13 @@ class Settings:
         self._values = {name: row.default for name, row in table().items()} | dict(values)
 
     @classmethod
-    def read(cls) -> Settings:
-        """Read the file that FEWSHOT_SETTINGS names.
+    def read(cls, path: str | os.PathLike[str] | None = None) -> Settings:
+        """Read the file, by default the one that FEWSHOT_SETTINGS names.
 
         Raises:
             UserError: there is none, or it is damaged.
         """
-        path = os.environ.get(VARIABLE)
+        path = path or os.environ.get(VARIABLE)
         if not path:
             raise UserError("FEWSHOT_SETTINGS is not set; start this by a script in bin/, which finds the settings")
         found = read_json(path)
@@ -95,6 +95,11 @@ class Settings:
         if read is None:
             return text
         return None if text in ("", "auto") and read is not _numbers else read(text)
+
+    @property
+    def kept(self) -> Path:
+        """The file that its sweep keeps: what it was run with."""
+        return Path(self["LOGS_DIR"]) / f"{self['SWEEP_NAME']}.settings.json"
 
     def but(self, **values: str) -> Settings:
         """Return these settings with other values, as texts."""

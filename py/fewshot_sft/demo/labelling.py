@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -40,18 +40,19 @@ class Said:
     seconds: float
 
 
-def choices(settings: Settings) -> dict[Run, float | None]:
-    """Return the runs that can be asked, each with its macro-F1 where it is evaluated.
+def choices(sweeps: Iterable[Settings]) -> dict[Run, float | None]:
+    """Return the runs of these sweeps that can be asked, each with its macro-F1 where it is evaluated.
 
     Adapters that are trained, the base model, and the methods that learn in seconds, on the training subsets.
     """
-    zero_shot = runs.zero_shot(settings)
-    trained = [run for run in runs.trainings(settings) if _is_trained(run)]
-    cheap = [run for method in runs.ON_CPU for run in runs.baselines(settings, method) if run.data_file.is_file()]
     found: dict[Run, float | None] = {}
-    for run in (zero_shot, *trained, *cheap):
-        f1 = read_record(run.result(".json")).get("metrics", {}).get("f1")
-        found[run] = f1 if isinstance(f1, float) else None
+    for settings in sweeps:
+        zero_shot = runs.zero_shot(settings)
+        trained = [run for run in runs.trainings(settings) if _is_trained(run)]
+        cheap = [run for method in runs.ON_CPU for run in runs.baselines(settings, method) if run.data_file.is_file()]
+        for run in (zero_shot, *trained, *cheap):
+            f1 = read_record(run.result(".json")).get("metrics", {}).get("f1")
+            found[run] = f1 if isinstance(f1, float) else None
     return found
 
 

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..log import start_log, tail
 from ..provenance import PROJECT
 from ..runs import Run
-from ..settings import Settings
+from ..settings import VARIABLE, Settings
 
 SERVED = re.compile(r"url: +(\S+)\nkey: +(\S+)\n.*Ctrl-C", re.DOTALL)
 
@@ -45,7 +45,7 @@ class ModelServer:
 
         Args:
             run: whom to ask.
-            others: what `vllm serve` serves beside it.
+            others: what `vllm serve` serves beside it, as far as they are of the same sweep.
 
         Raises:
             UserError: there is none; the message is the server's own.
@@ -53,7 +53,7 @@ class ModelServer:
         with self._lock:
             if not self.serves(run, others):
                 self._stop()
-                self._start(self._wanted(run, others))
+                self._start(run, self._wanted(run, others))
             yield self._address
 
     def close(self) -> None:
@@ -63,17 +63,23 @@ class ModelServer:
         self._starter.shutdown()
 
     def _wanted(self, run: Run, others: Sequence[Run]) -> list[str]:
-        return [each.name for each in others] if self._settings["SERVER"] == "vllm" else [run.served_as]
+        if run.settings["SERVER"] != "vllm":
+            return [run.served_as]
+        return [each.name for each in others if each.settings is run.settings]
 
-    def _start(self, names: list[str]) -> None:
+    def _start(self, run: Run, names: list[str]) -> None:
         command = ["bash", str(PROJECT / "bin/serve.sh"), *names]
         start_log(self.log, command)
         read, write = os.pipe()
         # serve.sh itself ends what it has started, which may take as long.
         patience = 3 * self._settings.stop_timeout + 60
+        # With MODELS each model has a sweep with settings of its own.
+        its = {VARIABLE: str(run.settings.kept)} if run.settings is not self._settings else {}
         try:
             self._child = self._starter.submit(
-                lambda: Child("the server of the page", command, patience=patience, log=self.log, stdout=write)
+                lambda: Child(
+                    "the server of the page", command, patience=patience, log=self.log, environment=its, stdout=write
+                )
             ).result()
         finally:
             os.close(write)

@@ -44,15 +44,21 @@ def test_set() -> tuple[EvaluationSet, str]:
 @st.cache_resource(show_spinner=False, max_entries=8)
 def learnt(name: str, changed: int) -> labelling.Learnt:
     """Return a method's run that has learnt; it learns anew when its subset's file has changed."""
-    return labelling.learn(runs.named(shared().settings, name), test_set()[0].labels)
+    return labelling.learn(choices_by_name()[name], test_set()[0].labels)
+
+
+def choices_by_name() -> dict[str, Run]:
+    """Return the runs that can be asked."""
+    return {run.name: run for run in labelling.choices(shared().sweeps)}
 
 
 def name_of(run: Run, say: Words) -> str:
     """Return what a run is called here."""
+    model = f"{run.model}: " if run.model and len(shared().sweeps) > 1 else ""
     if run.size is None:
-        return say("run.base")
+        return model + say("run.base")
     seed = f", {say('run.seed', seed=run.seed)}" if len(run.settings.seeds) > 1 else ""
-    return f"{run.method}, N = {run.size}{seed}"
+    return f"{model}{run.method}, N = {run.size}{seed}"
 
 
 def main() -> None:
@@ -101,7 +107,7 @@ def kept(name: str, first: object, say: Words) -> str:
 def choose(say: Words) -> list[Run]:
     """Return the runs that were chosen."""
     settings = shared().settings
-    found = labelling.choices(settings)
+    found = labelling.choices(shared().sweeps)
     names = {run.name: run for run in found}
 
     def caption(name: str) -> str:
@@ -172,9 +178,9 @@ def ask(chosen: Sequence[Run], asked: Sequence[str], say: Words) -> dict[str, li
     """Return what each run says; one that fails is told on the page, and the others go on."""
     data, _ = test_set()
     server = shared().server
-    served = [run for run in labelling.choices(shared().settings) if labelling.is_served(run)]
+    served = [run for run in choices_by_name().values() if labelling.is_served(run)]
     answered = {}
-    for run in chosen:
+    for run in sorted(chosen, key=lambda each: each.settings.sweep_name):  # no model's server is started twice
         name = name_of(run, say)
         try:
             if labelling.is_served(run):
@@ -196,7 +202,7 @@ def ask(chosen: Sequence[Run], asked: Sequence[str], say: Words) -> dict[str, li
             st.error(say("error.run", run=name, error=escaped(str(error))))
         except Exception as error:  # of libraries: the page stays, and says so
             st.error(say("error.unknown", run=name, error=escaped(describe(error))))
-    return answered
+    return {run.name: answered[run.name] for run in chosen if run.name in answered}
 
 
 def remember(given: Sequence[str], truth: Sequence[str | None], answered: dict[str, list[Said]]) -> None:
@@ -215,7 +221,8 @@ def show(given: list[str], truth: list[str | None], answered: dict[str, list[Sai
     if not answered:
         return
     st.subheader(say("result"))
-    names = {run: name_of(runs.named(shared().settings, run), say) for run in answered}
+    known = choices_by_name()
+    names = {run: name_of(known[run], say) if run in known else run for run in answered}
     if len(given) == 1:
         show_one(given[0], truth[0], answered, names, say)
     else:
