@@ -1,6 +1,6 @@
 """Profiles of models that cannot be had here: one of the same class, small and random, through the whole sweep.
 
-CI tries BLOOM, which no other test has; PROFILES=all tries every class (1 to 2 minutes each).
+CI tries BLOOM, which no other test has; PROFILES=all tries every class (1 to 3 minutes each).
 """
 
 from __future__ import annotations
