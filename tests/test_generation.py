@@ -210,9 +210,12 @@ def test_the_answer_and_all_that_is_shown_lead_with_rouge(sweep: Settings, capsy
     assert len(rows) == 4
     text = (folder / "report.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.M)[:5] == [
-        *("Learning curve", "What it costs", "Scores by number of labels", "Answers", "Training losses")
+        *("Learning curve", "What it costs", "Scores by number of examples", "Answers", "Training losses")
     ]
-    assert "Not shown, for free text has no labels: labels one by one" in text
+    (labels,) = (line for line in text.splitlines() if "label" in line)
+    assert labels.startswith("Not shown, for free text has no labels: labels one by one")
+    assert "label" not in answer["sentence"] + json.dumps(answer["methods"]["lora"].get("refused", ""))
+    assert "with 20 examples" in answer["sentence"]
     assert re.search(r"\| 0.000 \| text \d+ \| it is about \d+ \d+ \|  \|", text)
 
 

@@ -339,12 +339,12 @@ def source_text() -> str:
 
 
 def test_the_catalogue_is_whole_in_both_languages() -> None:
-    english, chinese = (catalogue.words(language).texts for language in ("en", "zh"))
+    words = [catalogue.words(language, free_text).texts for language in ("en", "zh") for free_text in (False, True)]
 
-    assert list(english) == list(chinese)
-    for key, text in english.items():
-        names = [{name for _, name, _, _ in string.Formatter().parse(each) if name} for each in (text, chinese[key])]
-        assert names[0] == names[1], key
+    assert {tuple(each) for each in words} == {tuple(words[0])}
+    for key in words[0]:
+        names = [{name for _, name, _, _ in string.Formatter().parse(each[key]) if name} for each in words]
+        assert names == [names[0]] * 4, key
 
 
 def test_no_text_of_the_catalogue_is_missing_or_unused() -> None:

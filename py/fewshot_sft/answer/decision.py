@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..catalogue import words
+from ..runs import FREE_METRICS
 from . import law
 from .curves import Curve
 from .intervals import (
@@ -195,6 +196,7 @@ class Forecast:
         """Fit the law to ``curve``; ``covariance``: of its scores, from the items; ``seed``: of the draws."""
         self.curve, self.covariance, self.seed = curve, covariance, seed
         self.scores = curve.scores(metric)
+        self.words = words(free_text=metric in FREE_METRICS)
         self.last = curve.sizes[-1]
         self.law = law.fit(list(curve.sizes), self.scores, covariance, seed)
 
@@ -210,7 +212,7 @@ class Forecast:
             found["gain_of_last_doubling"] = _gain(drawn[:, 0] - drawn[:, 4])
         if refused:
             found |= {"refused_because": refused, "needs": needs, "needs_seconds": self._time_for(needs)}
-            found["refused"] = refusal(found, words())
+            found["refused"] = refusal(found, self.words)
         else:
             found["expected"] = {
                 "2x": _expected(2 * last, drawn[:, 1], target),

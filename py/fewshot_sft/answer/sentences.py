@@ -24,7 +24,7 @@ def headline(answer: Mapping[str, Any], w: Words | None = None) -> str:
         answer: answer.json, without ``absent``.
         w: the language; English where it is left out.
     """
-    w = w or words()
+    w = w or words(free_text=answer["metric"] in FREE_METRICS)
     use, metric = answer["use"], answer["metric"]
     methods, target, name = answer["methods"], answer.get("target"), metric_name(answer["metric"], w)
     found = methods[use]

@@ -1,22 +1,30 @@
-"""Every word of the answer and of the report, in each language: ``<language>.json``."""
+"""Every word of the answer and of the report, in each language: ``<language>.json``.
+
+Of free text (TASK=generation) the same with other words for what there are no labels of: ``free_text.json``.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+OF_LABELS = "absent.free_text"  # of free text, too, this is said of labels
 
 
 class Words:
     """The texts of one language by their keys, and how it writes numbers."""
 
-    def __init__(self, language: str, folder: Path = FOLDER) -> None:
-        """Read the catalogue of ``language``."""
+    def __init__(self, language: str, folder: Path = FOLDER, others: Mapping[str, str] | None = None) -> None:
+        """Read the catalogue of ``language``; with ``others`` in place of some words."""
         self.language = language
-        self.texts: Mapping[str, str] = json.loads((folder / f"{language}.json").read_text(encoding="utf-8"))
+        self.texts: dict[str, str] = json.loads((folder / f"{language}.json").read_text(encoding="utf-8"))
+        for word, other in (others or {}).items():
+            for key in self.texts.keys() - {OF_LABELS}:
+                self.texts[key] = re.sub(rf"{word}(?!}})", other, self.texts[key])  # not the name of a value
 
     def __call__(self, key: str, **values: object) -> str:
         """Return a text with the values in their places."""
@@ -56,9 +64,10 @@ class Words:
 
 
 @cache
-def words(language: str = "en") -> Words:
-    """Return the catalogue of a language: ``en`` or ``zh``."""
-    return Words(language)
+def words(language: str = "en", free_text: bool = False) -> Words:
+    """Return the catalogue of a language, ``en`` or ``zh``; that of free text where there are no labels."""
+    others = json.loads((FOLDER / "free_text.json").read_text(encoding="utf-8"))[language] if free_text else None
+    return Words(language, others=others)
 
 
 def signed(value: float) -> str:

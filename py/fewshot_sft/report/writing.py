@@ -33,7 +33,8 @@ def write(
         answer, results: answer.json and results.json, whose ``warnings`` get what could not be shown.
         out: where they and the records beside them are.
     """
-    report, complaints = make(Source(sweep, settings, answer, results, out, words(settings["REPORT_LANG"])))
+    w = words(settings["REPORT_LANG"], free_text=not sweep.evaluations[0].labels)
+    report, complaints = make(Source(sweep, settings, answer, results, out, w))
     results["warnings"].extend(complaints)
     # Both are made before one is written: they have the same content.
     pages = {"report.html": to_html(report), "report.md": to_markdown(report)}
