@@ -16,7 +16,9 @@ import signal
 import socket
 from pathlib import Path
 
+from fewshot_sft import runs
 from fewshot_sft.demo import session
+from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation import questions
 from fewshot_sft.program import end_on_signals, run
 from fewshot_sft.serving import ports
@@ -43,6 +45,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--host", default=HOST, help="where to listen (default: %(default)s)")
     args = parser.parse_args(argv)
     settings = Settings.read()
+    if settings.task == runs.GENERATION:
+        raise UserError("TASK=generation: the page compares labels; talk to a run with bin/chat.sh")
     questions.load(settings.data_dir, "test")  # what is wrong with it is said here
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the GPU is the server's
     end_on_signals()

@@ -140,8 +140,11 @@ def template_tokens(settings: Settings, slots: templates.Slots | None) -> list[F
     config = read_record(folder / "config.json")
     rows = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
     resized = "resize_vocab" in flags_of(settings.train_args)
-    finding = templates.check_tokens(settings.template, slots, folder / "tokenizer.json", rows, resized)
-    return [finding] if finding else []
+    found = (
+        templates.check_tokens(settings.template, slots, folder / "tokenizer.json", rows, resized),
+        templates.check_pictures(settings.template, slots, folder),
+    )
+    return [finding for finding in found if finding]
 
 
 def is_made_here(settings: Settings) -> bool:

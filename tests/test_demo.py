@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import demo
 from fewshot_sft import runs
 from fewshot_sft.demo import labelling, model_server, session, texts
 from fewshot_sft.demo.model_server import ModelServer
@@ -281,6 +282,14 @@ def test_several_models_of_which_none_has_begun(given, folder):
     message = rf"^{folder}/logs/x-one.settings.json: no such file; run bin/sweep.sh with the same MODELS first$"
     with pytest.raises(UserError, match=message):
         session.begin(given(MODELS="one two"))
+
+
+def test_free_text_has_no_labels_to_compare(given):
+    given(TASK="generation")
+    with pytest.raises(
+        UserError, match=r"^TASK=generation: the page compares labels; talk to a run with bin/chat\.sh$"
+    ):
+        demo.main([])
 
 
 def test_what_is_missing_is_said_in_the_chosen_language(page):

@@ -758,6 +758,16 @@ def test_the_model_s_own_modules_are_compared(folder, base, capsys, checked):
     assert "error: template: llama3 is of another model: <|eot_id|>, " in capsys.readouterr().err
 
 
+def test_a_template_with_pictures_is_not_for_a_model_without(base, capsys, checked):
+    mend = "set TEMPLATE to the model's own; of Gemma 3 270M and 1B it is gemma2"
+    said = f"error: template: gemma3 takes pictures, too, and {base} has no preprocessor_config.json for them; {mend}\n"
+    assert checked(base, TEMPLATE="gemma3") == 2
+    assert said in capsys.readouterr().err
+    (base / "preprocessor_config.json").write_text("{}")
+    checked(base, TEMPLATE="gemma3")
+    assert said not in capsys.readouterr().err
+
+
 def test_an_adapter_or_a_gguf_is_no_model(folder, base, capsys, checked):
     (base / "model.safetensors").rename(folder / "model.gguf")
     (base / "adapter_config.json").write_text('{"base_model_name_or_path": "zai-org/x"}')

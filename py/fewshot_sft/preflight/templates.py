@@ -114,6 +114,20 @@ def check_tokens(template: str, slots: Slots, tokenizer_file: Path, rows: int | 
     return Finding("template", "problem" if fatal else "warning", what, "set TEMPLATE to the model's own")
 
 
+def check_pictures(template: str, slots: Slots, folder: Path) -> Finding | None:
+    """Return what is wrong when the template takes pictures and the model does not: each training and answer fails.
+
+    Args:
+        template: its name.
+        slots: its pieces.
+        folder: the model's.
+    """
+    if not slots.pictures or any((folder / f"{name}_config.json").is_file() for name in ("preprocessor", "processor")):
+        return None
+    what = f"{template} takes pictures, too, and {folder} has no preprocessor_config.json for them"
+    return Finding("template", "problem", what, "set TEMPLATE to the model's own; of Gemma 3 270M and 1B it is gemma2")
+
+
 def _slots(keywords: dict[str, ast.expr]) -> Slots:
     # As register_template fills in what is not given. With efficient_eos the trainer appends the end itself.
     assistant = _of(keywords.get("format_assistant")) or [CONTENT, 1]
