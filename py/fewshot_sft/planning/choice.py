@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..training.batches import GRAPHED, MOST_TOKENS, Cost, few_lengths
+from ..training.batches import FAST, MOST_WORK, Cost, few_lengths
 from . import memory
 from .facts import Facts, Wishes
 from .memory import ModelShape
@@ -103,7 +103,7 @@ class Chooser:
         """Return the tokens of a batch of the longest examples as one sequence; 0 where that costs more."""
         facts, shape = self.facts, self.shape
         common = min(facts.common, facts.length - 1)
-        if common <= 0 or way.micro_batch == 1:
+        if common <= 0 or way.micro_batch == 1 or (shape.window and facts.length > shape.window):
             return 0
         tokens = few_lengths(common + way.micro_batch * (facts.length - common))
         cost = Cost.of_decoder(shape.parameters, shape.layers, shape.query)
@@ -114,11 +114,11 @@ class Chooser:
         return (
             self.facts.fast
             and self.facts.graphs
-            and self.shape.kind in GRAPHED
+            and self.shape.kind in FAST
             and not way.checkpointing
             and way.bits >= 16
             and self.shape.quantized is None
-            and (self.merged(way) or way.micro_batch * self.facts.length) <= MOST_TOKENS
+            and (self.merged(way) or way.micro_batch * self.facts.length) * self.shape.parameters <= MOST_WORK
         )
 
     def ways(self, bits: int) -> Iterator[Way]:
