@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from fewshot_sft.training.shared_prefix import (
     share_prefixes,
     takes_any_mask,
 )
+from fewshot_sft.training.step_graphs import StepGraphs
 
 CHEAP = Cost(1.0, 0.0)  # attention costs nothing: fewer tokens are always better
 SMALL: dict[str, Any] = {
@@ -34,7 +36,7 @@ SMALL: dict[str, Any] = {
     "head_dim": 16,
     "tie_word_embeddings": False,
 }
-# What types have that others have not: attention that looks back 48 tokens, in all layers or some; Llama 3's frequencies.
+# What types have of their own: attention that looks back 48 tokens, in all layers or some; Llama 3's frequencies.
 WINDOW = 48
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 OWN: dict[str, dict[str, Any]] = {
@@ -114,6 +116,38 @@ def test_attention_that_looks_back_less_far_than_an_example_is_long_stays_as_it_
     model, batch = small(kind).double().train(), a_batch(lengths=(11, WINDOW))
     losses = [model(**each, use_cache=False).loss.item() for each in (batch, merged(batch, CHEAP, 512))]
     assert losses[0] != pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("kind", FAST)
+def test_steps_of_each_type_are_cuda_graphs(kind: str) -> None:
+    """Batches as one sequence, and others with the mask that transformers makes of theirs."""
+    model = small(kind).cuda().train()
+    fast_trainer.logits_where_labels_are(model)
+    batch = a_batch()
+    batches = [{name: part.cuda() for name, part in each.items()} for each in (merged(batch, CHEAP, 512), batch)]
+    runs = 0
+
+    def run(inputs: dict[str, torch.Tensor], items: torch.Tensor) -> torch.Tensor:
+        nonlocal runs
+        runs += 1
+        loss: torch.Tensor = model(**inputs, num_items_in_batch=items, use_cache=False).loss
+        loss.backward()
+        return loss.detach()
+
+    items = torch.tensor(15, device="cuda")
+    losses = [run(each, items).item() for each in batches]
+    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    model.zero_grad()
+    graphs, runs = StepGraphs(model.parameters()), 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(4):
+            found = [graphs.step(run, each, items).item() for each in batches]
+            assert found == pytest.approx(losses, rel=1e-4)
+    assert runs == 3  # one batch as ever, and two captures
+    another = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    torch.testing.assert_close(another, 4 * gradient, rtol=0, atol=1e-3 * gradient.abs().max().item())
 
 
 def test_liger_kernels_forward_of_the_class_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +314,20 @@ def test_dropout_in_the_adapter_is_drawn_for_every_example(dropout: float, takes
 def test_what_the_number_or_the_length_of_the_sequences_would_change_is_refused(flag: str) -> None:
     with pytest.raises(UserError, match=rf"^{flag} cannot be with a shared prefix; set SHARED_PREFIX=0$"):
         share_prefixes(["--stage", "sft", flag, "5"], 512, lambda model: False)
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_llamafactorys_collator_merges_what_it_may_and_pads_what_is_a_graph(
+    monkeypatch: pytest.MonkeyPatch, graphs: bool
+) -> None:
+    from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask as Collator
+
+    monkeypatch.setattr(Collator, "__call__", lambda self, batch: batch)
+    share_prefixes([], 512, lambda model: graphs, only_graphed=True)
+    collator = SimpleNamespace(model=small("mistral"))
+    short, long = a_batch(), a_batch(lengths=(11, WINDOW, WINDOW, WINDOW, WINDOW))
+    made = [tuple(Collator.__call__(collator, batch)["input_ids"].shape) for batch in (short, long)]
+    assert made == ([(1, 128), (5, 80)] if graphs else [(5, 48), (5, 72)])
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,11 @@ def few_lengths(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
+def few_shapes(examples: int, length: int) -> int:
+    """Return what so many examples are padded to for a graph: one of few lengths, as :func:`few_lengths` together."""
+    return eights(-(-few_lengths(examples * length) // examples))
+
+
 def labelled_positions(examples: int, length: int, longest: int = 0) -> int:
     """Return for how many positions of each example logits are computed: as many in each batch of its shape.
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from .batches import FAST, IGNORED, NOT_WITH, Cost, eights, few_lengths
+from .batches import FAST, IGNORED, NOT_WITH, Cost, eights, few_lengths, few_shapes
 
 
 def cost_of(model: torch.nn.Module) -> Cost:
@@ -102,7 +102,7 @@ def of_few_shapes(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     if set(batch) != {"input_ids", "attention_mask", "labels"} or batch["attention_mask"].dim() != 2:
         return dict(batch)
     examples, length = batch["input_ids"].shape
-    more = eights(-(-few_lengths(examples * length) // examples)) - length
+    more = few_shapes(examples, length) - length
     fill = {"labels": IGNORED}
     return {name: torch.nn.functional.pad(tensor, (0, more), value=fill.get(name, 0)) for name, tensor in batch.items()}
 
