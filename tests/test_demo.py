@@ -262,7 +262,7 @@ def test_the_runs_of_several_models_side_by_side(page, monkeypatch):
 
     monkeypatch.setattr(labelling, "ask_served", ask_served)
     session.begin(settings.but(MODELS="one two three"))
-    page.run()
+    page = AppTest.from_file(str(DEMO / "page.py"), default_timeout=60).run()
     found = page.multiselect(key="runs.en")
     assert found.options == [
         *("one: zero-shot (base model)", "one: lora, N = 16", "tfidf, N = 16"),

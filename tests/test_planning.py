@@ -105,7 +105,7 @@ def test_what_is_chosen(card, model, length, chosen):
         ("8 0 none 2 1", GRAPHS | {"cpus": 4}),
         ("8 0 none 2 1", GRAPHS | {"graphs": False}),
         ("8 0 none 2 1", GRAPHS | {"common": 0}),
-        ("8 0 none 2 1", GRAPHS | {"model": "7B"}),
+        ("8 0 none 3 1", GRAPHS | {"model": "7B"}),
         # Few cores, few sizes, several GPUs.
         ("8 0 none 1 1", {"cpus": 2}),
         ("8 0 none 1 1", {"sizes": (100,)}),
@@ -160,6 +160,14 @@ def test_a_batch_as_one_sequence_needs_less():
     # A cutoff below the instruction: a token of each example is left.
     parts = [plan(141, "9.4B", length, **GRAPHS).memory["trainer_parts"] for length in (96, 296)]
     assert 0 < parts[0]["activations"] < parts[1]["activations"]
+    # Attention that looks back less far than an example is long takes none as one sequence.
+    facts = known(141, "9.4B", 296, **GRAPHS)
+    made = {
+        window: planning.make(replace(facts, shape=replace(facts.shape, window=window)), Wishes())
+        for window in (295, 296)
+    }
+    assert made[296].memory == plan(141, "9.4B", 296, **GRAPHS).memory
+    assert made[295].memory == plan(141, "9.4B", 296, **GRAPHS | {"common": 0}).memory
     # Batches that cost more as one sequence, or are too large for graphs, stay as they are.
     wishes = Wishes(micro_batch=8, checkpointing=False)
     for length in (640, 1024):
@@ -392,7 +400,7 @@ def test_gpus_and_precision(settings, monkeypatch, values, count, bf16, visible,
     [
         ("glm", {}, True, True, True),
         ("glm", {"SHARED_PREFIX": "0"}, True, False, True),
-        ("mistral", {}, True, False, True),
+        ("phi3", {}, True, False, True),
         ("glm", {"TRAIN_ARGS": "--neftune_noise_alpha 5"}, True, False, True),
         ("glm", {"TRAIN_ARGS": "--lora_dropout 0.05"}, True, False, True),
         ("glm", {"TRAIN_ARGS": "--flash_attn disabled"}, True, False, True),

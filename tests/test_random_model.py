@@ -1,4 +1,4 @@
-"""bench/random_model.py: a model that the trainer and the servers take for GLM-4, with weights that mean nothing."""
+"""bench/random_model.py: a model that the trainer and the servers take for a known one; its weights mean nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 SMALL = {"hidden-size": 32, "intermediate-size": 48, "num-hidden-layers": 2, "num-attention-heads": 4, "head-dim": 8}
@@ -16,12 +18,13 @@ def random_model(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
-def test_a_model_that_can_be_loaded_and_whose_vocabulary_is_full(tmp_path):
+@pytest.mark.parametrize(("name", "kind"), [("glm4-9b", "glm"), ("gemma3-270m", "gemma3_text")])
+def test_a_model_that_can_be_loaded_and_whose_vocabulary_is_full(tmp_path, name, kind):
     rows = [{"instruction": "Which section?", "input": f"a valve and a piston {n}", "output": "A"} for n in range(50)]
     (tmp_path / "llm_train_50.json").write_text(json.dumps(rows))
     shape = [part for name, value in SMALL.items() for part in (f"--{name}", value)]
     out = tmp_path / "model"
-    done = random_model("--data", tmp_path, "--out", out, *shape, "--vocab-size", 1000)
+    done = random_model("--data", tmp_path, "--out", out, "--shape", name, *shape, "--vocab-size", 1000)
     assert done.returncode == 0, done.stderr
 
     import torch
@@ -30,7 +33,7 @@ def test_a_model_that_can_be_loaded_and_whose_vocabulary_is_full(tmp_path):
 
     model = AutoModelForCausalLM.from_pretrained(out, dtype="auto")
     assert done.stdout == f"{out}: {model.num_parameters():,} random parameters\n"
-    assert model.dtype == torch.bfloat16
+    assert (model.config.model_type, model.dtype) == (kind, torch.bfloat16)
     assert model.get_input_embeddings().num_embeddings == 1000
     assert all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
     tokenizer = AutoTokenizer.from_pretrained(out)

@@ -96,12 +96,16 @@ def main() -> None:
     show_history(say)
 
 
-def kept(name: str, first: object, say: Words) -> str:
-    """Return the key of a widget whose words change with the language, which makes it another one; its value stays."""
-    key = f"{name}.{say.language}"
+def kept(name: str, first: Any, say: Words) -> tuple[str, Any]:
+    """Return the key and the default of a widget that comes and goes, or changes its words with the language.
+
+    Each time it begins with the value that it had last. Not through the session's state: such a value gets lost in the
+    browser, or replaces what was clicked, where a click interrupts the page before it is whole.
+    """
+    key, begun = f"{name}.{say.language}", f"{name}.first"
     if key not in st.session_state:
-        st.session_state[key] = st.session_state.get(name, first)
-    return key
+        st.session_state[begun] = st.session_state.get(name, first)
+    return key, st.session_state[begun]
 
 
 def choose(say: Words) -> list[Run]:
@@ -119,11 +123,13 @@ def choose(say: Words) -> list[Run]:
         for wanted in (runs.LORA, "tfidf")
         if (some := [run for run in found if run.method == wanted])
     ]
+    key, first = kept("runs", best, say)
     picked = st.multiselect(
         say("runs"),
         list(names),
         format_func=caption,
-        key=kept("runs", best, say),
+        default=first,
+        key=key,
         help=say("runs.help", split=settings["SPLIT"]),
     )
     st.session_state.runs = picked
@@ -135,11 +141,13 @@ def choose(say: Words) -> list[Run]:
 def give(say: Words, data: EvaluationSet, prefix: str) -> tuple[list[str], list[str | None]]:
     """Return the texts that were given, and their true labels where they are known."""
     ways = ("type", "file", "examples")
+    key, first = kept("way", "type", say)
     way = st.segmented_control(
         say("tab.type"),
         ways,
         format_func=lambda each: say(f"tab.{each}"),
-        key=kept("way", "type", say),
+        default=first,
+        key=key,
         label_visibility="collapsed",
     )
     st.session_state.way = way
@@ -157,20 +165,23 @@ def give(say: Words, data: EvaluationSet, prefix: str) -> tuple[list[str], list[
         return found, labels
     if way == "examples":
         items = data.items[:EXAMPLES]
+        key, first = kept("example", 0, say)
         index = st.selectbox(
             say("examples.label"),
             range(len(items)),
             format_func=lambda each: one_line(items[each].input.removeprefix(prefix), SHORT),
-            key=kept("example", 0, say),
+            index=first,
+            key=key,
         )
         st.session_state.example = index
         text = items[index].input.removeprefix(prefix)
         st.markdown(f"> {escaped(text)}")
         st.caption(say("examples.true", label=escaped(items[index].output)))
         return [text], [items[index].output]
-    key = kept("text", "", say)
-    st.session_state.text = st.text_area(say("type.label"), placeholder=say("type.placeholder"), height=160, key=key)
-    text = st.session_state.text.strip()
+    key, first = kept("text", "", say)
+    typed = st.text_area(say("type.label"), first, placeholder=say("type.placeholder"), height=160, key=key)
+    st.session_state.text = typed
+    text = typed.strip()
     return ([text], [None]) if text else ([], [])
 
 

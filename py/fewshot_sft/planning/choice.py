@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..training.batches import GRAPHED, MOST_TOKENS, Cost, few_lengths
+from ..training.batches import FAST, MOST_WORK, Cost, few_lengths, few_shapes
 from . import memory
 from .facts import Facts, Wishes
 from .memory import ModelShape
@@ -84,11 +84,11 @@ class Chooser:
 
     def parts(self, way: Way, alone: bool = True) -> dict[str, int]:
         """Return the bytes of a trainer by part."""
-        facts = self.facts
+        facts, graphed = self.facts, self.is_graphed(way)
         return memory.trainer(
             self.shape,
             micro_batch=way.micro_batch,
-            length=facts.length,
+            length=few_shapes(way.micro_batch, facts.length) if graphed else facts.length,
             checkpointing=way.checkpointing,
             bits=way.bits,
             rank=facts.rank,
@@ -96,14 +96,14 @@ class Chooser:
             width=facts.width,
             alone=alone,
             fast=facts.fast,
-            merged=self.merged(way) if self.is_graphed(way) else 0,
+            merged=self.merged(way) if graphed else 0,
         )
 
     def merged(self, way: Way) -> int:
         """Return the tokens of a batch of the longest examples as one sequence; 0 where that costs more."""
         facts, shape = self.facts, self.shape
         common = min(facts.common, facts.length - 1)
-        if common <= 0 or way.micro_batch == 1:
+        if common <= 0 or way.micro_batch == 1 or (shape.window and facts.length > shape.window):
             return 0
         tokens = few_lengths(common + way.micro_batch * (facts.length - common))
         cost = Cost.of_decoder(shape.parameters, shape.layers, shape.query)
@@ -111,14 +111,15 @@ class Chooser:
 
     def is_graphed(self, way: Way) -> bool:
         """Return whether all steps are launched as CUDA graphs, as step_graphs.py will decide."""
+        tokens = self.merged(way) or way.micro_batch * few_shapes(way.micro_batch, self.facts.length)
         return (
             self.facts.fast
             and self.facts.graphs
-            and self.shape.kind in GRAPHED
+            and self.shape.kind in FAST
             and not way.checkpointing
             and way.bits >= 16
             and self.shape.quantized is None
-            and (self.merged(way) or way.micro_batch * self.facts.length) <= MOST_TOKENS
+            and tokens * self.shape.parameters <= MOST_WORK
         )
 
     def ways(self, bits: int) -> Iterator[Way]:

@@ -16,7 +16,7 @@ from ..identity import flags_of, read_record
 from ..preflight import model
 from ..processes import usable_cpus
 from ..settings import Settings
-from ..training.batches import NOT_WITH, TAKE_ANY_MASK, eights
+from ..training.batches import FAST, NOT_WITH, eights
 from ..training.step_counts import not_a_number
 from .memory import ModelShape, shape_of
 
@@ -176,7 +176,7 @@ def may_merge(trainer: Mapping[str, str], shape: ModelShape | None) -> bool:
     """Return whether neither model nor flags keep a batch from becoming one sequence (shared_prefix.py)."""
     return (
         shape is not None
-        and shape.kind in TAKE_ANY_MASK
+        and shape.kind in FAST
         and not {flag.removeprefix("--") for flag in NOT_WITH} & set(trainer)
         and float(trainer.get("lora_dropout", 0)) == 0
         and trainer.get("flash_attn", "auto") in ("auto", "sdpa")

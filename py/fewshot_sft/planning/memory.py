@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
+from ..training.batches import FAST, labelled_positions
 
 GB = 10**9
 CONTEXT = 850_000_000  # CUDA context and kernels of one process: nvidia-smi's number less what PyTorch has reserved
@@ -31,10 +32,10 @@ BITS = {4: 4.127, 8: 8.05}
 # Alone on a GPU, the allocator gives most of it back before it fails: SLACK is left.
 HELD, HELD_OF_WEIGHTS, HELD_FAST = 0.323, 0.138, 0.15
 SLACK = 0.1
-FAST_LABELS = 64  # positions of an example that py/fast_trainer.py computes logits for
 # Models of these types have gate and up, or query, key and value, in one linear.
 FUSED_GATE_UP = ("glm", "glm4", "phi3", "chatglm")
 FUSED_QKV = ("phi3", "chatglm")
+NORMED_HEADS = ("qwen3", "gemma3_text")  # an RMSNorm of every head's query and key
 CHATGLM = ("query_key_value", "dense_h_to_4h", "dense", "dense_4h_to_h")  # its names of linears
 # vLLM 0.26, EngineArgs: what `vllm serve` computes at once, by the size of the card.
 LARGE_CARD = 70 * 2**30
@@ -74,6 +75,7 @@ class ModelShape:
     norms: int = 2  # RMSNorms of the width ``hidden`` in a layer
     quantized: int | None = None  # bytes of the weights where they are quantized on the disk already
     kind: str = ""  # config.json's model_type
+    window: int | None = None  # tokens that its attention looks back, where it is limited
 
     @property
     def query(self) -> int:
@@ -155,6 +157,7 @@ def shape_of(config: Mapping[str, Any], parameters: int | None = None, stored: i
         norms=4 if kind in ("glm4", "gemma2", "gemma3_text") else 2,
         quantized=stored if config.get("quantization_config") else None,
         kind=kind,
+        window=config.get("sliding_window") if config.get("use_sliding_window", True) else None,
     )
 
 
@@ -181,13 +184,16 @@ def layer(shape: ModelShape, target: str, rank: int, length: int, width: int = 2
         target, rank: LORA_TARGET and LORA_RANK.
         length: positions of an example: the mask of a padded batch is one row of so many numbers for each position.
         width: bytes a number of the precision, 2 or 4.
-        fast: by py/fast_trainer.py: adapters of the same input share it, and for GLM liger-kernel's RMSNorm and SwiGLU
-            keep their inputs as they are and nothing between. (What liger saves for others is not measured: not
-            counted.)
+        fast: by py/fast_trainer.py: adapters of the same input share it, and liger-kernel's RMSNorm and SwiGLU keep
+            their inputs as they are and nothing between. (What liger saves for other types than those in ``FAST`` is
+            not measured: not counted.)
     """
     adapted = shape.adapted(target)
-    liger = fast and shape.kind == "glm"
-    norms = shape.norms * ((width if liger else 4) * shape.hidden + 4)
+    liger = fast and shape.kind in FAST
+    kept = width if liger else 4
+    norms = shape.norms * (kept * shape.hidden + 4)
+    if shape.kind in NORMED_HEADS:
+        norms += kept * (shape.query + shape.key) + 4 * (shape.heads + shape.kv_heads)
     # Queries and what attention returns; keys and values repeated for all heads, as the kernel with a mask wants them.
     attention = width * (4 * shape.query + length) + 4 * shape.heads
     # Gate and up, SiLU of the gate.
@@ -232,8 +238,9 @@ def trainer(
     if merged:
         positions = row = merged
     kept = layer(shape, target, rank, row, width, fast) * positions
-    few = fast and shape.kind == "glm"
-    logits = LOGIT * micro_batch * (min(length, FAST_LABELS) if few else length) * shape.vocabulary
+    few = fast and shape.kind in FAST
+    rows = 1 if merged else micro_batch
+    logits = LOGIT * shape.vocabulary * (rows * labelled_positions(rows, row) if few else positions)
     if checkpointing:
         # At the loss there are the layers' inputs and the logits, later one layer's tensors and as much again in work.
         activations, top = shape.layers * width * shape.hidden * positions, max(logits, 2 * kept)

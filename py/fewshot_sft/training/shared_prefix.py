@@ -19,9 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from .batches import NOT_WITH, TAKE_ANY_MASK, Cost, eights, few_lengths
-
-IGNORED = -100  # a label that has no part in the loss
+from .batches import FAST, IGNORED, NOT_WITH, Cost, eights, few_lengths, few_shapes
 
 
 def cost_of(model: torch.nn.Module) -> Cost:
@@ -35,7 +33,11 @@ def cost_of(model: torch.nn.Module) -> Cost:
 
 
 def merged(
-    batch: Mapping[str, torch.Tensor], cost: Cost, most_labels: int, padded: Callable[[int], int] = eights
+    batch: Mapping[str, torch.Tensor],
+    cost: Cost,
+    most_labels: int,
+    padded: Callable[[int], int] = eights,
+    window: int | None = None,
 ) -> dict[str, Any]:
     """Return the batch as one sequence, or as it is where that cannot be or costs more.
 
@@ -45,6 +47,8 @@ def merged(
         cost: the model's.
         most_labels: with more labels than this in all examples together, it is returned as it is.
         padded: the length that a sequence of so many tokens is padded to.
+        window: tokens that the model's attention looks back, where it is limited; with a longer example in it, the
+            batch is returned as it is.
 
     Returns:
         ``input_ids``, ``labels``, ``position_ids`` of shape (1, tokens), ``attention_mask`` (1, 1, tokens, tokens),
@@ -56,6 +60,8 @@ def merged(
     examples, length = ids.shape
     lengths = mask.sum(1)
     if examples == 1 or not torch.equal(mask, torch.arange(length) < lengths.unsqueeze(1)):
+        return dict(batch)
+    if window is not None and int(lengths.max()) > window:
         return dict(batch)
     labelled = labels != IGNORED
     if int(labelled.sum()) > most_labels or bool((labelled & ~mask).any()):
@@ -88,6 +94,19 @@ def merged(
     }
 
 
+def of_few_shapes(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Return a batch padded on the right, by less than 64 tokens or an eighth, so that all have one of few shapes.
+
+    One with anything else in it than :func:`merged` takes is returned as it is.
+    """
+    if set(batch) != {"input_ids", "attention_mask", "labels"} or batch["attention_mask"].dim() != 2:
+        return dict(batch)
+    examples, length = batch["input_ids"].shape
+    more = few_shapes(examples, length) - length
+    fill = {"labels": IGNORED}
+    return {name: torch.nn.functional.pad(tensor, (0, more), value=fill.get(name, 0)) for name, tensor in batch.items()}
+
+
 def common_beginning(ids: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> int:
     """Return how many tokens all examples begin with, none of which may be asked to predict another example's token.
 
@@ -105,14 +124,14 @@ def common_beginning(ids: torch.Tensor, lengths: torch.Tensor, labels: torch.Ten
 def takes_any_mask(model: Any) -> bool:
     """Return whether the model's attention takes any mask and any positions, and nothing in it is drawn by lot.
 
-    False of models that are not known to, of attention to a window only, and of dropout, which would be drawn once for
+    False of models that are not known to, of attention to what follows, and of dropout, which would be drawn once for
     all examples.
     """
     config: Any = getattr(model, "config", None)
     return (
-        getattr(config, "model_type", None) in TAKE_ANY_MASK
+        getattr(config, "model_type", None) in FAST
         and config._attn_implementation == "sdpa"
-        and not getattr(config, "use_sliding_window", False)
+        and not getattr(config, "use_bidirectional_attention", False)
         and not getattr(config, "attention_dropout", 0)
         and not any(isinstance(module, torch.nn.Dropout) and module.p for module in model.modules())
     )
@@ -126,7 +145,7 @@ def share_prefixes(
     Args:
         flags: those of its training.
         most_labels: as for :func:`merged`.
-        graphed: whether a model's steps are launched as graphs, for which sequences are padded to few lengths.
+        graphed: whether a model's steps are launched as graphs, for which batches are padded to few shapes.
         only_graphed: batches of other models are left as they are.
 
     Raises:
@@ -142,9 +161,12 @@ def share_prefixes(
     def collate(self: Any, features: list[dict[str, Any]]) -> Any:
         batch = plain(self, features)
         if not hasattr(self, "cost"):
-            graphs = graphed(self.model)
-            self.padded = few_lengths if graphs else eights
-            self.cost = cost_of(self.model) if takes_any_mask(self.model) and (graphs or not only_graphed) else None
-        return batch if self.cost is None else merged(batch, self.cost, most_labels, self.padded)
+            self.graphs = graphed(self.model)
+            takes = takes_any_mask(self.model) and (self.graphs or not only_graphed)
+            self.cost = cost_of(self.model) if takes else None
+        if self.cost is not None:
+            window = getattr(self.model.config, "sliding_window", None)
+            batch = merged(batch, self.cost, most_labels, few_lengths if self.graphs else eights, window)
+        return of_few_shapes(batch) if self.graphs else batch
 
     SFTDataCollatorWith4DAttentionMask.__call__ = collate

@@ -5,9 +5,11 @@ than the GPU to compute them, and how long is a matter of the host. A graph laun
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 
 The first batch of all is computed as ever, which loads what the kernels need; from then on every new shape is captured
-when it comes. All graphs share their memory, which works as long as the largest is captured first: a batch that is
-larger than any before has all of them captured anew. Where that does not pay, as batches are large or of too many
-shapes, or cannot be done, the graphs and their memory are given up, and the rest of the training is computed as ever.
+when it comes. One that cannot be is computed as ever and tried once more: a kernel that is compiled for a shape cannot
+always be loaded during a capture. All graphs share their memory, which works as long as the largest is captured first:
+a batch that is larger than any before has all of them captured anew. Where that does not pay, as batches are large or
+of too many shapes, or cannot be done, the graphs and their memory are given up, and the rest of the training is
+computed as ever.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any, Protocol
 
 import torch
 
-from .batches import GRAPHED, MOST_TOKENS
+from .batches import FAST, MOST_WORK
 
 MOST = 32  # graphs
 
@@ -47,11 +49,13 @@ class StepGraphs:
         """Prepare.
 
         Args:
-            parameters: those that are trained.
+            parameters: the model's.
             capture: captures a step, given a batch, its number of labels and the memory pool; by default CUDA's.
             new_pool: returns a new memory pool for graphs; by default CUDA's.
         """
-        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        every = list(parameters)
+        self._parameters = [parameter for parameter in every if parameter.requires_grad]
+        self._most_tokens = MOST_WORK // sum(parameter.numel() for parameter in every)
         self._capture = capture or CudaGraph
         self._new_pool = new_pool or torch.cuda.graph_pool_handle
         self._gradients: list[torch.Tensor] = []  # where the graphs add to
@@ -59,6 +63,7 @@ class StepGraphs:
         self._warm = False  # a batch was computed as ever
         self._pool: Any = None
         self._largest = 0
+        self._refused: set[Shape] = set()  # could not be captured once
         self._given_up = False
 
     def step(self, run: Step, inputs: dict[str, torch.Tensor], items: torch.Tensor) -> torch.Tensor:
@@ -80,8 +85,8 @@ class StepGraphs:
         if self._given_up or not self._warm:
             return False
         tokens, failure = inputs["input_ids"].numel(), ""
-        if tokens > MOST_TOKENS:
-            failure = f"a batch has {tokens} tokens, for more than {MOST_TOKENS} they do not pay"
+        if tokens > self._most_tokens:
+            failure = f"a batch has {tokens} tokens, for more than {self._most_tokens} they do not pay"
         elif len(self._graphs) == MOST:
             failure = f"the batches have more than {MOST} shapes"
         else:
@@ -89,6 +94,9 @@ class StepGraphs:
             try:
                 self._add(shape, run, inputs, items)
             except RuntimeError as error:  # of which running out of memory is one
+                if shape not in self._refused:
+                    self._refused.add(shape)
+                    return False
                 failure = str(error).partition("\n")[0]
         if failure:  # not in the handler above: its traceback would keep what was being captured
             self._give_up(failure)
@@ -98,8 +106,9 @@ class StepGraphs:
         size = inputs["input_ids"].numel()
         if size > self._largest:
             self._graphs.clear()
-            self._pool, self._largest = self._new_pool(), size
+            self._pool = self._new_pool()
         self._graphs[shape] = self._capture(run, inputs, items, self._pool)
+        self._largest = max(self._largest, size)
 
     def _own_gradients(self) -> None:
         """Have every parameter's gradient where the graphs add to it; one that has none begins with zeros."""
@@ -182,11 +191,11 @@ def is_on_gpu(value: Any) -> bool:
 def takes_graphs(model: Any) -> bool:
     """Return whether a model's steps can be captured: nothing in them may wait for the GPU.
 
-    Only what was measured (docs/performance.md): no gradient checkpointing, no quantized weights.
+    No gradient checkpointing, no quantized weights: their steps were not measured (docs/performance.md).
     """
     config = getattr(model, "config", None)
     return (
-        getattr(config, "model_type", None) in GRAPHED
+        getattr(config, "model_type", None) in FAST
         and not getattr(model, "is_gradient_checkpointing", False)
         and getattr(config, "quantization_config", None) is None
     )
