@@ -233,7 +233,8 @@ def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
     while not said or said[-1]:
         found = next_token(request.text, said)
         best = max(found, key=found.__getitem__)
-        asked = dict.fromkeys([best, *request.body["logprob_token_ids"]])
+        ids = request.body.get("logprob_token_ids")
+        asked = dict.fromkeys([best, *ids] if ids else [])
         top = [{"token": f"token_id:{token}", **_log(found.get(token, 0))} for token in asked]
         positions.append({"token": f"token_id:{best}", **_log(found[best]), "top_logprobs": top})
         said = (*said, best)

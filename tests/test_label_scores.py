@@ -89,15 +89,20 @@ def test_150_labels_with_shared_prefixes():
     assert scored(tokens, shares, [END]) == pytest.approx(shares)
 
 
-def test_a_prefix_that_is_hardly_ever_said_is_not_asked_for():
+def test_only_what_may_be_likelier_than_the_likeliest_label_is_asked_for():
     tree = LabelTree(TOKENS, [END])
     assert tree.masses({})[1] == {(): (NEWLINE,), (NEWLINE,): (5, 8)}
-    known = {(): {NEWLINE: 0.9}, (NEWLINE,): {5: LEAST, 8: 0.9}}
+    known = {(): {NEWLINE: 0.9}, (NEWLINE,): {8: 0.6}}
     masses, missing = tree.masses(known)
     assert missing == {}
-    assert masses == pytest.approx([0.9 * LEAST / 2, 0.9 * LEAST / 2, 0.81])
-    known[NEWLINE,][5] = 2 * LEAST
+    assert masses == pytest.approx([0.18, 0.18, 0.54])  # the others share what is left
+    known[NEWLINE,][8] = 0.4
+    assert tree.masses(known)[1] == {(NEWLINE,): (5,)}
+    known[NEWLINE,][5] = 0.5
     assert tree.masses(known)[1] == {(NEWLINE, 5): (6, 7)}
+    known[NEWLINE, 5] = {7: 0.9}
+    assert tree.masses(known) == (pytest.approx([0.045, 0.405, 0.36]), {})
+    assert tree.masses({(): {NEWLINE: LEAST}})[1] == {}
 
 
 # --- The labels' tokens ---
@@ -157,24 +162,20 @@ def paths(server: OpenAIServer) -> list[str]:
 
 
 def test_the_request_of_the_answer_carries_what_its_path_tells(asked, server):
-    """The likeliest answer begins with 8: what is after 5 is asked for, as a continuation of the prompt's tokens."""
+    """The answer begins with 8: what is after 5 cannot be likelier, and shares its probability."""
     assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
 
-    assert paths(server)[:3] == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
-    assert len(paths(server)) == 3 * 6
-    chat, tokenize, continued = (request.body for request in server.requests[:3])
+    assert paths(server) == ["/v1/chat/completions"] * 6
+    chat = server.requests[0].body
     assert chat["logprobs"] is True
     assert chat["logprob_token_ids"] == [NEWLINE, 5, 8, 6, 7]
     assert chat["return_tokens_as_token_ids"] is True
     assert (chat["temperature"], chat["max_tokens"], chat["stop_token_ids"]) == (0, 64, [7])
-    assert tokenize == {"model": RUN, "messages": chat["messages"], "add_generation_prompt": True}
-    assert [prompt[-2:] for prompt in continued["prompt"]] == [[NEWLINE, 5]]
-    assert continued["logprob_token_ids"] == [6, 7]
     found = stored(asked)
     assert (found["run"], found["labels"], found["identity"]) == (RUN, LABELS, asked.record["identity"])
-    assert found["probabilities"] == [[0.11111, 0.22222, 0.66667]] * 6
+    assert found["probabilities"] == [[0.16667, 0.16667, 0.66667]] * 6
     assert found["outside"] == [0.1] * 6
-    assert asked.lines[1]["scores"] == pytest.approx(SHARES)
+    assert asked.lines[1]["scores"] == pytest.approx([0.15, 0.15, 0.6])
     assert asked.record["scores"] == str(asked.objs / f"{RUN}.scores.json")
 
 
@@ -190,19 +191,30 @@ def test_an_answer_that_begins_no_label_still_has_scores(asked, server):
     shares = [0.1, 0.2, 0.15]
     server.next_token = spoken(TOKENS, shares, [END])  # it says 99
     assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
-    assert paths(server)[:3] == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
+    assert paths(server)[:4] == ["/v1/chat/completions", "/tokenize", "/v1/completions", "/v1/completions"]
+    chat, tokenize, first, second = (request.body for request in server.requests[:4])
+    assert tokenize == {"model": RUN, "messages": chat["messages"], "add_generation_prompt": True}
+    assert ([prompt[-1:] for prompt in first["prompt"]], first["logprob_token_ids"]) == ([[NEWLINE]], [5, 8])
+    assert ([prompt[-2:] for prompt in second["prompt"]], second["logprob_token_ids"]) == ([[NEWLINE, 5]], [6, 7])
     assert asked.lines[1]["scores"] == pytest.approx(shares)
     assert stored(asked)["outside"] == [0.55] * 6
 
 
 def test_many_tokens_are_asked_for_by_themselves_in_parts(server):
     tokens = [[NEWLINE, 1000 + number] for number in range(300)]
-    shares = [1 / 600] * 299 + [0.5]
+    shares = [0.6 / 299] * 299 + [0.4]
     server.next_token = spoken(tokens, shares, [END])
     assert asked_of(server, tokens).scores == pytest.approx(shares)
     parts = [request.body["logprob_token_ids"] for request in server.requests if "prompt" in request.body]
-    assert list(map(len, parts)) == [1, 128, 128, 300 - 2 * 128]
-    assert "logprobs" not in server.requests[0].body
+    assert list(map(len, parts)) == [128, 128, 299 - 2 * 128]
+    assert "logprob_token_ids" not in server.requests[0].body
+
+
+def test_of_many_tokens_those_of_a_sure_answer_tell_enough(server):
+    tokens = [[NEWLINE, 1000 + number] for number in range(300)]
+    server.next_token = spoken(tokens, [0.1, 0.3] + [0.0] * 297 + [0.6], [END])
+    assert asked_of(server, tokens).scores == pytest.approx([0.4 / 299] * 299 + [0.6])
+    assert paths(server) == ["/v1/chat/completions"]
 
 
 def asked_of(server: OpenAIServer, tokens: list[list[int]]):
@@ -236,6 +248,7 @@ def test_answers_count_without_scores_and_the_reason_is_kept(asked, server, trou
     elif trouble == "all are 0":
         server.next_token = lambda text, said: {END: 1.0} if said else {99: 1.0}
     else:
+        server.next_token = spoken(TOKENS, [0.1, 0.2, 0.15], [END])
         server.behave = lambda text: "ok" if text else "400"
     assert asked.evaluate(server, **VLLM) == 0
     assert asked.record["metrics"]["accuracy"] == 1
@@ -266,14 +279,14 @@ def test_an_interrupted_evaluation_keeps_the_scores_that_it_had(asked, server):
     server.behave = lambda text: "ok"
     server.requests.clear()
     assert asked.evaluate(server, **VLLM) == 0
-    assert server.asked.count(asked.texts[4]) == 2  # the answer, and the tokens of its prompt
+    assert server.asked.count(asked.texts[4]) == 1
     assert len(stored(asked)["probabilities"]) == 6
 
 
 def test_a_line_whose_scores_are_damaged_is_an_answer_without(asked, server):
     assert asked.evaluate(server, **VLLM) == 0
     path = asked.objs / f"{RUN}.predictions.jsonl"
-    path.write_text(path.read_text().replace('"scores": [0.1, ', '"scores": [1.1, ', 1))
+    path.write_text(path.read_text().replace('"scores": [0.15, ', '"scores": [1.15, ', 1))
     log = PredictionLog(path, {})
     log.close()
     assert log.damaged == 0

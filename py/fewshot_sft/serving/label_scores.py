@@ -1,7 +1,8 @@
 """Each label's probability through `vllm serve`: carried by the request that gets the answer, as far as that can tell.
 
-Where labels share a prefix that the answer does not have, and where they have many tokens, those are asked for as a
-continuation of the prompt's own tokens: one request a level of the tree, and none for a prefix that is hardly said.
+That tells the probability of the answer's own tokens, and of the others where the labels have few. Only where another
+label may be likelier than the answer more is asked for, as a continuation of the prompt's own tokens: one request a
+level of the tree.
 """
 
 from __future__ import annotations
@@ -22,10 +23,8 @@ class LabelScorer:
     @property
     def fields(self) -> dict[str, Any]:
         """What the request of an answer has beside: it changes nothing in the answer."""
-        carried = list(self._tree.carried)
-        if not carried:
-            return {}
-        return {"logprobs": True, "logprob_token_ids": carried, "return_tokens_as_token_ids": True}
+        carried = {"logprob_token_ids": list(self._tree.carried)} if self._tree.carried else {}
+        return {"logprobs": True, "return_tokens_as_token_ids": True} | carried
 
     async def scores(self, client: Any, model: str, messages: list[Any], said: Any) -> tuple[float, ...]:
         """Return the probability of each label.
@@ -40,8 +39,8 @@ class LabelScorer:
             Exception: whatever the server or its answer is not good for.
         """
         positions = [
-            (token_of(each["token"]), read_position(each["top_logprobs"]))
-            for each in (said.response_metadata["logprobs"]["content"] if self._tree.carried else ())
+            (token_of(each["token"]), read_position([*each["top_logprobs"], each]))
+            for each in said.response_metadata["logprobs"]["content"]
         ]
         known = self._tree.walk(positions)
         masses, missing = self._tree.masses(known)

@@ -21,8 +21,7 @@ END = -1  # stands for all tokens that end an answer
 # An answer carries them at each of its positions: 16 tokens take the client 1 ms an item, 77 take 5 ms.
 CARRIED = 16
 MOST = 128  # tokens that `vllm serve` scores in a request (vllm.sampling_params.MAX_LOGPROB_TOKEN_IDS)
-# A prefix that is less likely is not asked for: its labels share its probability, which errs by less than that.
-LEAST = 0.001
+LEAST = 0.001  # what labels share that are less likely together is not asked for
 
 
 @dataclass(frozen=True)
@@ -77,38 +76,52 @@ class LabelTree:
     def masses(self, known: Mapping[Prefix, Found]) -> tuple[list[float], dict[Prefix, tuple[int, ...]]]:
         """Return each label's probability, and what is still to be found: tokens by prefix.
 
+        Labels of whose way something is not known share what the known tokens leave. Nothing is still to be found when
+        none of them can be likelier than the likeliest that is known: that one and its probability are right then.
+
         Raises:
             ValueError: a probability is no number.
         """
         masses = [0.0] * self.count
-        missing: dict[Prefix, tuple[int, ...]] = {}
+        best, left = LEAST, dict[Prefix, float]()
         reached: dict[Prefix, float] = {(): 1.0}
         for prefix, branches in self.branches.items():
             if (mass := reached.get(prefix)) is None:
                 continue
             found = known.get(prefix, {})
-            lacking = tuple(token for token in branches.asked if token not in found)
-            labels = [label for own in branches.labels.values() for label in own]
-            if lacking:
-                if mass >= LEAST:
-                    missing[prefix] = lacking
-                    # What is the only way on is asked for at once, too.
-                    following = prefix
-                    while len(on := self.branches[following].labels) == 1 and (*following, *on) in self.branches:
-                        following = (*following, *on)
-                        missing[following] = self.branches[following].asked
-                for label in labels:
-                    masses[label] = mass / len(labels)
-                continue
+            if not math.isfinite(sum(found.values())):
+                raise ValueError(f"the probabilities after {prefix} are {found}")
+            told = {token: self._share(token, found) for token in branches.labels}
+            untold = [label for token, own in branches.labels.items() if told[token] is None for label in own]
+            if untold:
+                left[prefix] = mass * max(0.0, 1 - sum(found.values()))
+                for label in untold:
+                    masses[label] = left[prefix] / len(untold)
             for token, own in branches.labels.items():
-                share = mass * (sum(found[end] for end in self.ends) if token == END else found[token])
-                if not math.isfinite(share):
-                    raise ValueError(f"the probability of token {token} is {share}")
+                if (share := told[token]) is None:
+                    continue
                 if len(own) == 1:
-                    masses[own[0]] = share
+                    masses[own[0]] = mass * share
+                    best = max(best, mass * share)
                 else:
-                    reached[*prefix, token] = share
+                    reached[*prefix, token] = mass * share
+        missing: dict[Prefix, tuple[int, ...]] = {}
+        for prefix, mass in left.items():
+            if mass > best:
+                missing[prefix] = self._unknown(prefix, known)
+                # What is the only way on is asked for at once, too.
+                while len(on := self.branches[prefix].labels) == 1 and (*prefix, *on) in self.branches:
+                    prefix = (*prefix, *on)
+                    missing[prefix] = self._unknown(prefix, known)
         return masses, missing
+
+    def _share(self, token: int, found: Found) -> float | None:
+        """Return the probability of a branch, None where it is not known."""
+        told = [found[each] for each in (self.ends if token == END else (token,)) if each in found]
+        return sum(told) if told else None
+
+    def _unknown(self, prefix: Prefix, known: Mapping[Prefix, Found]) -> tuple[int, ...]:
+        return tuple(token for token in self.branches[prefix].asked if token not in known.get(prefix, {}))
 
     @property
     def twigs(self) -> list[Prefix]:
