@@ -128,7 +128,7 @@ def choose(say: Words) -> list[Run]:
         say("runs"),
         list(names),
         format_func=caption,
-        default=first,
+        default=[each for each in first if each in names],
         key=key,
         help=say("runs.help", split=settings["SPLIT"]),
     )
