@@ -70,8 +70,8 @@ def short(made: planning.Plan) -> str:
         (24, "9.4B", 1024, "1 1 none 1 0"),
         (24, "7B", 1024, "2 1 none 1 0"),
         (40, "9.4B", 1024, "1 0 none 1 0"),
-        (80, "9.4B", 1024, "4 0 none 1 0"),
-        (141, "9.4B", 1024, "8 0 none 1 0"),
+        (80, "9.4B", 1024, "2 0 none 1 1"),
+        (141, "9.4B", 1024, "4 0 none 1 1"),
         (12, "7B", 1024, "2 1 4 1 0"),
         (12, "0.5B", 1024, "2 0 none 1 0"),
         (24, "14B", 1024, "4 1 4 1 0"),
@@ -84,9 +84,9 @@ def short(made: planning.Plan) -> str:
         (24, "7B", 296, "2 0 none 1 0"),
         (24, "9.4B", 296, "1 0 none 1 0"),
         (40, "9.4B", 296, "4 0 none 1 0"),
-        (80, "9.4B", 296, "8 0 none 1 0"),
+        (80, "9.4B", 296, "4 0 none 1 1"),
         (141, "9.4B", 296, "8 0 none 2 1"),
-        (141, "0.5B", 296, "8 0 none 2 1"),
+        (141, "0.5B", 296, "8 0 none 3 1"),
         (24, "0.5B", 296, "8 0 none 1 1"),
     ],
 )
@@ -104,7 +104,7 @@ def test_what_is_chosen(card, model, length, chosen):
         ("8 0 none 3 1", GRAPHS),
         ("8 0 none 2 1", GRAPHS | {"cpus": 4}),
         ("8 0 none 2 1", GRAPHS | {"graphs": False}),
-        ("8 0 none 2 1", GRAPHS | {"common": 0}),
+        ("4 0 none 3 1", GRAPHS | {"common": 0}),
         ("8 0 none 3 1", GRAPHS | {"model": "7B"}),
         # Few cores, few sizes, several GPUs.
         ("8 0 none 1 1", {"cpus": 2}),
@@ -116,7 +116,7 @@ def test_what_is_chosen(card, model, length, chosen):
         ("1 0 none 2 0", {"gpus_mixed": (141, 24), "server": "llamafactory"}),
         ("2 0 none 3 0", {"card": 24, "model": "7B", "gpus": 3}),
         # What is set is kept, and the rest planned around it.
-        ("2 0 none 2 1", {"wishes": Wishes(micro_batch=2)}),
+        ("2 0 none 3 1", {"wishes": Wishes(micro_batch=2)}),
         ("8 1 none 2 1", {"wishes": Wishes(checkpointing=True)}),
         ("8 0 4 2 1", {"wishes": Wishes(quantization="4")}),
         ("8 0 none 2 0", {"wishes": Wishes(overlap=False)}),
@@ -148,9 +148,22 @@ def test_what_is_planned_fits_or_says_that_it_does_not(card, model, length, gpus
     needed = found["trainers_per_gpu"] * found["trainer_bytes"] + beside
     assert (needed <= found["usable_bytes"]) == (not any("frugal" in each.what for each in made.problems))
     assert 8 % int(settings["MICRO_BATCH"]) == 0
-    assert int(settings["TRAIN_JOBS"]) <= min(4, 2 * gpus)
+    assert int(settings["TRAIN_JOBS"]) <= min(4, 3 * gpus)
     assert (made.details["KV_CACHE_BYTES"] != "0") == bool(beside)
     assert bool(made.warnings) == (settings["QUANTIZATION"] == "4")
+
+
+def test_the_estimate_of_a_whole_sweep():
+    """GLM-4-9B, 4 sizes, 5,000 items each, on an H200: 281 to 303 s were measured (docs/performance.json)."""
+    given = GRAPHS | {"items": 5000, "max_tokens": 8}
+    made = plan(141, "9.4B", 224, **given)
+    assert short(made) == "8 0 none 3 1"
+    assert made.seconds == pytest.approx(290, rel=0.1)
+    slower = {jobs: plan(141, "9.4B", 224, wishes=Wishes(train_jobs=jobs), **given).seconds for jobs in (1, 2)}
+    assert slower[1] > slower[2] > made.seconds
+    assert plan(141, "9.4B", 224, wishes=Wishes(overlap=False), **given).seconds > made.seconds
+    two = plan(141, "9.4B", 224, gpus=2, **given).seconds
+    assert 0.5 * made.seconds < two < 0.9 * made.seconds
 
 
 def test_a_batch_as_one_sequence_needs_less():
@@ -184,14 +197,13 @@ def test_lines_have_every_value_and_its_reason():
         "TRAIN_JOBS=2  # as set",
         "OVERLAP=1  # the server and one trainer take at least 79.4 GB of 138.1 GB",
         "GPU_MEMORY=0.17  # weights 18.8 GB, KV cache 3.8 GB",
-        "EAGER=1  # 9.4 billion parameters",
         "KV_CACHE_BYTES=3774873600",
     ]
     lines = plan(24, "9.4B", server="llamafactory").lines()
     assert lines[1:5] == [
         "CHECKPOINTING=1  # without, a trainer needs 31.9 GB",
         "QUANTIZATION=none  # the weights take 18.8 GB",
-        "TRAIN_JOBS=1  # 2 on one GPU take 51.1 GB of 23.7 GB; 4 sizes, 1 GPUs, 16 CPU cores",
+        "TRAIN_JOBS=1  # 2 on one GPU take 51.1 GB of 23.7 GB; 4 trainings, 1 GPUs, 16 CPU cores",
         "OVERLAP=0  # needs SERVER=vllm",
     ]
 
@@ -263,20 +275,6 @@ def test_a_micro_batch_that_does_not_divide():
 # The server
 
 
-@pytest.mark.parametrize(
-    ("card", "model", "other", "eager"),
-    [
-        (141, "9.4B", {}, "1"),
-        (141, "0.5B", {}, "0"),
-        (24, "0.1B", {"server": "llamafactory"}, "1"),
-        (141, "9.4B", {"wishes": Wishes(eager=False)}, "0"),
-        (141, "0.5B", {"wishes": Wishes(eager=True)}, "1"),
-    ],
-)
-def test_cuda_graphs_by_the_size_of_the_model(card, model, other, eager):
-    assert plan(card, model, **{"length": 296} | other).settings["EAGER"] == eager
-
-
 def test_servers_at_once_share_the_gpu():
     for share, jobs, count in (("0.7", 1, 1), ("0.45", 2, 1), ("0.7", 2, 2), ("0.45", 3, 2)):
         assert plan(server="llamafactory", eval_jobs=jobs, gpus=count).settings["GPU_MEMORY"] == share
@@ -289,7 +287,7 @@ def test_servers_at_once_share_the_gpu():
 def test_an_unknown_model_or_gpu():
     unplanned = replace(known(gpus=2), shape=None, unknown="the size of a/b is unknown")
     made = planning.make(unplanned, Wishes(checkpointing=False))
-    assert list(made.settings.values()) == ["2", "0", "none", "2", "0", "0.9", "1"]
+    assert list(made.settings.values()) == ["2", "0", "none", "2", "0", "0.9"]
     assert made.lines()[:2] == ["MICRO_BATCH=2  # the size of a/b is unknown; the original's", "CHECKPOINTING=0"]
     assert planning.make(known(gpus=0), Wishes()).settings["TRAIN_JOBS"] == "1"
     assert made.memory == {}
@@ -336,7 +334,7 @@ def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(fold
     record = json.loads((folder / "logs/x.plan.json").read_text())
     assert (record["kind"], record["facts"]["length"], record["reasons"]["TRAIN_JOBS"]) == ("plan", 296, "as set")
     values = {"MICRO_BATCH": "8", "CHECKPOINTING": "0", "QUANTIZATION": "none", "TRAIN_JOBS": "2", "OVERLAP": "1"}
-    assert record["settings"] == values | {"GPU_MEMORY": "0.17", "EAGER": "1"}
+    assert record["settings"] == values | {"GPU_MEMORY": "0.17"}
     assert sum(record["memory"]["trainer_parts"].values()) == record["memory"]["trainer_bytes"]
     found = (
         {"PRECISION": "bf16", "GPUS": "0", "MAX_LORA_RANK": "8", "METHODS": "zero-shot lora tfidf embedding"}
@@ -435,7 +433,7 @@ def test_flags_of_trainer_and_server_are_the_users_choice(settings):
     trainer = "--quantization_bit 4 --disable_gradient_checkpointing=True --lora_rank 16 --cutoff_len 512"
     server = "--gpu-memory-utilization 0.4 --enforce-eager"
     found, wishes = collected(settings, TRAIN_ARGS=trainer, SERVER_ARGS=server)
-    assert (wishes.quantization, wishes.checkpointing, wishes.gpu_memory, wishes.eager) == ("4", False, 0.4, True)
+    assert (wishes.quantization, wishes.checkpointing, wishes.gpu_memory) == ("4", False, 0.4)
     assert (found.rank, found.length) == (16, 512)
     assert "QUANTIZATION=4  # TRAIN_ARGS has --quantization_bit 4" in planning.make(found, wishes).lines()
     for flags, micro in (("--per_device_train_batch_size 4 ", 4), ("", 2)):

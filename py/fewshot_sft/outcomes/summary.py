@@ -57,6 +57,7 @@ def make(folder: Path, settings: Settings, status: int, started: float, finished
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "finished": end.isoformat(timespec="seconds"),
         "seconds": round(finished - started) if finished >= started else None,
+        "plan": _plan(settings, outcomes),
         "answer": redact(answer) if answer else None,
         "counts": {"runs": len(runs), **counts},
         "runs": runs,
@@ -96,6 +97,20 @@ def to_text(summary: dict[str, Any]) -> str:
     if summary["status"] != 0 or counts["done"] + counts["left_out"] < counts["runs"]:
         lines.append("to go on: the same command again")
     return "\n".join(lines) + "\n"
+
+
+def _plan(settings: Settings, outcomes: list[Outcome]) -> dict[str, Any] | None:
+    """Return what the plan thought of training and evaluation, and what they took; None where not all was made now."""
+    own = [each for each in outcomes if each.step in OF_RUNS and each.run]
+    if not own or any(each.state != "done" or not each.started or not each.finished for each in own):
+        return None
+    try:
+        estimate = read_json(settings.logs_dir / f"{settings.sweep_name}.plan.json").get("seconds")
+    except (UserError, OSError, ValueError, AttributeError):
+        return None
+    begun, ended = min(str(each.started) for each in own), max(str(each.finished) for each in own)
+    took = seconds_between(begun, datetime.fromisoformat(ended))
+    return {"estimated_seconds": round(estimate), "seconds": took} if estimate and took else None
 
 
 def _answer(path: Path) -> str | None:

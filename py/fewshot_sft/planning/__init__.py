@@ -23,7 +23,6 @@ ON_CPU = {
     "TRAIN_JOBS": "1",
     "OVERLAP": "0",
     "GPU_MEMORY": "0.9",
-    "EAGER": "1",
 }
 ELSE = "take a smaller MODEL or a larger GPU"
 
@@ -49,6 +48,7 @@ class Plan:
     details: dict[str, str]
     reasons: dict[str, str]  # one for each setting
     memory: dict[str, Any] = field(default_factory=dict)  # bytes; empty where nothing could be estimated
+    seconds: float | None = None  # of training and evaluation, by schedule.py
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -78,9 +78,7 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
     way = choice.way
     parts = chooser.parts(way, alone=choice.per_gpu == 1 and not choice.overlap)
     plan = Plan(
-        settings=_settings(
-            way.micro_batch, way.checkpointing, way.bits, choice.jobs, choice.overlap, choice.share, chooser.eager
-        ),
+        settings=_settings(way.micro_batch, way.checkpointing, way.bits, choice.jobs, choice.overlap, choice.share),
         details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if choice.overlap else 0)},
         reasons=_reasons(chooser, choice) | {name.upper(): why for name, why in wishes.origin.items()},
         memory={
@@ -92,6 +90,7 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
             "gpu_bytes": chooser.card.memory_bytes,
             "usable_bytes": round(chooser.card.usable),
         },
+        seconds=round(choice.seconds, 1),
     )
     if not choice.fits:
         plan.problems.append(_does_not_fit(chooser, choice))
@@ -111,7 +110,7 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
 def _unplanned(facts: Facts, wishes: Wishes) -> Plan:
     """The user's values, and the original's for the rest."""
     why = facts.unknown if facts.gpus else "the GPUs are unknown"
-    jobs = wishes.train_jobs or max(1, min(len(facts.gpus), len(facts.sizes)))
+    jobs = wishes.train_jobs or max(1, min(len(facts.gpus), facts.trainings))
     settings = _settings(
         wishes.micro_batch or facts.batch_size,
         wishes.checkpointing is not False,
@@ -119,14 +118,13 @@ def _unplanned(facts: Facts, wishes: Wishes) -> Plan:
         jobs,
         bool(wishes.overlap),
         wishes.gpu_memory or SERVER_SHARE,
-        wishes.eager is not False,
     )
     reasons = {name: f"{why}; the original's" for name in settings if getattr(wishes, name.lower()) is None}
     return Plan(settings, {"KV_CACHE_BYTES": "0"}, reasons)
 
 
 def _settings(
-    micro_batch: int, checkpointing: bool, bits: int, jobs: int, overlap: bool, share: float, eager: bool
+    micro_batch: int, checkpointing: bool, bits: int, jobs: int, overlap: bool, share: float
 ) -> dict[str, str]:
     return {
         "MICRO_BATCH": str(micro_batch),
@@ -135,7 +133,6 @@ def _settings(
         "TRAIN_JOBS": str(jobs),
         "OVERLAP": str(int(overlap)),
         "GPU_MEMORY": f"{share:.2f}".rstrip("0").rstrip("."),
-        "EAGER": str(int(eager)),
     }
 
 
@@ -150,13 +147,12 @@ def _reasons(chooser: Chooser, choice: Choice) -> dict[str, str]:
         "MICRO_BATCH": f"{_gb(way.need)} of {usable} with {facts.length} tokens an example ({facts.length_basis})",
         "CHECKPOINTING": f"without, a trainer needs {_gb(without)}",
         "QUANTIZATION": f"the weights take {_gb(memory.weights(chooser.shape, way.bits, facts.width))}",
-        "TRAIN_JOBS": f"{several} on one GPU take {several_take} of {usable}; {len(facts.sizes)} sizes, "
+        "TRAIN_JOBS": f"{several} on one GPU take {several_take} of {usable}; {facts.trainings} trainings, "
         f"{len(facts.gpus)} GPUs, {facts.cpus} CPU cores",
         "OVERLAP": f"the server and one trainer take at least {beside} of {usable}"
         if facts.server == "vllm"
         else "needs SERVER=vllm",
         "GPU_MEMORY": f"weights {_gb(server['weights'])}, KV cache {_gb(server['kv_cache'])}",
-        "EAGER": f"{chooser.shape.parameters / 1e9:.1f} billion parameters",
     }
     return reasons | {name: "as set" for name in reasons if getattr(chooser.wishes, name.lower()) is not None}
 

@@ -7,21 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..training.batches import FAST, MOST_WORK, Cost, few_lengths, few_shapes
-from . import memory
+from . import memory, schedule
 from .facts import Facts, Wishes
 from .memory import ModelShape
 
 SERVER_SHARE = 0.9  # of a GPU that a server alone gets
 LLAMAFACTORY_SHARE = 0.7  # LLaMA-Factory's default vllm_gpu_util: with SERVER=llamafactory, where that is enough
-# Several trainers on one GPU compute little faster than one (samples/s, H200: one 41, two 39; with CUDA graphs one 55,
-# two 61, three 67), but while one starts, 11 to 28 s long, the others train.
-JOBS_PER_GPU, GRAPHED_JOBS_PER_GPU = 2, 3
+JOBS_PER_GPU = 3  # trainers at most; more have not been measured
 CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
 SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers
 MODEL_LENGTH = 4096  # --max-model-len of the server
-# From so many parameters on CUDA graphs of the server do not pay: for 9.4 billion they make 1 to 2 % more items/s and
-# the start 64 s longer (H200). Below, kernel launches dominate its steps.
-EAGER_FROM = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,7 @@ class Choice:
     server: dict[str, int]  # bytes by part
     share: float  # of the GPU, for the server
     server_fits: bool  # its KV cache holds a sequence of the longest kind; else vLLM refuses to start
+    seconds: float  # of the sweep, by schedule.py
 
 
 class Chooser:
@@ -59,26 +55,67 @@ class Chooser:
     def __init__(self, facts: Facts, wishes: Wishes, shape: ModelShape) -> None:
         self.facts, self.wishes, self.shape = facts, wishes, shape
         self.card = min(facts.gpus, key=lambda gpu: gpu.usable)  # the smallest decides
-        small = facts.server == "vllm" and shape.parameters < EAGER_FROM
-        self.eager = not small if wishes.eager is None else wishes.eager
         # The least that the server needs beside trainers.
         self.beside = sum(self.server_parts(SEQUENCES).values())
 
     def choose(self) -> Choice:
-        """Choose."""
-        wishes, overlap = self.wishes, bool(self.wishes.overlap)
-        jobs = min(wishes.train_jobs or 1, len(self.facts.sizes))
-        fitting = self.fitting(math.ceil(jobs / len(self.facts.gpus)), self.beside if overlap else 0)
-        # Checkpointing does every forward twice; a larger micro-batch launches fewer kernels for the same.
-        fastest = min(fitting, key=lambda way: (way.checkpointing, -way.micro_batch), default=None)
-        way = fastest or self.most_frugal(self.bits()[-1])
-        per_gpu, jobs = self.jobs_on(way, self.beside if overlap else 0)
-        if wishes.overlap is None and fitting and self.facts.server == "vllm":
-            together = self.jobs_on(way, self.beside)
-            overlap = way.times(together[0], self.beside) <= self.card.usable
-            per_gpu, jobs = together if overlap else (per_gpu, jobs)
+        """Choose what takes the least time; among equals fewer trainers, then what launches fewer kernels."""
+        facts, wishes = self.facts, self.wishes
+        plans: list[tuple[Way, int, bool]] = []
+        for bits in self.bits():
+            plans = plans or [
+                (way, per_gpu, overlap)
+                for way in self.ways(bits)
+                for overlap in self.overlaps()
+                for per_gpu in self.jobs_on_gpu()
+                if way.times(per_gpu, self.beside if overlap else 0) <= self.card.usable
+            ]
+        fits = bool(plans)
+        if not fits:
+            plans = [(self.most_frugal(self.bits()[-1]), min(self.jobs_on_gpu()), bool(wishes.overlap))]
+        took = {each: self.seconds(*each) for each in plans}
+        best = min(took, key=lambda each: (round(took[each]), each[1], each[0].checkpointing, -each[0].micro_batch))
+        way, per_gpu, overlap = best
+        jobs = wishes.train_jobs or min(per_gpu * len(facts.gpus), facts.trainings)
         parts, share = self.server_beside(per_gpu * way.shared) if overlap else self.server_alone()
-        return Choice(way, bool(fitting), per_gpu, jobs, overlap, parts, share, self.holds_one(parts))
+        return Choice(way, fits, per_gpu, jobs, overlap, parts, share, self.holds_one(parts), took[best])
+
+    def overlaps(self) -> tuple[bool, ...]:
+        """Return whether the server may run beside the training."""
+        if self.wishes.overlap is not None:
+            return (self.wishes.overlap,)
+        return (False, True) if self.facts.server == "vllm" else (False,)
+
+    def jobs_on_gpu(self) -> list[int]:
+        """Return how many trainers may share a GPU."""
+        trainings, cpus, gpus = self.facts.trainings, self.facts.cpus, len(self.facts.gpus)
+        if self.wishes.train_jobs:
+            return [math.ceil(min(self.wishes.train_jobs, trainings) / gpus)]
+        most = min(JOBS_PER_GPU, math.ceil(trainings / gpus))
+        return [jobs for jobs in range(1, most + 1) if jobs == 1 or not cpus or cpus >= CORES_PER_JOB * jobs * gpus]
+
+    def seconds(self, way: Way, per_gpu: int, overlap: bool) -> float:
+        """Return the seconds of the sweep."""
+        facts, shape, card = self.facts, self.shape, schedule.flops(self.card.name)
+        weights, graphed = shape.parameters - shape.embeddings, self.is_graphed(way)
+        tokens = (self.merged(way) if graphed else 0) or way.micro_batch * facts.length
+        passes = 3 if way.checkpointing else 2  # over the weights, which need no gradient
+        gpu = passes * 2 * weights * tokens / card
+        cpu = schedule.GRAPH if graphed else schedule.LAUNCH * shape.layers * passes / 2
+        micro_batches = facts.global_batch / way.micro_batch
+        steps = [facts.epochs * math.ceil(size / facts.global_batch) * micro_batches for size in facts.sizes]
+        loading = memory.weights(shape, 16, facts.width) / schedule.LOADING
+        own = facts.length - facts.common + facts.max_tokens
+        answering = 2 * weights * own / (schedule.ANSWERING * card)
+        sweep = schedule.Sweep(
+            trainings=[schedule.Job.of(count * gpu, count * cpu) for _ in range(facts.seeds) for count in steps],
+            start=schedule.IMPORTS + loading,
+            server=schedule.SERVER_START + loading,
+            answers=schedule.Job.of(facts.items * answering, facts.items * schedule.ASKED),
+            untrained=facts.untrained,
+            together=schedule.TOGETHER if graphed else 0.0,
+        )
+        return schedule.seconds(sweep, len(facts.gpus), per_gpu, overlap)
 
     # How to train
 
@@ -139,29 +176,9 @@ class Chooser:
             return [16 if self.wishes.quantization == "none" else int(self.wishes.quantization)]
         return [16, 4] if self.facts.bitsandbytes else [16]
 
-    def fitting(self, jobs: int, beside: float) -> list[Way]:
-        """Return the ways that fit so many times beside so many bytes, all of the best width of weights."""
-        for bits in self.bits():
-            fit = [way for way in self.ways(bits) if way.times(jobs, beside) <= self.card.usable]
-            if fit:
-                return fit
-        return []
-
     def most_frugal(self, bits: int) -> Way:
         """Return the way that needs the least."""
         return min(self.ways(bits), key=lambda way: way.need)
-
-    def jobs_on(self, way: Way, beside: float) -> tuple[int, int]:
-        """Return how many trainers share a GPU, and how many there are, when ``beside`` bytes of each are taken."""
-        sizes, cpus, gpus = len(self.facts.sizes), self.facts.cpus, len(self.facts.gpus)
-        if self.wishes.train_jobs:
-            return math.ceil(min(self.wishes.train_jobs, sizes) / gpus), self.wishes.train_jobs
-        most = GRAPHED_JOBS_PER_GPU if self.is_graphed(way) else JOBS_PER_GPU
-        for jobs in range(min(most, math.ceil(sizes / gpus)), 1, -1):
-            has_cores = not cpus or cpus >= CORES_PER_JOB * jobs * gpus
-            if has_cores and way.times(jobs, beside) <= self.card.usable:
-                return jobs, min(jobs * gpus, sizes)
-        return 1, min(gpus, sizes)
 
     # The server
 
@@ -173,9 +190,9 @@ class Chooser:
             self.shape,
             card=self.card.memory_bytes,
             tokens=max(MODEL_LENGTH, sequences * (facts.length + facts.max_tokens)),
-            eager=self.eager,
+            eager=facts.eager,
             rank=facts.rank,
-            adapters=min(8, len(facts.sizes)) if facts.server == "vllm" else 1,
+            adapters=min(8, facts.trainings) if facts.server == "vllm" else 1,
             target=facts.target,
             bits=facts.server_bits,
             width=facts.width,

@@ -65,11 +65,21 @@ class Facts:
     width: int = 2  # bytes a number of the precision
     bitsandbytes: bool = False  # installed
     server_bits: int = 16
+    eager: bool = True  # the server has no CUDA graphs
     max_tokens: int = 64
     cpus: int | None = None
     fast: bool = False  # py/fast_trainer.py with liger-kernel
     graphs: bool = False  # no setting keeps its steps from being CUDA graphs
+    seeds: int = 1  # of each size
+    epochs: float = 3.0
+    items: int = 1000  # asked of each run
+    untrained: int = 0  # runs without an adapter of their own
     common: int = 0  # tokens that all examples begin with, where steps that are graphs may compute them once
+
+    @property
+    def trainings(self) -> int:
+        """How many there are."""
+        return self.seeds * len(self.sizes)
 
     @property
     def global_batch(self) -> int:
@@ -92,12 +102,11 @@ class Wishes:
     train_jobs: int | None = None
     overlap: bool | None = None
     gpu_memory: float | None = None
-    eager: bool | None = None
     origin: dict[str, str] = field(default_factory=dict)
 
 
 # The settings that are planned.
-WISHES = ("micro_batch", "checkpointing", "quantization", "train_jobs", "overlap", "gpu_memory", "eager")
+WISHES = ("micro_batch", "checkpointing", "quantization", "train_jobs", "overlap", "gpu_memory")
 # Flags of the trainer's and the server's command line come last there, so they win over the settings.
 FLAGS: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "quantization_bit": ("TRAIN_ARGS", "quantization", str),
@@ -105,8 +114,6 @@ FLAGS: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "per_device_train_batch_size": ("TRAIN_ARGS", "micro_batch", int),
     "gpu_memory_utilization": ("SERVER_ARGS", "gpu_memory", float),
     "vllm_gpu_util": ("SERVER_ARGS", "gpu_memory", float),
-    "enforce_eager": ("SERVER_ARGS", "eager", lambda text: text.lower() in TRUE),
-    "vllm_enforce_eager": ("SERVER_ARGS", "eager", lambda text: text.lower() in TRUE),
 }
 
 
@@ -140,6 +147,10 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         length=eights(length),  # LLaMA-Factory pads to a multiple of 8
         length_basis=basis,
         sizes=runs.sizes(settings),
+        seeds=len(settings.seeds),
+        epochs=float(trainer.get("num_train_epochs", settings.epochs)),
+        items=items(settings),
+        untrained=len(runs.evaluations(settings)) - len(runs.trainings(settings)),
         batch_size=int(trainer.get("per_device_train_batch_size", settings.batch_size)),
         accumulation=int(trainer.get("gradient_accumulation_steps", settings.gradient_accumulation)),
         server=settings.server,
@@ -150,6 +161,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         width=4 if settings.precision == "fp32" else 2,
         bitsandbytes=find_spec("bitsandbytes") is not None,
         server_bits=4 if server.get("quantization") == "bitsandbytes" or server.get("quantization_bit") == "4" else 16,
+        eager=settings.eager,
         max_tokens=settings.max_tokens,
         cpus=usable_cpus(),
         fast=settings.trainer == "fast" and find_spec("liger_kernel") is not None and settings.precision != "fp32",
@@ -187,6 +199,13 @@ def may_graph(precision: str, trainer: Mapping[str, str], bf16: bool) -> bool:
     """Return whether no setting keeps steps from being CUDA graphs (fast_trainer.py)."""
     fp16 = precision == "fp16" or (precision == "auto" and not bf16)
     return not fp16 and "fp16" not in trainer and trainer.get("step_graphs", "True") == "True"
+
+
+def items(settings: Settings) -> int:
+    """Return how many items each run is asked, as far as that is known before the data is built."""
+    path = settings.data_dir / "manifest.json"
+    counts = read_record(path).get("splits", {}).get(f"llm_{settings['SPLIT']}", {}) if path.is_file() else {}
+    return settings.eval_limit or counts.get("rows") or settings.test_count or Facts.items
 
 
 def model_folder(name: str, modelscope: bool, environment: Mapping[str, str]) -> Path | None:

@@ -1,0 +1,123 @@
+"""How many seconds a sweep takes by a plan: its schedule played through, with measured constants.
+
+A trainer starts, then computes; the server starts, then answers for each adapter that is trained. What computes on a
+GPU at the same time shares it. The constants are of an H200 and an H100 with GLM-4-9B's shape (docs/performance.json);
+other cards' are scaled by what their makers say of dense bf16, which has not been measured. The plan is chosen by it:
+what counts is the order of the plans, not the seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# FLOP/s of training, by a part of the card's name: a quarter of the peak.
+FLOPS = {
+    "H200": 245e12,
+    "H100": 245e12,
+    "B200": 560e12,
+    "A100": 78e12,
+    "L40S": 90e12,
+    "4090": 41e12,
+    "3090": 18e12,
+    "A10": 31e12,
+}
+UNKNOWN = 40e12
+ANSWERING = 2.0  # times that: forward alone, many at once
+ASKED = 1 / 217  # seconds an item takes client and server at least, on the CPU
+# Seconds a step takes the CPU: a layer's kernels, forward and backward, or all of it where they are a graph.
+LAUNCH, GRAPH = 0.004, 0.015
+IMPORTS, SERVER_START = 12.0, 40.0  # seconds until a trainer, the server loads weights
+LOADING = 2e9  # bytes a second
+TOGETHER = 0.1  # of a GPU's speed is won by each further process on it, where steps are graphs
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work on a GPU: ``seconds`` when it is alone, in which it has the GPU busy for the share ``demand``."""
+
+    seconds: float
+    demand: float = 1.0
+
+    @classmethod
+    def of(cls, gpu: float, cpu: float) -> Job:
+        """Return a job that takes the GPU and the CPU so many seconds, side by side."""
+        seconds = max(gpu, cpu)
+        return cls(seconds, gpu / seconds if seconds else 0.0)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What there is to do, whatever the plan."""
+
+    trainings: Sequence[Job]  # in their order
+    start: float  # seconds of a trainer until its first step
+    server: float  # seconds of the server until it answers
+    answers: Job  # of one run's items
+    untrained: int = 0  # runs that need no training
+    together: float = 0.0  # TOGETHER, or nothing
+
+
+@dataclass
+class _Process:
+    """A trainer, or the server."""
+
+    gpu: int
+    waits: float
+    jobs: deque[Job] = field(default_factory=deque)
+    done: float = 0.0  # seconds of the first job
+
+    @property
+    def demand(self) -> float:
+        return self.jobs[0].demand if self.jobs and not self.waits else 0.0
+
+
+def seconds(sweep: Sweep, gpus: int, per_gpu: int, overlap: bool) -> float:
+    """Return how long the sweep takes.
+
+    Args:
+        sweep: what there is to do.
+        gpus: how many; the server has the last one.
+        per_gpu: trainers on each at once.
+        overlap: the server runs beside the trainers, else after them.
+    """
+    queue = deque(sweep.trainings)
+    server = _Process(gpus - 1, sweep.server, deque([sweep.answers] * sweep.untrained))
+    trainers: list[_Process] = []
+    free = deque(gpu for _ in range(per_gpu) for gpu in range(gpus))
+    now = 0.0
+    while True:
+        while queue and free:
+            trainers.append(_Process(free.popleft(), sweep.start, deque([queue.popleft()])))
+        serves = overlap or not trainers
+        working = [*trainers, *([server] if serves and (server.waits or server.jobs) else [])]
+        if not trainers and not server.jobs:
+            return now
+        rates = [_rate(each, working, sweep.together) for each in working]
+        both = list(zip(working, rates, strict=True))
+        step = min(each.waits or (each.jobs[0].seconds - each.done) / rate for each, rate in both)
+        now += step
+        for each, rate in both:
+            if each.waits:
+                each.waits = max(0.0, each.waits - step)
+                continue
+            each.done += step * rate
+            if each.done >= each.jobs[0].seconds - 1e-9:
+                each.jobs.popleft()
+                each.done = 0.0
+                if each is not server:
+                    trainers.remove(each)
+                    free.append(each.gpu)
+                    server.jobs.append(sweep.answers)
+
+
+def _rate(process: _Process, working: Sequence[_Process], together: float) -> float:
+    """Return how fast a process is on its GPU, 1 alone."""
+    demands = [each.demand for each in working if each.gpu == process.gpu and each.demand]
+    return min(1.0, (1 + together * (len(demands) - 1)) / sum(demands)) if demands else 1.0
+
+
+def flops(card: str) -> float:
+    """Return a card's FLOP/s of training."""
+    return next((value for name, value in FLOPS.items() if name in card), UNKNOWN)
