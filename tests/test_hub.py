@@ -194,7 +194,7 @@ def test_a_sweep_from_names_alone_and_again_offline(hub, folder):
         "VALID_COUNT": "6",
         "EPOCHS": "20",
         "LEARNING_RATE": "1e-2",
-        "MAX_TOKENS": "6",
+        "MAX_TOKENS": "12",
         "PREPROCESSING_WORKERS": "1",
         "SWEEP_NAME": "x",
         **{f"{name.upper()}_DIR": str(folder / name) for name in ("data", "saves", "logs", "objs")},
