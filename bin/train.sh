@@ -31,6 +31,8 @@ command_of() {
   local size=${SIZE_OF[$1]} trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True dry=() precision=() how=()
   ((DRY_RUN == 0)) || dry=(--dry-run)
   [[ $PRECISION == fp32 ]] || precision=("--$PRECISION" True)
+  # Without it the trainer refuses bf16 where there is no GPU.
+  [[ $PRECISION == fp32 || $DEVICE == gpu ]] || precision+=(--use_cpu True)
   ((CHECKPOINTING)) || how+=(--disable_gradient_checkpointing True)
   [[ $QUANTIZATION == none ]] || how+=(--quantization_bit "$QUANTIZATION")
   ((EVAL_STEPS == 0)) || how+=(--eval_dataset llm_valid --eval_strategy steps --eval_steps "$EVAL_STEPS"

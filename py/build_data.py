@@ -139,19 +139,23 @@ def plan_of_hub(settings: Settings) -> dict[str, str]:
     """Return what would be written and why, as far as the manifest tells; the hub itself is not asked."""
     out = settings.data_dir
     before = manifest.read(out / manifest.FILE) or {}
+    built = before.get("source", {})
     of_hub = {
         "kind": "hub",
         "dataset": settings.dataset,
         "text_column": settings.text_column,
         "label_column": settings.label_column,
         **({"config": settings.dataset_config} if settings.dataset_config else {}),
+        **({"asked_revision": settings.dataset_revision} if settings.dataset_revision else {}),
     }
     asked = {
         "schema": manifest.SCHEMA,
         "split_seed": settings.split_seed,
         "sampling": settings.sampling,
         "document_prefix": "" if settings.task == runs.GENERATION else prompts.DOCUMENT_PREFIX,
-        "source": before.get("source", {}) | of_hub | labels_record(settings),
+        "source": {key: value for key, value in built.items() if key != "asked_revision"}
+        | of_hub
+        | labels_record(settings),
     }
     found = {}
     for name in [*(each.dataset for each in runs.trainings(settings)), "llm_valid", "llm_test"]:
@@ -195,8 +199,10 @@ def load(settings: Settings) -> tuple[sources.Tables, dict[str, Any]]:
         counts = {"valid": settings.valid_count, "test": settings.test_count}
         wanted = GENERATED | {split: count for split, count in counts.items() if count}
         return sources.from_generator(wanted, settings.split_seed, dialogue=dialogue)
-    hub = settings.use_modelscope_hub
-    return sources.from_hub(settings.dataset, settings.dataset_config, *columns, hub, dialogue=dialogue)
+    hub, revision = settings.use_modelscope_hub, settings.dataset_revision
+    return sources.from_hub(
+        settings.dataset, settings.dataset_config, *columns, hub, revision=revision, dialogue=dialogue
+    )
 
 
 def without_labels(tables: sources.Tables, rows: dict[str, list[int]], *, of_files: bool) -> list[str]:

@@ -50,7 +50,19 @@ from fewshot_sft.training import step_counts
 HUB, MODELSCOPE = "https://huggingface.co", "www.modelscope.cn"
 # Data, logs, answers and pictures: small beside a large model, not nothing beside a full disk.
 A_LITTLE, A_LITTLE_EACH = 2_000_000, 500_000
-TINY_BASE = 15_000_000  # its corpus, its weights before and after
+# What MODEL_SCRIPT makes: the most bytes meanwhile, and how large the model is then.
+MADE = {
+    # Its corpus, its weights before and after; the shapes are those of py/build_base.py.
+    "bin/base_model.sh": (
+        15_000_000,
+        Size(lora=3_840, tokenizer=100_000, basis="the sizes that the profile tiny has had"),
+    ),
+    # Two GGUFs and the weights.
+    "bin/fetch_model.sh": (
+        470_000_000,
+        Size(lora=305_280, tokenizer=3_600_000, basis="the shapes of SmolLM2-135M"),
+    ),
+}
 
 
 def main(argv: list[str]) -> int:
@@ -217,9 +229,7 @@ def base_model(settings: Settings) -> tuple[Finding, Size]:
             finding = replace(finding, mend=f"make it again: {settings.model_script} --force")
         return finding, size
     if made_here:
-        # Its shapes are those of py/build_base.py.
-        size = Size(lora=3_840, tokenizer=100_000, basis="the sizes that the profile tiny has had")
-        return Finding("model", "ok", f"{folder} is to be made"), size
+        return Finding("model", "ok", f"{folder} is to be made"), MADE[settings.model_script][1]
     if folder.is_file():
         return model.check_file(folder), Size()
     if settings.model.startswith((".", "/", "~")) or settings.model.count("/") != 1:
@@ -244,7 +254,7 @@ def writes(settings: Settings, size: Size, vllm: bool) -> list[Writes]:
     what = f"{len(to_do)} adapter{'s' * (len(to_do) != 1)} with checkpoints"
     planned = [Writes("SAVES_DIR", settings.saves_dir, trained, what)]
     if is_made_here(settings) and not Path(settings.model).is_dir():
-        planned.append(Writes("SAVES_DIR", settings.saves_dir, TINY_BASE, "the base model"))
+        planned.append(Writes("SAVES_DIR", settings.saves_dir, MADE[settings.model_script][0], "the base model"))
     if size.download:
         from huggingface_hub.constants import HF_HUB_CACHE
 

@@ -135,7 +135,7 @@ refused() {
   refused "MODEL=$WORK/a model needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   script train.sh --profile huge
   status_is 2
-  [[ $output == "error: no profile 'huge'; there are: custom glm4-9b-chat tiny-deep tiny qwen3-0.6b "*' gemma3-270m. For any other model set MODEL and TEMPLATE.' ]] || fail "$output"
+  [[ $output == "error: no profile 'huge'; there are: custom glm4-9b-chat smollm2-135m tiny-deep tiny qwen3-0.6b "*' gemma3-270m. For any other model set MODEL and TEMPLATE.' ]] || fail "$output"
   sed -i /MODEL/d "$SETTINGS_FILE"
   refused "profile custom needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen" \
     --profile custom
@@ -149,6 +149,21 @@ refused() {
   equal 'LLM-Research/Meta-Llama-3.1-8B-Instruct llama3 vllm' "$output"
   settings '$TEMPLATE' --profile qwen3-8b --template qwen3
   equal qwen3 "$output"
+}
+
+@test "the profile smollm2-135m: a CPU unless there is a GPU; its own sizes unless settings.sh has been given others" {
+  SETTINGS_FILE=$PROJECT/settings.sh
+  mkdir "$WORK/bin"
+  export PATH=$WORK/bin:$PATH
+  printf '#!/bin/sh\nexit 1\n' >"$WORK/bin/nvidia-smi"
+  chmod +x "$WORK/bin/nvidia-smi"
+  settings '$DEVICE $SERVER $MODEL $TEMPLATE|${SIZES[*]}|$SWEEP_NAME $TEST_COUNT' --profile smollm2-135m
+  equal 'cpu llamafactory saves/SmolLM2-135M-Instruct/base smollm2|16 32 64 128|smollm2-135m 200' "$output"
+  printf '#!/bin/sh\n' >"$WORK/bin/nvidia-smi"
+  sed 's/^SIZES=.*/SIZES=(50 200)/' "$PROJECT/settings.sh" >"$WORK/edited.sh"
+  SETTINGS_FILE=$WORK/edited.sh
+  settings '$DEVICE $SERVER|${SIZES[*]}' --profile smollm2-135m
+  equal 'gpu vllm|50 200' "$output"
 }
 
 @test "weights that bring their own code: only with consent, which reaches trainer and server" {

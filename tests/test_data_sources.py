@@ -61,7 +61,7 @@ def test_hugging_face(hub):
 
     tables, record = sources.from_hub("ccdv/patent-classification", "abstract", "text", "label")
 
-    assert hub.calls == [(("ccdv/patent-classification", "abstract"), {})]
+    assert hub.calls == [(("ccdv/patent-classification", "abstract"), {"revision": None})]
     assert list(tables) == ["train", "valid", "test"]
     assert (tables["train"].texts, tables["train"].labels, tables["train"].label_names) == (["a"], [1], ["x", "y"])
     assert tables["valid"].label_names is None

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewshot_sft import runs
+from fewshot_sft import hub, runs
 from fewshot_sft.evaluation import baseline
 from fewshot_sft.evaluation.questions import EvaluationSet
 from fewshot_sft.methods import Answers, Task, Unavailable, embedding, encoders, tfidf
@@ -49,7 +49,7 @@ def is_sound(found: Answers) -> None:
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No hub, and nothing in its cache."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(encoders, "_cached", lambda name: None)
+    monkeypatch.setattr(hub, "cached", lambda name: None)
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        monkeypatch.setattr(encoders, "_cached", lambda name: None)
-        monkeypatch.setattr(encoders, "PATIENCE", 0.2)
+        monkeypatch.setattr(hub, "cached", lambda name: None)
+        monkeypatch.setattr(hub, "PATIENCE", 0.2)
         yield
 
 
@@ -162,9 +162,9 @@ def test_no_encoder_is_known_before_the_night(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_would_be_downloaded_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "_cached", lambda name: None)
-    monkeypatch.setattr(encoders, "_answers", lambda name: True)
-    monkeypatch.setattr(encoders, "_fetch", lambda name: pytest.fail("it was fetched"))
+    monkeypatch.setattr(hub, "cached", lambda name: None)
+    monkeypatch.setattr(hub, "answers", lambda name: True)
+    monkeypatch.setattr(hub, "fetch", lambda name: pytest.fail("it was fetched"))
     assert encoders.find(Settings({}), fetch=False) == (encoders.MULTILINGUAL, encoders.MULTILINGUAL)
 
 

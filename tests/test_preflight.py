@@ -429,7 +429,16 @@ def test_a_name_that_the_hub_does_not_know_and_a_hub_that_fails(hub):
     )
     answers["/api/models/own/er"] = (503, {})
     found, _ = model.check_hugging_face("own/er", "all", address, {})
-    assert found.message == f"own/er is not in the cache and {address} does not answer (HTTP 503)"
+    assert found.text == (
+        f"model: own/er is not in the cache and {address} does not answer (HTTP 503); "
+        "run the same command again later, or set HF_ENDPOINT to a mirror"
+    )
+    answers["/api/models/own/er"] = (429, {})
+    found, _ = model.check_hugging_face("own/er", "all", address, {})
+    assert found.text == (
+        f"model: own/er is not in the cache and {address} does not answer (HTTP 429); wait a few minutes and run the "
+        "same command again, or set HF_TOKEN to a token of yours, which may ask more"
+    )
 
 
 def test_a_hub_that_cannot_be_reached():

@@ -70,7 +70,7 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   flags=$(<"$STUB/calls")
   for expected in 'CUDA_VISIBLE_DEVICES= train' '--cutoff_len 77 ' '--learning_rate 1e-3 ' '--num_train_epochs 2 ' \
     '--per_device_train_batch_size 5 ' '--gradient_accumulation_steps 6 ' '--warmup_steps 0.1 ' '--logging_steps 7 ' \
-    '--save_steps 8 ' '--lora_rank 9 ' '--lora_alpha 10 ' '--lora_target q_proj\,v_proj ' '--bf16 True ' \
+    '--save_steps 8 ' '--lora_rank 9 ' '--lora_alpha 10 ' '--lora_target q_proj\,v_proj ' '--bf16 True --use_cpu True ' \
     '--preprocessing_num_workers 12 ' '--eval_dataset llm_valid --eval_strategy steps --eval_steps 9 ' \
     '--per_device_eval_batch_size 5 --quantization_bit 4 --packing True'; do
     [[ $flags == *"$expected"* ]] || fail "no '$expected' in: $flags"

@@ -89,9 +89,11 @@ _model_of_table() {
   return 1
 }
 
-# _choose NAME: set it from the place that wins; the maps and the profile are load_settings's.
+# _choose NAME: set it from the place that wins; the maps and the profile are load_settings's. The sizes that settings.sh
+# comes with are no choice of the user's.
 _choose() {
   local name=$1 flag=${1,,}
+  [[ $name != SIZES || ! -v from_profile[SIZES] || ${from_file[SIZES]-} != "${SETTING_DEFAULT[SIZES]}" ]] || from_file[SIZES]=${from_profile[SIZES]}
   if [[ -v from_flag[$name] ]]; then
     _set "$name" "${from_flag[$name]}" "$CALLER_DIR" "--${flag//_/-}"
   elif [[ -v from_env[$name] ]]; then

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import hub
 from ..errors import UserError
 from ..jsonio import sha256_file
 from .columns import NoSuchColumn, find_columns
 from .readers import Table, from_records, read_table
 
 PARQUET = "refs/convert/parquet"
+FULL = re.compile("[0-9a-f]{40}")
+OF_COMMIT = re.compile(r"hf://datasets/[^@]+@([0-9a-f]{40})/")
 Tables = dict[str, Table]
 """Tables under the keys "train" and, where the source has them, "valid" and "test"."""
 
@@ -85,11 +90,13 @@ def from_hub(
     label_column: str,
     modelscope: bool = False,
     *,
+    revision: str = "",
     dialogue: bool = False,
 ) -> tuple[Tables, dict[str, Any]]:
     """Return the splits train, validation and test of a hub's data set, and a record of the source.
 
-    ModelScope's hub serves it when asked to, Hugging Face's otherwise.
+    ModelScope's hub serves it when asked to, Hugging Face's otherwise. ``revision`` is a branch, tag or commit; the
+    newest when empty. The record has the commit that it was, where that is told.
 
     Raises:
         UserError: the data set cannot be loaded, or has no train split or not these columns.
@@ -97,21 +104,33 @@ def from_hub(
     if Path(dataset).is_file():
         raise UserError(f"DATASET={dataset} is a file; name it with TRAIN_FILE")
     try:
-        found = _load_modelscope(dataset, config) if modelscope else _load_huggingface(dataset, config)
+        found = (
+            _load_modelscope(dataset, config, revision) if modelscope else _load_huggingface(dataset, config, revision)
+        )
     except Exception as error:  # whatever the hub's client raises: a dozen types over several libraries
         if isinstance(error, UserError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise
+        if not modelscope and not Path(dataset).exists():
+            _tell_refusal(dataset, error)
         # What no hub answers would be asked for again in vain, for most of a minute.
         there = _configurations(dataset) if isinstance(error, ValueError | FileNotFoundError) and not modelscope else []
         if there and config not in there:
             what = f'no configuration "{config}"' if config else "it has several configurations"
             raise UserError(f"{dataset}: {what}; set DATASET_CONFIG to one of {', '.join(there)}") from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        told = f" ({', '.join(filter(None, (config, revision)))})" if config or revision else ""
         raise UserError(
-            f"cannot load {dataset}{f' ({config})' if config else ''} from {_hub_name(modelscope)}: {reason}; check "
+            f"cannot load {dataset}{told} from {_hub_name(modelscope)}: {reason}; check "
             f"DATASET, DATASET_CONFIG and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses "
             f"ModelScope's hub), or download it and name the file with TRAIN_FILE"
         ) from error
+    commit = _commit(found)
+    # Where the hub does not answer, whatever is in the cache is loaded.
+    if commit and FULL.fullmatch(revision) and revision != commit:
+        raise UserError(
+            f"{dataset}: revision {revision} is not in the cache, which has {commit}, and {hub.endpoint()} does not "
+            "answer; check the network, or DATASET_REVISION"
+        )
     tables: Tables = {}
     for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
         if name not in found:
@@ -138,10 +157,28 @@ def from_hub(
         "hub": _hub_name(modelscope),
         "dataset": dataset,
         **({"config": config} if config else {}),
+        **({"asked_revision": revision} if revision else {}),
+        **({"revision": commit} if commit else {}),
         "rows": {split: len(table.texts) for split, table in tables.items()},
         "text_column": text_column,
         "label_column": label_column,
     }
+
+
+def _tell_refusal(dataset: str, error: Exception) -> None:
+    """Raise a UserError where the hub itself says why a data set cannot be had.
+
+    Its own words may be hidden: what is in the cache, another configuration, is then looked at, and told instead.
+    """
+    from huggingface_hub import HfApi
+
+    if hub.is_offline(os.environ):
+        return
+    try:
+        HfApi().auth_check(dataset, repo_type="dataset")
+    except Exception as refused:  # whatever the client raises
+        if told := hub.refusal(f"datasets/{dataset}", "data set", "DATASET", refused):
+            raise UserError("; ".join(told)) from error
 
 
 def _hub_name(modelscope: bool) -> str:
@@ -162,20 +199,29 @@ def _configurations(dataset: str) -> list[str]:
     return []
 
 
-def _load_huggingface(dataset: str, config: str | None) -> Mapping[str, Any]:
+def _commit(found: Mapping[str, Any]) -> str | None:
+    """Return the commit of Hugging Face's hub that the splits were downloaded at, None where that is not told."""
+    for rows in found.values():
+        for address in getattr(getattr(rows, "info", None), "download_checksums", None) or ():
+            if told := OF_COMMIT.match(address):
+                return told[1]
+    return None
+
+
+def _load_huggingface(dataset: str, config: str | None, revision: str) -> Mapping[str, Any]:
     import datasets  # imported here: seconds that the other sources need not pay
 
     try:
-        return datasets.load_dataset(dataset, config)
+        return datasets.load_dataset(dataset, config, revision=revision or None)
     except RuntimeError as error:
         # datasets 4 runs no loading scripts. The hub keeps a Parquet export of such data sets on a branch of its
         # own, one folder a configuration.
-        if "scripts are no longer supported" not in str(error):
+        if revision or "scripts are no longer supported" not in str(error):
             raise
         return datasets.load_dataset(dataset, data_dir=config or "default", revision=PARQUET)
 
 
-def _load_modelscope(dataset: str, config: str | None) -> Mapping[str, Any]:
+def _load_modelscope(dataset: str, config: str | None, revision: str) -> Mapping[str, Any]:
     try:
         from modelscope import MsDataset
     except (ImportError, RuntimeError) as error:  # RuntimeError: it is there, but without what data sets need
@@ -183,7 +229,7 @@ def _load_modelscope(dataset: str, config: str | None) -> Mapping[str, Any]:
             f"USE_MODELSCOPE_HUB=1 needs ModelScope's data set packages ({str(error).splitlines()[-1]}): "
             f'uv pip install "modelscope[datasets]", or unset it to use Hugging Face\'s hub'
         ) from None
-    loaded = MsDataset.load(dataset, subset_name=config)
+    loaded = MsDataset.load(dataset, subset_name=config, **({"version": revision} if revision else {}))
     # A data set with one split comes without the split's name, and each split may be wrapped.
     splits = loaded if isinstance(loaded, Mapping) else {"train": loaded}
     return {name: rows.to_hf_dataset() if hasattr(rows, "to_hf_dataset") else rows for name, rows in splits.items()}

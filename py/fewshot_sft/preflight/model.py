@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from .. import hub
 from ..errors import UserError
 from ..identity import read_record
 from ..jsonio import read_json
@@ -114,7 +115,7 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
         in_cache, size = check_folder(Path(cached).parent, target)
         if in_cache.result == "ok":
             return Finding("model", "ok", f"{name} is in the cache, {Path(cached).parent}"), size
-    if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if hub.is_offline(environment):
         what = "is not whole in the cache" if cached else "is not in the cache"
         return Finding("model", "problem", f"{name} {what} and HF_HUB_OFFLINE=1 forbids to fetch it", _GET), Size()
     try:
@@ -126,9 +127,7 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
     if (finding := _no_model(name, files, base[0] if isinstance(base, list) else base)) is not None:
         return finding, Size()
     if info.gated and not huggingface_hub.get_token():
-        what = f"{name} is given only to those who accept its terms"
-        mend = f"accept them on {endpoint}/{name}, then set HF_TOKEN to a token of yours"
-        return Finding("model", "problem", what, mend), Size()
+        return Finding("model", "problem", *hub.gated(name, endpoint)), Size()
     sizes = {each.rfilename: each.size or 0 for each in info.siblings or ()}
     download = sum(size for file, size in sizes.items() if file.endswith(".safetensors"))
     download = download or sum(size for file, size in sizes.items() if file.endswith(".bin"))
@@ -179,12 +178,10 @@ _AGAIN = "fetch it again (hf download OWNER/NAME --local-dir NEW_FOLDER) and set
 
 
 def _unreachable(name: str, endpoint: str, error: Exception) -> Finding:
-    """Return the finding that a hub does not know the model, or does not answer."""
-    status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    if status in (401, 403, 404):
-        message = f"{endpoint} has no model {name}, or not for you (HTTP {status})"
-        return Finding("model", "problem", message, "check MODEL; for one that is private or gated set HF_TOKEN")
-    reason = f"HTTP {status}" if status else (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the finding that a hub does not give the model, or does not answer."""
+    if told := hub.refusal(name, "model", "MODEL", error, endpoint):
+        return Finding("model", "problem", *told)
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     message = f"{name} is not in the cache and {endpoint} does not answer ({reason})"
     mend = (
         "check the network and HTTPS_PROXY, set HF_ENDPOINT to a mirror or USE_MODELSCOPE_HUB=1, or MODEL to a folder"

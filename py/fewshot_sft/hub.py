@@ -1,0 +1,98 @@
+"""Hugging Face's hub: whether a model is in its cache, whether the hub answers, and the download."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+HUB = "https://huggingface.co"
+PATIENCE = 3.0  # seconds for the hub's first answer: behind a firewall its client would retry for minutes
+FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
+YES = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads a variable
+
+
+def endpoint() -> str:
+    """Return the hub's address: HF_ENDPOINT or Hugging Face's."""
+    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+
+
+def is_offline(environment: Mapping[str, str]) -> bool:
+    """Return whether HF_HUB_OFFLINE forbids to ask the hub."""
+    return environment.get("HF_HUB_OFFLINE", "").upper() in YES
+
+
+def cached(name: str) -> str | None:
+    """Return a model's folder in the cache, None where its weights are not there."""
+    with contextlib.suppress(Exception):  # whatever the client raises: a dozen types over three libraries
+        folder = fetch(name, cached=True)
+        return folder if any(Path(folder).glob("*.safetensors")) else None
+    return None
+
+
+def fetch(name: str, cached: bool = False) -> str:
+    """Return a model's folder in the cache, downloaded as far as it is not there; with ``cached`` nothing is."""
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(name, allow_patterns=FILES, etag_timeout=PATIENCE, local_files_only=cached)
+
+
+def answers(name: str) -> bool:
+    """Whether the hub says in time that it has the model. In a thread, for a name server's silence has no timeout."""
+    if is_offline(os.environ):
+        return False
+    answered = []
+
+    def ask() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            request = urllib.request.Request(f"{endpoint()}/{name}/resolve/main/config.json", method="HEAD")
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+            answered.append(True)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(answered)
+
+
+def refusal(path: str, what: str, setting: str, error: Exception, address: str = "") -> tuple[str, str] | None:
+    """Return why the hub does not give something, and what mends it; None where ``error`` is no answer of the hub's.
+
+    Args:
+        path: the repository's page, ``OWNER/NAME`` or ``datasets/OWNER/NAME``.
+        what: what it is.
+        setting: the one that names it.
+        error: what the client raised.
+        address: of the hub that was asked; :func:`endpoint` when empty.
+    """
+    from huggingface_hub.errors import GatedRepoError
+
+    address = address or endpoint()
+    name = path.removeprefix("datasets/")
+    status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, GatedRepoError):
+        return gated(path, address)
+    if status in (401, 403, 404):
+        return (
+            f"{address} has no {what} {name}, or not for you (HTTP {status})",
+            f"check {setting}; for one that is private or gated set HF_TOKEN",
+        )
+    if status == 429:
+        mend = (
+            "wait a few minutes and run the same command again, or set HF_TOKEN to a token of yours, which may ask more"
+        )
+    else:
+        mend = "run the same command again later, or set HF_ENDPOINT to a mirror"
+    return (f"{name} is not in the cache and {address} does not answer (HTTP {status})", mend) if status else None
+
+
+def gated(path: str, address: str) -> tuple[str, str]:
+    """Return what :func:`refusal` does of what is given only to those who have asked for it."""
+    name = path.removeprefix("datasets/")
+    return (
+        f"{name} is given only to those who accept its terms",
+        f"accept them on {address}/{path}, then set HF_TOKEN to a token of yours",
+    )
