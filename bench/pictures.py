@@ -110,55 +110,33 @@ def finish(panel: Axes, rows: list[str], last: float) -> None:
 
 
 def loss_picture(found: dict[str, Any]) -> Figure:
-    """Return the losses of the original's flags and of the fast trainer on top of each other, and their differences."""
-    figure = new_figure(9.6, 5.6, "Training losses, ours and the original's")
-    panels = figure.subplots(2, 2, sharex="col", height_ratios=(2.2, 1))
-    hundred, five_hundred = found["losses"]["N=100"], found["losses"]["N=500"]
-    draw_losses(
-        panels[:, 0],
-        "N = 100, the whole training (39 steps)",
-        hundred["seed"],
-        {"ours, defaults": hundred["default"], "ours, MPS=1": hundred["mps"]},
-    )
-    draw_losses(
-        panels[:, 1],
-        "the first 40 steps of N = 500",
-        five_hundred["seed"],
-        {"the fast trainer (first form)": five_hundred["fast"]},
-    )
-    noise = found["training"]["noise_of_equal_arithmetic"]["max"][1]
-    for panel in panels[1]:
-        panel.axhspan(-noise, noise, color="#e6e6e6", zorder=0)
-        panel.text(
-            0.02,
-            0.97,
-            "grey: how far runs of equal arithmetic differ",
-            transform=panel.transAxes,
-            va="top",
-            fontsize=8,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )
-        panel.set_ylim(-0.02, 0.02)
-        panel.set_xlabel("optimizer step")
-    panels[0, 0].set_ylabel("training loss, mean of 5 steps")
-    panels[1, 0].set_ylabel("less the original's")
+    """Return the losses of both ways to train, step by step and a column for each model, and their differences."""
+    models = found["families"]["models"]
+    figure = new_figure(11.0, 5.2, "Training losses, ours and the original's")
+    panels = figure.subplots(2, len(models), sharex="col", height_ratios=(2.2, 1), squeeze=False)
+    for model, column in zip(models, panels.T, strict=True):
+        draw_losses(column, model)
+    panels[0, 0].set_ylabel("training loss of a step")
+    panels[0, 0].legend(loc="upper right")
+    panels[1, 0].set_ylabel("ours less the original's")
+    panels[1, 0].legend(loc="lower right", fontsize=8, framealpha=0)
     return figure
 
 
-def draw_losses(panels: Any, title: str, seed: list[list[float]], others: dict[str, list[list[float]]]) -> None:
-    """Draw all losses in the upper panel, and in the lower one how the others differ from the original's."""
-    upper, lower = panels
-    steps = [step for step, _ in seed]
-    upper.plot(steps, [loss for _, loss in seed], color="#b3b3b3", linewidth=6, label="the original's flags")
-    styles = (("#000000", "-", "o"), ("#d55e00", (0, (5, 2)), "s"))
-    for (name, points), (colour, dashes, marker) in zip(others.items(), styles, strict=False):
-        losses = [loss for _, loss in points]
-        look: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": marker, "linewidth": 1.2, "label": name}
-        upper.plot(steps, losses, **look)
-        lower.plot(steps, [ours - theirs for ours, (_, theirs) in zip(losses, seed, strict=True)], **look)
-    upper.set_title(title, loc="left")
-    upper.legend(loc="lower left")
-    for panel in panels:
+def draw_losses(column: Any, model: dict[str, Any]) -> None:
+    """Draw a model's losses in the upper panel, in the lower one how ours differ from the original's."""
+    upper, lower = column
+    original, ours = (model[way]["losses"] for way in ("original", "fast"))
+    steps = range(1, len(original) + 1)
+    upper.plot(steps, original, color="#b3b3b3", linewidth=6, label="the original's flags")
+    upper.plot(steps, ours, color="black", linewidth=1.2, label="ours")
+    upper.set_title(f"{model['model']}, {model['weights']} weights", loc="left")
+    rounding = abs(model["loss_difference"]["first_step"])
+    lower.axhspan(-rounding, rounding, color="#e6e6e6", zorder=0, label="as far apart as at the first step")
+    lower.plot(steps, [one - other for one, other in zip(ours, original, strict=True)], color="black", linewidth=1.2)
+    lower.set_ylim(-0.05, 0.035)
+    lower.set_xlabel("optimizer step")
+    for panel in column:
         panel.grid()
 
 

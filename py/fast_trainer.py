@@ -14,8 +14,8 @@ when all is saved (fewshot_sft/training/generation_check.py).
 - ``--shared_prefix True`` computes what all examples of a batch begin with, the instruction, only once
   (fewshot_sft/training/shared_prefix.py); ``auto`` only where steps are CUDA graphs, where alone it was faster.
 
-It uses one process and one GPU; llamafactory-cli would start one process per GPU. docs/performance.md says what each
-part is worth.
+It uses one process and one GPU; llamafactory-cli would start one process per GPU. docs/performance.json
+(training, graphs) says what each part is worth.
 """
 
 from __future__ import annotations

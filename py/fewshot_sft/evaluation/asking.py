@@ -33,8 +33,9 @@ IDLE = 0.3  # share of a CPU below which this process has time for something els
 def in_flight(settings: Settings) -> int:
     """Return how many requests of one run are under way at once: CONCURRENCY, or what suits the server.
 
-    `vllm serve` computes in batches: 256 in flight are 96 % of what more bring (docs/performance.md). All runs may be
-    asked at the same time, and what is beyond its 1,024 sequences only waits, and may time out.
+    `vllm serve` computes in batches: with 256 in flight a run gets 90 % of what more requests and processes get
+    (docs/performance.md). All runs may be asked at the same time, and what is beyond its 1,024 sequences only waits,
+    and may time out.
     """
     if settings.concurrency is not None or settings["SERVER"] != "vllm":
         return settings.concurrency or 8
