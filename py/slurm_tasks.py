@@ -12,8 +12,9 @@ Input: ``settle``, ``plan``, ``ids``, ``progress``, ``release``: what ``squeue -
 jobs; for ``plan`` an empty line and then, with zero bytes between, for each training its run, the number of words of
 the trainer's command, and the words.
 
-Output of ``settle``: ``kept`` when logs/<sweep>.settings.json is of the same settings, whose hardware plan then goes
-into the file of the settings; else ``new``. Output of ``plan``, with tabs between: ``active ID PART`` for a job in the
+Output of ``settle``: ``kept`` when logs/<sweep>.settings.json is of the same settings, else ``new``. Where that file
+has a hardware plan, these settings with that plan are written beside the file of the settings, as FILE.planned: by them
+``plan`` tells what is done. Output of ``plan``, with tabs between: ``active ID PART`` for a job in the
 queue, ``task PART SCRIPTS RUNS`` for a task to submit, ``missing N`` runs.
 Exit status: 0, 2 something for the user to mend.
 """
@@ -21,6 +22,7 @@ Exit status: 0, 2 something for the user to mend.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,10 +33,10 @@ from fewshot_sft.errors import UserError
 from fewshot_sft.identity import read_record
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import DONE, TO_DO, run
-from fewshot_sft.settings import Settings, table
+from fewshot_sft.settings import VARIABLE, Settings, table
 
 # What may differ between two submissions: it decides no result.
-FREE = ("ON_FINISH", "SLURM_ARGS", "SLURM_GPUS", "SLURM_CPU_ARGS", "SLURM_MAX_RUNNING")
+FREE = ("ON_FINISH", "REPORT_LANG", "SLURM_ARGS", "SLURM_GPUS", "SLURM_CPU_ARGS", "SLURM_MAX_RUNNING")
 PLANNED = "KV_CACHE_BYTES"  # there once the hardware plan is made
 
 
@@ -78,22 +80,27 @@ def main(argv: list[str]) -> int:
 
 
 def settle(settings: Settings, active: bool) -> None:
-    """Go by the earlier submission's settings, and its hardware plan, where they are the same.
+    """Compare the settings with the earlier submission's, and take its hardware plan to tell what is done.
 
     Raises:
         UserError: they differ, and its jobs are in the queue.
     """
+    if settings.force:
+        raise UserError(
+            "FORCE=1 with --slurm: a task that Slurm starts again would begin anew; give the sweep another SWEEP_NAME"
+        )
     kept = read_record(settings.logs_dir / f"{settings.sweep_name}.settings.json")
     names = [name for name in table() if name not in FREE]
     # "auto" was decided since.
     other = [name for name in names if settings[name] not in ("auto", kept.get(name, ""))]
-    if kept and not other and not settings.force:
-        free = {name: settings[name] for name in FREE}
-        Settings(kept | free).write()
+    if kept.get(PLANNED):
+        wanted = {name: value for name, value in settings.record().items() if value != "auto" and name in table()}
+        Settings(kept | wanted).write(os.environ[VARIABLE] + ".planned")
+    if kept and not other:
         print("kept")
         return
     if active:
-        told = ", ".join(f"{name}: {kept.get(name, 'none')} -> {settings[name]}" for name in other) or "FORCE=1"
+        told = ", ".join(f"{name}: {kept.get(name, 'none')} -> {settings[name]}" for name in other)
         raise UserError(
             f"jobs of this sweep are in the queue, submitted with other settings ({told}); wait for them "
             "(bin/sweep.sh --slurm --wait, with theirs), or cancel them (bin/sweep.sh --slurm --cancel)"

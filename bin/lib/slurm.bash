@@ -72,9 +72,10 @@ tasks_for() {
 }
 
 # trainers: each training's run, how many words its command has, and the words, with zero bytes between.
-# Nothing before the hardware plan, which decides some of them.
+# Nothing before there is a hardware plan, which decides some of them.
 trainers() (
-  [[ -n $KV_CACHE_BYTES ]] || exit 0
+  [[ $FEWSHOT_SETTINGS == *.planned ]] || exit 0
+  read_settings "$FEWSHOT_SETTINGS"
   # shellcheck source=../train.sh
   source bin/train.sh
   list_runs trainings 1
@@ -86,18 +87,22 @@ trainers() (
 
 # submit_missing: everything that is neither done nor in the queue.
 submit_missing() {
-  local settled line planned=() fields part jobs=() most prepare='' dry=() submitted=() total=0
+  local settled line planned=() fields part jobs=() most prepare='' dry=() submitted=() total=0 by=$FEWSHOT_SETTINGS.planned
   declare -A lists=() active=()
   settled=$(tasks_for settle) || exit
-  [[ $settled != kept ]] || read_settings "$FEWSHOT_SETTINGS"
+  [[ $settled != kept || ! -f $by ]] || read_settings "$by"
   if ((DRY_RUN)); then
     dry=(--dry-run)
   else
     settle_outputs "$settled"
   fi
   line=$(queue) || exit
-  mapfile -t planned < <({ printf '%s\n\n' "$line" && trainers; } | python py/slurm_tasks.py plan "${dry[@]}" && echo end)
-  [[ ${planned[-1]-} == end ]] || exit 2
+  mapfile -t planned < <(
+    [[ ! -f $by ]] || export FEWSHOT_SETTINGS=$by
+    { printf '%s\n\n' "$line" && trainers; } | python py/slurm_tasks.py plan "${dry[@]}" && echo end
+  )
+  rm -f -- "$by"
+  [[ " ${planned[*]} " == *' end ' ]] || exit 2
   for line in "${planned[@]}"; do
     IFS=$'\t' read -r -a fields <<<"$line"
     case ${fields[0]} in
