@@ -4,9 +4,11 @@
 # Usage: bin/slurm.sh prepare
 #        bin/slurm.sh models|methods FILE
 #        bin/slurm.sh results SECONDS
+#        bin/slurm.sh comparison FOLDER NAME...
 #
 # prepare: the base model, the preflight, the hardware plan. models, methods: of an array, the task's line of FILE: which
-# scripts, for which runs. results: the results and the summary of what was submitted at SECONDS since the epoch.
+# scripts, for which runs. results: the results and the summary of what was submitted at SECONDS since the epoch. comparison: with MODELS,
+# the results of the first model's sweep and those of NAME together.
 #
 # On TERM, which Slurm sends 60 s before the time limit and when it preempts, it ends what it has started, and asks for
 # another start, in which everything goes on where it was.
@@ -62,6 +64,8 @@ results() {
   exit "$((status > 0 ? status : 1))"
 }
 
+comparison() { run_child 'the results of all models' python py/see_results.py --run "${@:2}" --out "$1"; }
+
 # start_again STATUS: when Slurm has ended this start of the job, but not the job.
 start_again() {
   (($1 == 143 && ${SLURM_RESTART_COUNT:-0} < MOST_STARTS)) || return 0
@@ -72,7 +76,7 @@ start_again() {
 
 main() {
   local part=${1-}
-  [[ -n ${SLURM_JOB_ID-} && $part == @(prepare|models|methods|results) ]] || {
+  [[ -n ${SLURM_JOB_ID-} && $part == @(prepare|models|methods|results|comparison) ]] || {
     begin_script "$0" "$@"
     die "this is for the jobs of bin/sweep.sh --slurm"
   }
@@ -84,7 +88,7 @@ main() {
   # shellcheck disable=SC2034 # for process.bash
   AT_EXIT=start_again
   say "job $FEWSHOT_TASK on ${SLURMD_NODENAME-$HOSTNAME}${SLURM_RESTART_COUNT:+, started again}"
-  if [[ $part == prepare || $part == results ]]; then "$part" "${@:2}"; else task "$2"; fi
+  if [[ $part == @(models|methods) ]]; then task "$2"; else "$part" "${@:2}"; fi
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -49,7 +49,8 @@ alone_and_by_jobs() {
 @test "--dry-run prints the scripts and writes nothing; arrays are no larger than the cluster's, and wait for each other" {
   setting DEVICE=gpu
   setting SEEDS='(42 43 44)'
-  SLURM_ARGS='--partition=all --time=60' SLURM_CPU_ARGS='--time=9' SLURM_MAX_RUNNING=2 SLURM_GPUS=2 script sweep.sh --slurm --dry-run
+  SLURM_ARGS='--partition=all --time=60' SLURM_CPU_ARGS='--time=9' SLURM_MAX_RUNNING=2 SLURM_GPUS=2 SLURM_CONTAINER='apptainer exec x.sif' \
+    script sweep.sh --slurm --dry-run
   status_is 0
   [[ ! -e $OBJS && ! -e $LOGS && ! -e $WORK/data ]]
   equal "#SBATCH --job-name=demo-models
@@ -66,6 +67,7 @@ alone_and_by_jobs() {
   # 3 adapters of 8 examples alone, those of 4 in pairs: 5 tasks.
   said '#SBATCH --array=0-1%2' '#SBATCH --dependency=afterok:<prepare>,afterany:<models> --kill-on-invalid-dep=yes'
   [[ $(script_of methods) == *'#SBATCH --time=9'* && $(script_of methods) != *gres* ]]
+  said " && exec apptainer exec x.sif bash -p bin/slurm.sh models "
   [[ $(script_of results) == *'--dependency=afterany:<models>:<models>:<methods> '* ]]
 }
 
@@ -86,6 +88,27 @@ alone_and_by_jobs() {
   status_is 0
   said 'submitted: methods ' '8 of 8 runs done'
   not_said 'prepare' 'models'
+}
+
+@test "MODELS: the jobs of each model's sweep, and one that compares them; --cancel" {
+  : >"$SETTINGS_FILE"
+  export BASE_TEXTS=40 DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS SIZES=4 METHODS=tfidf
+  export TRAIN_FILE=$WORK/rows.csv SWEEP_NAME=both SKIP_PREFLIGHT=1 METHODS='lora tfidf'
+  plan train-4 crash exit
+  script sweep.sh --slurm --wait --models tiny tiny-deep
+  status_is 1
+  said 'sweep both-tiny: submitted: prepare ' 'sweep both-tiny-deep: submitted: prepare ' 'sweep both: submitted: comparison ' \
+    'sweep both-tiny: 1 of 2 runs done, 1 failed' 'sweep both-tiny-deep: 0 of 1 runs done, 1 failed'
+  [[ -s $SAVES_DIR/tiny/base/config.json && -s $SAVES_DIR/tiny-deep/base/config.json && -s $OBJS/both/results.json ]]
+
+  plan train-4 wait wait
+  script sweep.sh --slurm --models tiny tiny-deep
+  status_is 0
+  reached_both 'train 4' 'train 4'
+  script sweep.sh --slurm --models tiny tiny-deep --cancel
+  status_is 0
+  [[ -z $(squeue --noheader) ]]
+  nothing_left
 }
 
 @test "another login node submits at the moment; settings change while jobs are queued; FORCE" {

@@ -51,26 +51,6 @@ end_submission() {
   AT_EXIT=''
 }
 
-# queue: what squeue knows of this sweep's jobs, "12_3 RUNNING" a line.
-queue() {
-  local ids said
-  [[ -f $SLURM_FOLDER/jobs.json ]] || return 0
-  ids=$(sed -nE 's/^ +"id": "([0-9]+)".*/\1/p' "$SLURM_FOLDER/jobs.json" | paste -sd,)
-  [[ -n $ids ]] || return 0
-  said=$(squeue --noheader --array --format='%i %T' --jobs="$ids" 2>&1) || {
-    [[ $said != *'Invalid job id'* ]] || return 0
-    die "squeue does not answer: $said"
-  }
-  printf '%s\n' "$said"
-}
-
-# tasks_for WHAT ARGUMENT...: ask py/slurm_tasks.py, with the queue as its input.
-tasks_for() {
-  local queued
-  queued=$(queue) || exit
-  printf '%s\n' "$queued" | python py/slurm_tasks.py "$@"
-}
-
 # trainers: each training's run, how many words its command has, and the words, with zero bytes between.
 # Nothing before there is a hardware plan, which decides some of them.
 trainers() (
@@ -147,8 +127,8 @@ in_queue() {
 # settle_outputs kept|new: the data; and, with other settings than before, nothing of an earlier submission.
 settle_outputs() {
   export FEWSHOT_OUTCOMES=$LOGS_DIR/$SWEEP_NAME.outcomes
+  tasks_for release
   if [[ $1 == new ]]; then
-    tasks_for release
     rm -f -- "$SLURM_FOLDER/jobs.json"
     keep_settings
     begin_outcomes
@@ -210,8 +190,8 @@ job_script() {
   [[ -z $4 ]] || printf '#SBATCH --dependency=%s --kill-on-invalid-dep=yes\n' "$4"
   [[ -z $arguments ]] || printf '#SBATCH %s\n' "$arguments"
   printf 'export FEWSHOT_SETTINGS=%q FEWSHOT_OUTCOMES=%q FEWSHOT_VENV=%q\n' \
-    "$logs/$SWEEP_NAME.settings.json" "$logs/$SWEEP_NAME.outcomes" "$VENV"
-  printf 'cd %q && exec bash -p bin/slurm.sh %s\n' "$ROOT" "$(quoted_words "$1" "${@:5}")"
+    "$logs/${SETTINGS_OF-$SWEEP_NAME}.settings.json" "$logs/$SWEEP_NAME.outcomes" "$VENV"
+  printf 'cd %q && exec %sbash -p bin/slurm.sh %s\n' "$ROOT" "${SLURM_CONTAINER:+$SLURM_CONTAINER }" "$(quoted_words "$1" "${@:5}")"
 }
 
 # largest_array: how many tasks one array may have.
@@ -219,46 +199,4 @@ largest_array() {
   local found
   found=$(scontrol show config 2>/dev/null | sed -nE 's/^MaxArraySize *= *([0-9]+)/\1/p') || true
   printf '%s' "$((${found:-1001} - 1))"
-}
-
-# wait_for_jobs: until none is in the queue, with a line whenever something has changed; exits with the sweep's status.
-wait_for_jobs() {
-  local line before='' status=3 seconds=1
-  while :; do
-    status=0
-    line=$(tasks_for progress) || status=$?
-    [[ $line == "$before" ]] || say "$line"
-    before=$line
-    ((status == 3)) || break
-    sleep "$seconds" &
-    wait "$!" # which a signal interrupts; the jobs go on
-    seconds=$((seconds < 10 ? seconds + 1 : 10))
-  done
-  ((status == 0)) || exit "$status"
-  cat -- "$OBJS_DIR/$SWEEP_NAME/summary.txt" 2>/dev/null || die "the last job left no summary; its log: $SLURM_FOLDER/results-*.log"
-  exit "$(sed -nE 's/^  "status": ([0-9]+),?$/\1/p' "$OBJS_DIR/$SWEEP_NAME/summary.json")"
-}
-
-# cancel_jobs: all of this sweep; returns when none runs and none has a claim.
-cancel_jobs() {
-  local ids
-  ids=$(tasks_for ids) || exit
-  [[ -n $ids ]] || say "sweep $SWEEP_NAME: none of its jobs is in the queue"
-  while [[ -n $ids ]]; do
-    # shellcheck disable=SC2086 # several
-    scancel $ids || true
-    sleep 1 &
-    wait "$!"
-    ids=$(tasks_for ids) || exit
-  done
-  tasks_for release
-  say "sweep $SWEEP_NAME: nothing of it is in the queue; to go on: the same command again"
-}
-
-# no_jobs_queued: a sweep on this machine does not work on what jobs work on.
-no_jobs_queued() {
-  SLURM_FOLDER=$LOGS_DIR/$SWEEP_NAME.slurm
-  [[ -f $SLURM_FOLDER/jobs.json ]] && type -P squeue >/dev/null || return 0
-  [[ -z $(tasks_for ids) ]] ||
-    die "jobs of this sweep are in the queue of the cluster; wait for them (--slurm --wait), or cancel them (--slurm --cancel)"
 }

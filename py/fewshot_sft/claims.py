@@ -13,9 +13,9 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from .errors import UserError
@@ -133,7 +133,7 @@ def hold(lock: Path, what: str, patience: float) -> Iterator[bool]:
 
 
 def _take(path: Path, ours: Claim | None, what: str, patience: float) -> None:
-    deadline, told = time.monotonic() + patience, None
+    deadline, told = monotonic() + patience, None
     while (holder := _holder(path, ours)) is not None:
         by = f"job {holder.job} on {holder.node}"
         if holder.is_dead(ours):
@@ -142,7 +142,7 @@ def _take(path: Path, ours: Claim | None, what: str, patience: float) -> None:
             wait = patience
             say(f"{what}: {by} has left its claim; taking it over in {wait:g} s")
         else:
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 raise UserError(
                     f"{what}: {by} is still at it ({path}); wait for it, or cancel it (scancel {holder.job}), "
                     "and run the same command again"
@@ -150,13 +150,13 @@ def _take(path: Path, ours: Claim | None, what: str, patience: float) -> None:
             if holder != told:
                 say(f"{what}: {by} is at it ({path}); waiting up to {patience:g} s")
             told = holder
-            time.sleep(1)
+            sleep(1)
             continue
         if ours is None:
             path.unlink(missing_ok=True)
             continue
         ours.write(path, replace=True)
-        time.sleep(wait)
+        sleep(wait)
         if Claim.read(path) == ours:
             return
 
