@@ -36,7 +36,7 @@ from fewshot_sft.program import DONE, TO_DO, run
 from fewshot_sft.settings import VARIABLE, Settings, table
 
 # What may differ between two submissions: it decides no result.
-FREE = ("ON_FINISH", "REPORT_LANG", "SLURM_ARGS", "SLURM_GPUS", "SLURM_CPU_ARGS", "SLURM_CONTAINER", "SLURM_MAX_RUNNING")
+FREE = ("ON_FINISH", "REPORT_LANG", *(name for name in table() if name.startswith("SLURM_")))
 PLANNED = "KV_CACHE_BYTES"  # there once the hardware plan is made
 
 

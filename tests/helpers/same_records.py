@@ -24,10 +24,11 @@ WHOLE = {"summary.json", "answer.json", "results.json"}
 
 def records(folder: Path) -> dict[str, Any]:
     """Return the records by their path."""
-    paths = [path for name in ("data", "objs", "saves") for path in (folder / name).rglob("*.json*")]
+    paths = [path for name in ("data", "objs") for path in (folder / name).rglob("*.json*")]
+    paths += (folder / "saves").rglob("training.json")
     found = {}
     for path in paths:
-        if path.name in WHOLE or path.name.endswith((".claim", ".png")) or "trainer_log" in path.name:
+        if path.name in WHOLE:
             continue
         text = path.read_text(encoding="utf-8")
         lines = text.splitlines() if path.suffix == ".jsonl" else [text]
