@@ -60,8 +60,9 @@ results() {
   # shellcheck disable=SC2034 # for sweep.bash
   BEGUN=$1 AT_EXIT=summarize
   step results bin/results.sh || status=$?
-  [[ -n $(python py/slurm_tasks.py unfinished) ]] || exit "$status"
-  exit "$((status > 0 ? status : 1))"
+  # When runs have failed, that is what this ends with, even if there is no result to show.
+  [[ -z $(python py/slurm_tasks.py unfinished) ]] || exit 1
+  exit "$status"
 }
 
 comparison() { run_child 'the results of all models' python py/see_results.py --run "${@:2}" --out "$1"; }

@@ -31,8 +31,11 @@ def records(folder: Path) -> dict[str, Any]:
         if path.name in WHOLE:
             continue
         text = path.read_text(encoding="utf-8")
-        lines = text.splitlines() if path.suffix == ".jsonl" else [text]
-        found[str(path.relative_to(folder))] = [plain(json.loads(line)) for line in lines]
+        lines = list(filter(None, text.split("\n"))) if path.suffix == ".jsonl" else [text]
+        try:
+            found[str(path.relative_to(folder))] = [plain(json.loads(line)) for line in lines]
+        except json.JSONDecodeError as error:
+            sys.exit(f"{path}: {error}")
     return found
 
 
