@@ -57,6 +57,7 @@ task() {
 
 results() {
   local status=0
+  : "${ON_FINISH:=}" # the environment of the submission may not have come along
   # shellcheck disable=SC2034 # for sweep.bash
   BEGUN=$1 AT_EXIT=summarize
   step results bin/results.sh || status=$?
@@ -77,10 +78,8 @@ start_again() {
 
 main() {
   local part=${1-}
-  [[ -n ${SLURM_JOB_ID-} && $part == @(prepare|models|methods|results|comparison) ]] || {
-    begin_script "$0" "$@"
-    die "this is for the jobs of bin/sweep.sh --slurm"
-  }
+  [[ $part == @(prepare|models|methods|results|comparison) ]] || begin_script "$0" "$@"
+  [[ -n ${SLURM_JOB_ID-} ]] || die "this is for the jobs of bin/sweep.sh --slurm"
   begin_script "$0"
   FEWSHOT_TASK=$SLURM_JOB_ID
   [[ -z ${SLURM_ARRAY_JOB_ID-} ]] || FEWSHOT_TASK=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID

@@ -5,6 +5,7 @@
 load helpers/common
 load helpers/processes
 load helpers/cluster
+load helpers/one_server
 
 setup_file() {
   NO_CLUSTER=$(cluster_is_possible) || {
@@ -88,6 +89,21 @@ alone_and_by_jobs() {
   status_is 0
   said 'submitted: methods ' '8 of 8 runs done'
   not_said 'prepare' 'models'
+}
+
+@test "with GPUs: each task has its own, and a server for its group" {
+  one_server
+  setting SEEDS='(42)'
+  setting METHODS="'lora zero-shot'"
+  setting ADAPTER_CHECK=1
+  script sweep.sh --slurm --wait
+  status_is 0
+  said 'models ' '(0-1)' '3 of 3 runs done'
+  # One GPU a task, as Slurm gave it; the server of each has a log of its own.
+  equal 2 "$(sed -nE 's/^(CUDA_VISIBLE_DEVICES=[01]) .* serve .*/\1/p' "$STUB/calls" | wc -l)"
+  equal 2 "$(find "$LOGS" -name 'demo.*_[01].server.log' | wc -l)"
+  evaluated 8
+  evaluated zero-shot
 }
 
 @test "MODELS: the jobs of each model's sweep, and one that compares them; --cancel" {

@@ -24,7 +24,7 @@ WHOLE = {"summary.json", "answer.json", "results.json"}
 
 def records(folder: Path) -> dict[str, Any]:
     """Return the records by their path."""
-    paths = [path for name in ("data", "objs") for path in (folder / name).rglob("*.json*")]
+    paths = [path for name in ("data", "objs") for path in (folder / name).rglob("*.json*") if path.suffix != ".lock"]
     paths += (folder / "saves").rglob("training.json")
     found = {}
     for path in paths:
