@@ -40,6 +40,7 @@ in_jobs() {
   script sweep.sh --slurm
   status_is 0
   reached "$([[ $1 == training ]] && echo 'train 4' || echo 'api 4')"
+  # shellcheck disable=SC2154 # `script` has set it
   TASK=$(sed -nE 's/.*submitted: .*models ([0-9]+) .*/\1_0/p' <<<"$output")
 }
 

@@ -34,7 +34,7 @@ teardown() {
 # script_of PART: its script in the output of a dry run.
 script_of() { sed -n "/^#SBATCH --job-name=demo-$1\$/,/^\$/p" <<<"$output"; }
 
-# alone_and_by_jobs: the same sweep on this machine, then by jobs; every record but timings is the same.
+# alone_and_by_jobs [NAME] [--real]: the same sweep on this machine, then by jobs; every record but timings is the same.
 alone_and_by_jobs() {
   script sweep.sh
   status_is 0
@@ -43,7 +43,7 @@ alone_and_by_jobs() {
   script sweep.sh --slurm --wait
   status_is 0
   said "sweep ${1-demo}: submitted: prepare "
-  "$STUB_PYTHON" "$PROJECT/tests/helpers/same_records.py" "$WORK/alone" "$WORK"
+  "$STUB_PYTHON" "$PROJECT/tests/helpers/same_records.py" "${@:2}" "$WORK/alone" "$WORK"
   equal '' "$(find "$WORK/saves" "$OBJS" -name '*.claim*')"
 }
 
@@ -149,5 +149,5 @@ alone_and_by_jobs() {
   : >"$SETTINGS_FILE"
   export FEWSHOT_VENV=${STUB_PYTHON%/bin/python} SIZES='30 60' SEEDS='42 43' METHODS='lora tfidf' BASE_TEXTS=400 TEST_COUNT=40
   export DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS OBJS_DIR=$OBJS
-  alone_and_by_jobs tiny
+  alone_and_by_jobs tiny --real
 }

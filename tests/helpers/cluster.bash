@@ -21,6 +21,7 @@ cluster_is_possible() {
 }
 
 # start_cluster [LINE]...: with these lines in its slurm.conf. Sets CLUSTER, and SLURM_CONF for Slurm's commands.
+# shellcheck disable=SC2120 # the tests give some
 start_cluster() {
   local host ports=() node
   host=$(hostname -s)
@@ -93,6 +94,7 @@ if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
   set -Eeuo pipefail
   cluster_is_possible
   trap end_cluster EXIT
+  # shellcheck disable=SC2119 # none here
   start_cluster
   "$@"
 fi

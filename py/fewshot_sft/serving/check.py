@@ -73,7 +73,8 @@ async def _ask_probe_set(run: Run, probe: Probe, base: list[str] | None, wait: f
     count, record = len(answers), probe_set.record_of(run, answers, probe.seconds)
     if base is None:
         path = probe_set.file_of(run)
-        with locks.hold(path.with_name(f".{run.name}.probe.writing.lock"), run.title, wait):  # several servers may be asked at once
+        # By the jobs of a cluster several servers may be asked at once.
+        with locks.hold(path.with_name(f".{run.name}.probe.writing.lock"), run.title, wait):
             write_json(path, record)
         print(f"{run.title}: probe set: {count} answers in {probe.seconds:.1f} s", flush=True)
         return
