@@ -3,7 +3,7 @@
     python bench/scale.py [--models 5] [--sizes 6] [--seeds 5] [--items 300]
 
 Makes the records of sweeps that never ran, one a model with seven methods, in a temporary folder, and runs our programs
-on them. Prints JSON: of each program its seconds and its largest resident memory in MiB.
+on them. Prints JSON: of each program its seconds, those of the CPU and its largest resident memory in MiB.
 """
 
 from __future__ import annotations
@@ -59,14 +59,16 @@ def timed(folder: Path, name: str, program: str, *arguments: str, given: str = "
         "FEWSHOT_SETTINGS": str(folder / f"{name}.settings.json"),
         "FEWSHOT_OUTCOMES": str(folder / f"{name}.outcomes"),
     }
-    command = ["/usr/bin/env", "time", "--format", "%M", sys.executable, f"py/{program}", *arguments]
+    command = ["/usr/bin/env", "time", "--format", "%M %U %S", sys.executable, f"py/{program}", *arguments]
     began = time.monotonic()
     done = subprocess.run(command, cwd=PROJECT, env=environment, input=given, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
+    memory, *cpu = map(float, done.stderr.splitlines()[-1].split())
     return {
         "seconds": round(time.monotonic() - began, 1),
-        "memory_mib": int(done.stderr.splitlines()[-1]) // 1024,
+        "cpu_seconds": round(sum(cpu), 1),
+        "memory_mib": int(memory) // 1024,
     }
 
 

@@ -2,8 +2,8 @@
 
     python same_records.py [--real] FOLDER FOLDER
 
-The weights of the adapters are compared byte by byte. With --real the hashes that take an adapter's configuration in are
-left out: peft writes ``target_modules`` in the order of a set, another one in each process.
+The weights of the adapters are compared byte by byte. With --real the hashes that take an adapter's configuration in
+are left out: peft writes ``target_modules`` in the order of a set, another one in each process.
 
 Exit status: 0, or 1 with what differs.
 """
@@ -25,8 +25,6 @@ TIMED = re.compile(
 OF_CONFIGURATION = re.compile(r"adapter|identity")
 # Of a whole sweep, which tells how long it took, in words as well; pictures and pages are made of the records.
 WHOLE = {"summary.json", "answer.json", "results.json"}
-
-
 REAL = sys.argv[1] == "--real"
 LEFT_OUT = re.compile(f"{TIMED.pattern}|{OF_CONFIGURATION.pattern}") if REAL else TIMED
 
