@@ -2,6 +2,7 @@
 # Summary: Run the whole sweep: data, training, evaluation, learning curve.
 #
 # Usage: bin/sweep.sh [--dry-run] [--SETTING VALUE]...
+#        bin/sweep.sh --slurm [--dry-run|--wait|--cancel] [--SETTING VALUE]...
 #        nohup docker compose run sweep > sweep.log 2>&1 &
 #
 # For each N in SIZES (settings.sh): trains an adapter on N examples and evaluates it on the held-out split; then
@@ -13,6 +14,9 @@
 # What is finished is skipped, so that the same command goes on after an interruption. A size that fails does not
 # stop the others. With --dry-run it only prints the plan: what is done, what would run and why, and the exact
 # commands; nothing on the disk changes.
+#
+# With --slurm the same sweep is jobs of a Slurm cluster (docs/cluster.md): it submits what is neither done nor in the
+# queue, prints the jobs' numbers and returns; --wait stays until the end, --cancel ends all.
 #
 # However it ends, it says last what became of each size, and writes that to objs/<sweep>/summary.json and summary.txt.
 # ON_FINISH, a command of yours, then gets the text as its input: ON_FINISH='curl -d @- https://ntfy.sh/my-topic'.
@@ -39,6 +43,7 @@ main() {
   begin_script "$0" "$@"
   own_children
   [[ -z $MODELS ]] || sweep_models "$@"
+  [[ " ${EXTRA_ARGS[*]-} " != *' --slurm '* ]] || slurm_sweep
   if ((DRY_RUN)); then
     dry_run
     exit
@@ -48,6 +53,7 @@ main() {
   ensure_folder "$OBJS_DIR"
   ensure_folder "$LOGS_DIR"
   lock_outputs
+  no_jobs_queued
   keep_settings
   begin_outcomes
   preflight
@@ -82,7 +88,7 @@ train_and_evaluate() {
 }
 FAILED=0
 
-SCRIPT_FLAGS=(--dry-run)
+SCRIPT_FLAGS=(--dry-run --slurm --wait --cancel)
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.
 [[ ${BASH_SOURCE[0]} != "$0" ]] || {

@@ -35,7 +35,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="write nothing: print what would be done and why")
     args = parser.parse_args(argv)
     settings = Settings.read()
-    wanted = runs.baselines(settings, args.method)
+    wanted = runs.chosen(runs.baselines(settings, args.method))
+    if not wanted:
+        return DONE
     if args.dry_run:
         needed = ["base model"] * (args.method == "llm-embedding") + [str(each.data_file) for each in wanted]
         if (waits := dry_run.first_planned(*needed)) is not None:

@@ -12,6 +12,7 @@ Exit status: 0 done (or done before), 2 something for the user to mend, 3 (--dry
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -32,6 +33,8 @@ def main(argv: list[str]) -> int:
     if settings.task == runs.GENERATION:
         print("data quality: left out: TASK=generation has no labels to check")
         return DONE
+    if runs.CHOSEN in os.environ and not runs.chosen(runs.baselines(settings, "tfidf")):
+        return DONE  # of the jobs of a cluster, the one that has tfidf does it
     if dry and dry_run.first_planned(*map(str, making.data_files(settings).values())) is not None:
         print("data quality: to do (data)")
         return TO_DO

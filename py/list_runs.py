@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("which", choices=("trainings", "evaluations"))
     parser.add_argument("--largest-first", action="store_true", help="by size; the base model, which has none, last")
     args = parser.parse_args(argv)
-    listed = getattr(runs, args.which)(Settings.read())
+    listed = runs.chosen(getattr(runs, args.which)(Settings.read()))
     if args.largest_first:
         listed = sorted(listed, key=lambda run: run.size or 0, reverse=True)
     for run in listed:

@@ -20,6 +20,10 @@ source "$_lib/outcomes.bash"
 source "$_lib/runs.bash"
 # shellcheck source=sweep.bash
 source "$_lib/sweep.bash"
+# shellcheck source=slurm.bash
+source "$_lib/slurm.bash"
+# shellcheck source=slurm_queue.bash
+source "$_lib/slurm_queue.bash"
 # shellcheck source=serving.bash
 source "$_lib/serving.bash"
 # shellcheck source=models.bash

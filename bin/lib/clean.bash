@@ -46,6 +46,8 @@ clean_environment() {
   # LLaMA-Factory's switches: other trainers, misspelled flags that are passed over, fewer lines in the log, its server.
   foreign+='|FORCE_*|USE_*|ALLOW_*|OPTIM_TORCH|RECORD_VRAM|MAX_CONCURRENT|NPU_JIT_COMPILE|*_PLACEHOLDER|LLAMAFACTORY_*'
   foreign+='|LLAMABOARD_*|GRADIO_*|FASTAPI_*|API_@(KEY|HOST|MODEL_NAME|VERBOSE)|VLLM_API_KEY|TRANSFORMERS_VERBOSITY'
+  # What Slurm tells a job, and a setting of ours.
+  [[ -z ${SLURM_JOB_ID-} ]] || foreign+='|SLURM_GPUS'
   for name in $(compgen -e); do
     # shellcheck disable=SC2053 # patterns
     if [[ $name == @($foreign) && $name != @($ours) ]]; then unset -v "$name"; fi

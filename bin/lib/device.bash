@@ -22,6 +22,8 @@ use_hardware() {
     # With small models two threads are slower than one, and several processes beat both.
     export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
   else
-    export CUDA_VISIBLE_DEVICES=${GPUS[0]}
+    # The plan of a sweep's jobs is made in one of them: each has its own.
+    [[ -z ${FEWSHOT_TASK-} ]] || IFS=, read -r -a GPUS <<<"${CUDA_VISIBLE_DEVICES-}"
+    export CUDA_VISIBLE_DEVICES=${GPUS[0]-}
   fi
 }

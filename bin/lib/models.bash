@@ -4,14 +4,18 @@
 # sweep_models FLAG...: what bin/sweep.sh does with these flags, for one model after the other; the results of all go to
 # objs/<sweep>/. A model whose runs fail does not stop the others. Exits.
 sweep_models() {
-  local model name method names=() methods=$METHODS given=() failed=0 status
+  local model name method names=() methods=$METHODS given=() failed=0 status flags=() argument by_jobs=0
   # What came from the environment is no longer there; a command, which may hold a secret, is not for a command line.
   # shellcheck disable=SC2154 # of settings.bash
   for name in "${!from_env[@]}"; do [[ $name == ON_FINISH ]] || given+=("$name=${from_env[$name]}"); done
   export ON_FINISH
+  # By jobs all are submitted before one is waited for.
+  [[ " ${EXTRA_ARGS[*]-} " != *' --slurm '* ]] || by_jobs=1
+  [[ " $* " != *' --cancel '* ]] || cancel_comparison
+  for argument; do [[ $by_jobs == 1 && $argument == --wait ]] || flags+=("$argument"); done
   for model in $MODELS; do
     status=0 names+=("$SWEEP_NAME-$model")
-    start_family "the sweep of $model" env "${given[@]}" "$BASH" -p bin/sweep.sh "$@" --models= --profile "$model" --methods "$methods" \
+    start_family "the sweep of $model" env "${given[@]}" "$BASH" -p bin/sweep.sh "${flags[@]}" --models= --profile "$model" --methods "$methods" \
       --sweep-name "$SWEEP_NAME-$model" --data-dir "$DATA_DIR"
     wait_group "$GROUP" || status=$?
     ((status == 0 || status == 1 || (DRY_RUN && status == 3))) || exit "$status"
@@ -21,7 +25,8 @@ sweep_models() {
     for method in tfidf embedding encoder setfit; do methods=${methods// $method / }; done
     read -r methods <<<"$methods"
   done
-  ((DRY_RUN)) || FEWSHOT_SETTINGS=$LOGS_DIR/${names[0]}.settings.json run_child "the results of all models" \
+  ((by_jobs == 0 || DRY_RUN)) || [[ " $* " == *' --cancel '* ]] || models_by_jobs "${names[@]}"
+  ((DRY_RUN || by_jobs)) || FEWSHOT_SETTINGS=$LOGS_DIR/${names[0]}.settings.json run_child "the results of all models" \
     python py/see_results.py --run "${names[@]:1}" --out "$OBJS_DIR/$SWEEP_NAME"
   exit "$failed"
 }

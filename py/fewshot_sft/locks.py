@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import claims
 from .errors import UserError
 from .log import say
 
@@ -17,7 +19,7 @@ def hold(path: Path, what: str, patience: float) -> Iterator[int]:
     """Hold a file locked; the file and its folder are made.
 
     Yields its descriptor. A child that keeps it holds the lock as well: what a killed program leaves to the kernel to
-    end is waited for.
+    end is waited for. In a job of Slurm a claim (:mod:`claims`) comes before it, for other nodes.
 
     Args:
         path: the file.
@@ -29,11 +31,11 @@ def hold(path: Path, what: str, patience: float) -> Iterator[int]:
         OSError: the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        if not _is_locked(file.fileno()):
+    with claims.hold(path, what, patience) as claimed, path.open("ab") as file:
+        if not _is_locked(file.fileno(), claimed):
             say(f"{what}: another process is at it ({path} is locked); waiting up to {patience:g} s")
             deadline = time.monotonic() + patience
-            while not _is_locked(file.fileno()):
+            while not _is_locked(file.fileno(), claimed):
                 if time.monotonic() >= deadline:
                     raise UserError(
                         f"{what}: another process is still at it ({path} is locked); "
@@ -43,9 +45,13 @@ def hold(path: Path, what: str, patience: float) -> Iterator[int]:
         yield file.fileno()
 
 
-def _is_locked(descriptor: int) -> bool:
+def _is_locked(descriptor: int, claimed: bool) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        # A shared file system without such locks: the claim is enough.
+        if not claimed or error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise
     return True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .claims import TASK
 from .errors import UserError
 from .identity import read_record
 from .settings import Settings, table
@@ -23,6 +26,7 @@ FREE_METRICS = {"rouge_l": "ROUGE-L", "exact_match": "exact match", "bleu": "BLE
 NO_TEXT = "it gives labels, and TASK=generation asks for text"  # why the others do not
 USUAL = (LORA, ZERO_SHOT, *ON_CPU)  # METHODS=auto
 DEFAULT_SEED = 42  # its runs have the original's names, whatever SEEDS says
+CHOSEN = "FEWSHOT_RUNS"  # of a job: the names of its runs, with spaces between
 SCHEMA = 2  # of every record about a run; earlier versions knew only sizes
 
 
@@ -166,6 +170,18 @@ def baselines(settings: Settings, method: str) -> list[Run]:
 def every(settings: Settings) -> list[Run]:
     """Return all runs of a sweep."""
     return evaluations(settings) + [run for each in (*ON_CPU, *ON_GPU) for run in baselines(settings, each)]
+
+
+def chosen(some: Iterable[Run]) -> list[Run]:
+    """Return those of the runs that this process is to work on: all, or in a job of the cluster its group's."""
+    names = os.environ.get(CHOSEN)
+    return [run for run in some if names is None or run.name in names.split()]
+
+
+def server_log(settings: Settings) -> Path:
+    """Return the log of the server of several runs; each job of the cluster has one of its own."""
+    task = os.environ.get(TASK)
+    return Path(settings["LOGS_DIR"]) / f"{settings.sweep_name}{f'.{task}' if task else ''}.server.log"
 
 
 def named(settings: Settings, name: str) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -329,6 +330,11 @@ def _break_even(every: Sequence[Curve], ahead: Mapping[str, Outlook]) -> list[di
     """
     found = []
     known = [curve for curve in every if curve.method in ahead]
+
+    @cache  # most pairs have the same sizes
+    def at(method: str, grid: tuple[int, ...]) -> np.ndarray:
+        return ahead[method](grid)
+
     for index, one in enumerate(known):
         for other in known[index + 1 :]:
             learning = [curve for curve in (one, other) if curve.sizes != (0,)]
@@ -337,7 +343,7 @@ def _break_even(every: Sequence[Curve], ahead: Mapping[str, Outlook]) -> list[di
             first = max(curve.sizes[0] for curve in learning)
             last = 4 * min(curve.sizes[-1] for curve in learning)
             grid = np.unique(np.round(np.geomspace(first, last, 25)).astype(int))
-            difference = ahead[one.method](grid) - ahead[other.method](grid)
+            difference = at(one.method, tuple(grid)) - at(other.method, tuple(grid))
             middle, p = np.median(difference, 0), (difference > 0).mean(0)
 
             def better(chance: float, one: Curve = one, other: Curve = other) -> str | None:

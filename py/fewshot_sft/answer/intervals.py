@@ -211,10 +211,11 @@ def compare(
         rng: draws the seeds.
     """
     found = []
+    scored = {name: cells[name].score(metric) for name in dict.fromkeys(name for pair in pairs for name in pair)}
     for first, second in pairs:
         one, two = cells[first], cells[second]
         draws = bootstrap(each[second], rng) - bootstrap(each[first], rng)
-        seen = one.score(metric), two.score(metric)
+        seen = scored[first], scored[second]
         difference = float(seen[1].mean() - seen[0].mean())
         if metric == "accuracy" and isinstance(one, Cell) and isinstance(two, Cell) and one.seeds == two.seeds == 1:
             a, b = one.answers[0] == one.truth, two.answers[0] == two.truth

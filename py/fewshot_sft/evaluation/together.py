@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 
 from .. import runs
 from ..children import Child
@@ -113,7 +112,7 @@ def served(settings: Settings, command: Sequence[str], host: str = HOST) -> Abst
     if template.status():
         raise NoServer("the chat template could not be made")
     base = runs.zero_shot(settings)
-    log = Path(settings["LOGS_DIR"]) / f"{settings['SWEEP_NAME']}.server.log"
+    log = runs.server_log(settings)
 
     def usable(server: Server) -> None:
         wait, ready = settings.ready_timeout, log.with_suffix(".json")
@@ -156,7 +155,7 @@ def _ask(server: Server, todo: Sequence[Run], failed: list[Run], follow: int | N
                     why = why or f"{run.title}: its evaluation ended with status {status}"
         again |= running.keys()
     if why and server.has_ended():
-        show_tail(Path(todo[0].settings["LOGS_DIR"]) / f"{todo[0].settings['SWEEP_NAME']}.server.log")
+        show_tail(runs.server_log(todo[0].settings))
     return [run for run in todo if run in again], why
 
 

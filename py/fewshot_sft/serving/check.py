@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .. import locks
 from ..asynchronous import run_async
 from ..jsonio import write_json
 from ..log import say, say_why
@@ -50,14 +51,14 @@ def check(
                 seconds = round(probe.seconds, 2)
                 write_json(ready, {"seconds": seconds, "models": await probe.models(), "answer": answer})
             if asks_probe_set or base is not None:
-                await _ask_probe_set(run, probe, base)
+                await _ask_probe_set(run, probe, base, wait)
         finally:
             await probe.close()
 
     run_async(ask())
 
 
-async def _ask_probe_set(run: Run, probe: Probe, base: list[str] | None) -> None:
+async def _ask_probe_set(run: Run, probe: Probe, base: list[str] | None, wait: float) -> None:
     """One answer that differs is enough, and the last that is asked: beside a run that is being evaluated each waits
     its turn, for seconds.
     """
@@ -71,7 +72,10 @@ async def _ask_probe_set(run: Run, probe: Probe, base: list[str] | None) -> None
             break
     count, record = len(answers), probe_set.record_of(run, answers, probe.seconds)
     if base is None:
-        write_json(probe_set.file_of(run), record)
+        path = probe_set.file_of(run)
+        # By the jobs of a cluster several servers may be asked at once.
+        with locks.hold(path.with_name(f".{run.name}.probe.writing.lock"), run.title, wait):
+            write_json(path, record)
         print(f"{run.title}: probe set: {count} answers in {probe.seconds:.1f} s", flush=True)
         return
     write_json(probe_set.file_of(run), record | {"differs": differs})
