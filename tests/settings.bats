@@ -166,6 +166,13 @@ refused() {
   equal 'gpu vllm|50 200' "$output"
 }
 
+@test "a script that makes a model makes no other" {
+  : >"$SETTINGS_FILE"
+  script fetch_model.sh --profile tiny
+  status_is 2
+  [[ $output == "error: bin/fetch_model.sh does not make MODEL="*"/tiny/base; it makes that of the profile smollm2-135m: bin/fetch_model.sh --profile smollm2-135m" ]] || fail "$output"
+}
+
 @test "weights that bring their own code: only with consent, which reaches trainer and server" {
   : >"$SETTINGS_FILE"
   refused "profile yuan2-2b runs Python code that comes with its weights, on this machine; if you trust the authors of IEITYuan/Yuan2-2B-hf, set TRUST_REMOTE_CODE=1" \
