@@ -159,6 +159,11 @@ refused() {
   chmod +x "$WORK/bin/nvidia-smi"
   settings '$DEVICE $SERVER $MODEL $TEMPLATE|${SIZES[*]}|$SWEEP_NAME $TEST_COUNT' --profile smollm2-135m
   equal 'cpu llamafactory saves/SmolLM2-135M-Instruct/base smollm2|16 32 64 128|smollm2-135m 200' "$output"
+  for trainer in auto llamafactory-cli fast; do
+    settings '$TRAINER/$TRAIN_ARGS' --profile smollm2-135m --trainer "$trainer"
+    echo "$output"
+  done >"$WORK/trainers"
+  equal $'llamafactory-cli/\nllamafactory-cli/\nfast/--shared_prefix True' "$(<"$WORK/trainers")"
   printf '#!/bin/sh\n' >"$WORK/bin/nvidia-smi"
   sed 's/^SIZES=.*/SIZES=(50 200)/' "$PROJECT/settings.sh" >"$WORK/edited.sh"
   SETTINGS_FILE=$WORK/edited.sh
