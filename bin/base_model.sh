@@ -25,6 +25,7 @@ SCRIPT_FLAGS=(--dry-run)
 
 main() {
   begin_script "$0" "$@"
+  makes_model_of tiny
   local base=${MODEL%/base} dry=()
   ((DRY_RUN == 0)) || dry=(--dry-run)
   ensure_folder "$LOGS_DIR"

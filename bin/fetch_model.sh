@@ -26,6 +26,7 @@ SCRIPT_FLAGS=(--dry-run)
 
 main() {
   begin_script "$0" "$@"
+  makes_model_of smollm2-135m
   local dry=() uv=uv
   if ((DRY_RUN)); then dry=(--dry-run); elif [[ ! -d $MODEL ]] || ((FORCE)); then uv=$(_find_uv); fi
   ensure_folder "$LOGS_DIR"

@@ -159,11 +159,23 @@ refused() {
   chmod +x "$WORK/bin/nvidia-smi"
   settings '$DEVICE $SERVER $MODEL $TEMPLATE|${SIZES[*]}|$SWEEP_NAME $TEST_COUNT' --profile smollm2-135m
   equal 'cpu llamafactory saves/SmolLM2-135M-Instruct/base smollm2|16 32 64 128|smollm2-135m 200' "$output"
+  for trainer in auto llamafactory-cli fast; do
+    settings '$TRAINER/$TRAIN_ARGS' --profile smollm2-135m --trainer "$trainer"
+    echo "$output"
+  done >"$WORK/trainers"
+  equal $'llamafactory-cli/\nllamafactory-cli/\nfast/--shared_prefix True' "$(<"$WORK/trainers")"
   printf '#!/bin/sh\n' >"$WORK/bin/nvidia-smi"
   sed 's/^SIZES=.*/SIZES=(50 200)/' "$PROJECT/settings.sh" >"$WORK/edited.sh"
   SETTINGS_FILE=$WORK/edited.sh
   settings '$DEVICE $SERVER|${SIZES[*]}' --profile smollm2-135m
   equal 'gpu vllm|50 200' "$output"
+}
+
+@test "a script that makes a model makes no other" {
+  : >"$SETTINGS_FILE"
+  script fetch_model.sh --profile tiny
+  status_is 2
+  [[ $output == "error: bin/fetch_model.sh does not make MODEL="*"/tiny/base; it makes that of the profile smollm2-135m: bin/fetch_model.sh --profile smollm2-135m" ]] || fail "$output"
 }
 
 @test "weights that bring their own code: only with consent, which reaches trainer and server" {

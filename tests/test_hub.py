@@ -143,9 +143,9 @@ REFUSED = {
                               'own/news: no configuration "abstract"; set DATASET_CONFIG to one of short, long'),
     "a wrong revision": ({"DATASET_REVISION": "v9"}, None,
                          "cannot load own/news (short, v9) from Hugging Face: Revision 'v9' doesn't exist for dataset "
-                         "'own/news' on the Hub; check DATASET, DATASET_CONFIG and the network (HF_ENDPOINT names a "
-                         "mirror, USE_MODELSCOPE_HUB=1 chooses ModelScope's hub), or download it and name the file "
-                         "with TRAIN_FILE"),
+                         "'own/news' on the Hub; check DATASET, DATASET_CONFIG, DATASET_REVISION and the network "
+                         "(HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses ModelScope's hub), or download "
+                         "it and name the file with TRAIN_FILE"),
     "gated": ({}, 401, "own/news is given only to those who accept its terms; accept them on {hub}/datasets/own/news, "
               "then set HF_TOKEN to a token of yours"),
     "too many requests": ({}, 429, "own/news is not in the cache and {hub} does not answer (HTTP 429); wait a few "

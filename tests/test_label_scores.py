@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import json
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -103,6 +105,47 @@ def test_only_what_may_be_likelier_than_the_likeliest_label_is_asked_for():
     known[NEWLINE, 5] = {7: 0.9}
     assert tree.masses(known) == (pytest.approx([0.045, 0.405, 0.36]), {})
     assert tree.masses({(): {NEWLINE: LEAST}})[1] == {}
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_likeliest_label_is_that_of_the_whole_tree(seed):
+    """Random labels, one the beginning of another, one to two ends, any model; an answer inside or outside of them."""
+    draw = random.Random(seed)
+    ends = [90, 91][: draw.randint(1, 2)]
+    letters = range(draw.randint(2, 4))
+    labels = list({tuple(draw.choices(letters, k=draw.randint(1, 4))) for _ in range(8)})
+    vocabulary = [*letters, *ends, 99]
+    steep = draw.choice((1, 3, 10))
+
+    @functools.cache
+    def model(prefix):
+        shares = [random.Random(f"{seed} {prefix} {token}").random() ** steep for token in vocabulary]
+        return {token: share / sum(shares) for token, share in zip(vocabulary, shares, strict=True)}
+
+    def probability(label):
+        found = 1.0
+        for place in range(len(label) + 1):
+            if place and sum(other[:place] == label[:place] for other in labels) == 1:
+                break
+            found *= sum(model(label[:place])[token] for token in (ends if place == len(label) else label[place:][:1]))
+        return found
+
+    truth = [probability(label) for label in labels]
+    carried, answer, prefix = draw.sample(vocabulary, 2), [], ()
+    while len(prefix) < 5 and not set(prefix) & set(ends):
+        following = model(prefix)
+        said = max(following, key=following.get)
+        answer.append((said, {token: following[token] for token in (*carried, said)}))
+        prefix = (*prefix, said)
+    tree = LabelTree(labels, ends)
+    known, missing = tree.walk(answer), {(): ()}
+    while missing:
+        masses, missing = tree.masses(known)
+        for place, tokens in missing.items():
+            assert tokens
+            known[place] = known.get(place, {}) | {token: model(place)[token] for token in tokens}
+    assert masses.index(max(masses)) == truth.index(max(truth)) or max(truth) <= LEAST
+    assert max(masses) == pytest.approx(max(truth), abs=LEAST)
 
 
 # --- The labels' tokens ---

@@ -162,8 +162,33 @@ def test_the_estimate_of_a_whole_sweep():
     slower = {jobs: plan(141, "9.4B", 224, wishes=Wishes(train_jobs=jobs), **given).seconds for jobs in (1, 2)}
     assert slower[1] > slower[2] > made.seconds
     assert plan(141, "9.4B", 224, wishes=Wishes(overlap=False), **given).seconds > made.seconds
+    assert plan(141, "9.4B", 224, server="llamafactory", **given).seconds is None
     two = plan(141, "9.4B", 224, gpus=2, **given).seconds
     assert 0.5 * made.seconds < two < 0.9 * made.seconds
+
+
+@pytest.mark.parametrize(
+    ("chosen", "given"),
+    [
+        # Without lora nothing is trained: whatever a trainer would need.
+        ("8 0 none 1 0", {"seeds": 0, "untrained": 1, "card": 24}),
+        ("8 0 none 2 1", {"seeds": 0, "wishes": Wishes(train_jobs=2, overlap=True)}),
+        ("8 0 none 9 1", {"wishes": Wishes(train_jobs=9), "gpus": 8}),
+        ("8 0 none 2 1", {"items": 0, "epochs": float("nan")}),
+    ],
+)
+def test_a_sweep_with_little_or_nothing_to_do(chosen, given):
+    made = plan(length=296, **given)
+    assert (short(made), made.problems) == (chosen, [])
+    assert 0 <= made.seconds < 1000
+
+
+def test_the_updates_are_those_of_the_trainings(settings):
+    assert collected(settings)[0].updates == [39, 189]  # 3 epochs of 13 and 63 batches
+    assert collected(settings, MATCH_STEPS="1")[0].updates == [189, 189]
+    assert collected(settings, TRAIN_ARGS="--max_steps 7")[0].updates == [7, 7]
+    found, _ = collected(settings, METHODS="zero-shot k-shot tfidf")
+    assert (found.trainings, found.untrained) == (0, 3)
 
 
 def test_a_batch_as_one_sequence_needs_less():

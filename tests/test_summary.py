@@ -191,15 +191,15 @@ def test_all_done(night: Night) -> None:
     assert found["runs"][2]["training"] == {"state": "skipped"}
 
 
-@pytest.mark.parametrize("state", ["done", "skipped"])
+@pytest.mark.parametrize("state", ["done", "skipped", "no GPU"])
 def test_the_plans_estimate_stands_beside_what_it_took(night: Night, folder: Path, state: str) -> None:
     night.given(**night.settings())
     plan = Settings.read().logs_dir / "tiny.plan.json"
     plan.parent.mkdir(exist_ok=True)
     plan.write_text(json.dumps({"seconds": 51.7}))
-    night.done(100, state)
+    night.done(100, "skipped" if state == "skipped" else "done")
     night.done(500)
-    found = night.summarize()
+    found = night.summarize(DEVICE="cpu" if state == "no GPU" else "gpu")
     assert found.get("plan") == ({"estimated_seconds": 52, "seconds": 96.0} if state == "done" else None)
 
 

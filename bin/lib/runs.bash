@@ -29,6 +29,13 @@ inputs_are_there() {
     die "MODEL=$MODEL: no such folder${MODEL_SCRIPT:+; make it with $MODEL_SCRIPT}"
 }
 
+# makes_model_of PROFILE: die where MODEL is another than what this script makes.
+makes_model_of() {
+  local own=bin/${0##*/}
+  [[ $MODEL_SCRIPT == "$own" ]] ||
+    die "$own does not make MODEL=$MODEL; it makes that of the profile $1: $own --profile $1"
+}
+
 # each_run WHAT JOBS [--again]: for each of RUNS start the command that command_of RUN puts into COMMAND, JOBS at a time,
 # each on the GPU that the fewest are on. With --again one whose program was killed is started once more. Then exit: 0
 # all went well, 1 WHAT failed for some; of a dry run also 3, there is something to do.

@@ -449,12 +449,13 @@ _derive() {
   if [[ $SERVER == auto ]]; then
     if [[ $DEVICE == gpu && $BACKEND == vllm ]]; then SERVER=vllm; else SERVER=llamafactory; fi
   fi
+  if [[ $TRAINER == auto ]]; then
+    if [[ $DEVICE == gpu ]]; then TRAINER=fast; else TRAINER=llamafactory-cli; fi
+  fi
+  [[ $TRAINER == fast ]] || _only_if_given TRAIN_ARGS # a profile's are for the fast one
   if ((TRUST_REMOTE_CODE)); then
     TRAIN_ARGS+=${TRAIN_ARGS:+ }'--trust_remote_code True'
     SERVER_ARGS+=${SERVER_ARGS:+ }$([[ $SERVER == vllm ]] && echo --trust-remote-code || echo '--trust_remote_code True')
-  fi
-  if [[ $TRAINER == auto ]]; then
-    if [[ $DEVICE == gpu ]]; then TRAINER=fast; else TRAINER=llamafactory-cli; fi
   fi
   [[ $SERVER != vllm || $BACKEND == vllm ]] || die "SERVER=vllm and BACKEND=$BACKEND contradict each other; vllm serve has one engine"
   [[ $MICRO_BATCH == auto ]] || ((BATCH_SIZE * GRADIENT_ACCUMULATION % MICRO_BATCH == 0)) ||

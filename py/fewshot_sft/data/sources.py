@@ -118,10 +118,11 @@ def from_hub(
             what = f'no configuration "{config}"' if config else "it has several configurations"
             raise UserError(f"{dataset}: {what}; set DATASET_CONFIG to one of {', '.join(there)}") from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        asked = "DATASET, DATASET_CONFIG, DATASET_REVISION" if revision else "DATASET, DATASET_CONFIG"
         told = f" ({', '.join(filter(None, (config, revision)))})" if config or revision else ""
         raise UserError(
             f"cannot load {dataset}{told} from {_hub_name(modelscope)}: {reason}; check "
-            f"DATASET, DATASET_CONFIG and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses "
+            f"{asked} and the network (HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 chooses "
             f"ModelScope's hub), or download it and name the file with TRAIN_FILE"
         ) from error
     commit = _commit(found)
@@ -148,6 +149,7 @@ def from_hub(
         tables[split] = Table(where, list(rows[text]), list(rows[label]), label_names=names)
     if "train" not in tables:
         others = [] if modelscope else _configurations(dataset)
+        asked = "DATASET, DATASET_CONFIG, DATASET_REVISION" if revision else "DATASET, DATASET_CONFIG"
         told = f" (there are: {', '.join(others)})" if others else ""
         raise UserError(
             f'{dataset}: no split "train"; its splits are {", ".join(found)}; another DATASET_CONFIG may have one{told}'

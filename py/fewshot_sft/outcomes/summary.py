@@ -6,6 +6,7 @@ whose evaluation has ended well are read, for their metrics. Light imports: it r
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def make(folder: Path, settings: Settings, status: int, started: float, finished
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "finished": end.isoformat(timespec="seconds"),
         "seconds": round(finished - started) if finished >= started else None,
-        "plan": _plan(settings, outcomes),
+        "plan": None if status or settings.device == "cpu" else _plan(settings, outcomes),
         "answer": redact(answer) if answer else None,
         "counts": {"runs": len(runs), **counts},
         "runs": runs,
@@ -110,7 +111,8 @@ def _plan(settings: Settings, outcomes: list[Outcome]) -> dict[str, Any] | None:
         return None
     begun, ended = min(str(each.started) for each in own), max(str(each.finished) for each in own)
     took = seconds_between(begun, datetime.fromisoformat(ended))
-    return {"estimated_seconds": round(estimate), "seconds": took} if estimate and took else None
+    is_known = isinstance(estimate, int | float) and math.isfinite(estimate)
+    return {"estimated_seconds": round(estimate), "seconds": took} if is_known and took else None
 
 
 def _answer(path: Path) -> str | None:

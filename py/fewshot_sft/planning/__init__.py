@@ -48,7 +48,7 @@ class Plan:
     details: dict[str, str]
     reasons: dict[str, str]  # one for each setting
     memory: dict[str, Any] = field(default_factory=dict)  # bytes; empty where nothing could be estimated
-    seconds: float | None = None  # of training and evaluation, by schedule.py
+    seconds: float | None = None  # of training and evaluation by `vllm serve`, by schedule.py
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -90,7 +90,8 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
             "gpu_bytes": chooser.card.memory_bytes,
             "usable_bytes": round(chooser.card.usable),
         },
-        seconds=round(choice.seconds, 1),
+        # Another server is asked one text at a time, which does not change the order of the plans.
+        seconds=round(choice.seconds, 1) if facts.server == "vllm" else None,
     )
     if not choice.fits:
         plan.problems.append(_does_not_fit(chooser, choice))

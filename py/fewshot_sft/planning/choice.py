@@ -68,7 +68,7 @@ class Chooser:
                 for way in self.ways(bits)
                 for overlap in self.overlaps()
                 for per_gpu in self.jobs_on_gpu()
-                if way.times(per_gpu, self.beside if overlap else 0) <= self.card.usable
+                if not facts.trainings or way.times(per_gpu, self.beside if overlap else 0) <= self.card.usable
             ]
         fits = bool(plans)
         if not fits:
@@ -76,7 +76,7 @@ class Chooser:
         took = {each: self.seconds(*each) for each in plans}
         best = min(took, key=lambda each: (round(took[each]), each[1], each[0].checkpointing, -each[0].micro_batch))
         way, per_gpu, overlap = best
-        jobs = wishes.train_jobs or min(per_gpu * len(facts.gpus), facts.trainings)
+        jobs = wishes.train_jobs or max(1, min(per_gpu * len(facts.gpus), facts.trainings))
         parts, share = self.server_beside(per_gpu * way.shared) if overlap else self.server_alone()
         return Choice(way, fits, per_gpu, jobs, overlap, parts, share, self.holds_one(parts), took[best])
 
@@ -88,7 +88,7 @@ class Chooser:
 
     def jobs_on_gpu(self) -> list[int]:
         """Return how many trainers may share a GPU."""
-        trainings, cpus, gpus = self.facts.trainings, self.facts.cpus, len(self.facts.gpus)
+        trainings, cpus, gpus = max(1, self.facts.trainings), self.facts.cpus, len(self.facts.gpus)
         if self.wishes.train_jobs:
             return [math.ceil(min(self.wishes.train_jobs, trainings) / gpus)]
         most = min(JOBS_PER_GPU, math.ceil(trainings / gpus))
@@ -102,8 +102,7 @@ class Chooser:
         passes = 3 if way.checkpointing else 2  # over the weights, which need no gradient
         gpu = passes * 2 * weights * tokens / card
         cpu = schedule.GRAPH if graphed else schedule.LAUNCH * shape.layers * passes / 2
-        micro_batches = facts.global_batch / way.micro_batch
-        steps = [facts.epochs * math.ceil(size / facts.global_batch) * micro_batches for size in facts.sizes]
+        steps = [count * facts.global_batch / way.micro_batch for count in facts.updates]
         loading = memory.weights(shape, 16, facts.width) / schedule.LOADING
         own = facts.length - facts.common + facts.max_tokens
         answering = 2 * weights * own / (schedule.ANSWERING * card)

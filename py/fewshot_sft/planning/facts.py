@@ -16,8 +16,8 @@ from ..identity import flags_of, read_record
 from ..preflight import model
 from ..processes import usable_cpus
 from ..settings import Settings
+from ..training import step_counts
 from ..training.batches import FAST, NOT_WITH, eights
-from ..training.step_counts import not_a_number
 from .memory import ModelShape, shape_of
 
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
@@ -70,8 +70,10 @@ class Facts:
     cpus: int | None = None
     fast: bool = False  # py/fast_trainer.py with liger-kernel
     graphs: bool = False  # no setting keeps its steps from being CUDA graphs
-    seeds: int = 1  # of each size
+    seeds: int = 1  # trainings of each size; 0 without the method lora
     epochs: float = 3.0
+    max_steps: int = -1  # instead of the epochs, where above 0
+    match_steps: bool = False
     items: int = 1000  # asked of each run
     untrained: int = 0  # runs without an adapter of their own
     common: int = 0  # tokens that all examples begin with, where steps that are graphs may compute them once
@@ -80,6 +82,19 @@ class Facts:
     def trainings(self) -> int:
         """How many there are."""
         return self.seeds * len(self.sizes)
+
+    @property
+    def updates(self) -> list[int]:
+        """Those of a training of each size, in their order."""
+        flags = {
+            "per_device_train_batch_size": self.batch_size,
+            "gradient_accumulation_steps": self.accumulation,
+            "num_train_epochs": self.epochs,
+            "max_steps": self.max_steps,
+        }
+        texts = {name: str(value) for name, value in flags.items()}
+        counted = [max(self.sizes)] * len(self.sizes) if self.match_steps else self.sizes
+        return [step_counts.count(size, texts) or 0 for size in counted]
 
     @property
     def global_batch(self) -> int:
@@ -128,7 +143,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         UserError: a flag in TRAIN_ARGS that should have a number has none.
     """
     trainer, server = flags_of(settings.train_args), flags_of(settings.server_args)
-    if wrong := not_a_number(trainer):
+    if wrong := step_counts.not_a_number(trainer):
         raise UserError(f"TRAIN_ARGS has {wrong}; give it a number")
     if "gradient_accumulation_steps" in trainer:
         trainer.setdefault("per_device_train_batch_size", str(settings.batch_size))
@@ -147,8 +162,10 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         length=eights(length),  # LLaMA-Factory pads to a multiple of 8
         length_basis=basis,
         sizes=runs.sizes(settings),
-        seeds=len(settings.seeds),
+        seeds=len(settings.seeds) if runs.LORA in runs.methods(settings) else 0,
         epochs=float(trainer.get("num_train_epochs", settings.epochs)),
+        max_steps=int(trainer.get("max_steps", -1)),
+        match_steps=settings.match_steps,
         items=items(settings),
         untrained=len(runs.evaluations(settings)) - len(runs.trainings(settings)),
         batch_size=int(trainer.get("per_device_train_batch_size", settings.batch_size)),
@@ -205,7 +222,8 @@ def items(settings: Settings) -> int:
     """Return how many items each run is asked, as far as that is known before the data is built."""
     path = settings.data_dir / "manifest.json"
     counts = read_record(path).get("splits", {}).get(f"llm_{settings['SPLIT']}", {}) if path.is_file() else {}
-    return settings.eval_limit or counts.get("rows") or settings.test_count or Facts.items
+    asked = settings.valid_count if settings["SPLIT"] == "valid" else settings.test_count
+    return settings.eval_limit or counts.get("rows") or asked or Facts.items
 
 
 def model_folder(name: str, modelscope: bool, environment: Mapping[str, str]) -> Path | None:

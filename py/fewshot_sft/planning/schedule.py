@@ -59,7 +59,7 @@ class Sweep:
     together: float = 0.0  # TOGETHER, or nothing
 
 
-@dataclass
+@dataclass(eq=False)
 class _Process:
     """A trainer, or the server."""
 
@@ -67,10 +67,6 @@ class _Process:
     waits: float
     jobs: deque[Job] = field(default_factory=deque)
     done: float = 0.0  # seconds of the first job
-
-    @property
-    def demand(self) -> float:
-        return self.jobs[0].demand if self.jobs and not self.waits else 0.0
 
 
 def seconds(sweep: Sweep, gpus: int, per_gpu: int, overlap: bool) -> float:
@@ -94,15 +90,14 @@ def seconds(sweep: Sweep, gpus: int, per_gpu: int, overlap: bool) -> float:
         working = [*trainers, *([server] if serves and (server.waits or server.jobs) else [])]
         if not trainers and not server.jobs:
             return now
-        rates = [_rate(each, working, sweep.together) for each in working]
-        both = list(zip(working, rates, strict=True))
-        step = min(each.waits or (each.jobs[0].seconds - each.done) / rate for each, rate in both)
+        rates = _rates(working, sweep.together)
+        step = min(each.waits or (each.jobs[0].seconds - each.done) / rates[each.gpu] for each in working)
         now += step
-        for each, rate in both:
+        for each in working:
             if each.waits:
                 each.waits = max(0.0, each.waits - step)
                 continue
-            each.done += step * rate
+            each.done += step * rates[each.gpu]
             if each.done >= each.jobs[0].seconds - 1e-9:
                 each.jobs.popleft()
                 each.done = 0.0
@@ -112,10 +107,16 @@ def seconds(sweep: Sweep, gpus: int, per_gpu: int, overlap: bool) -> float:
                     server.jobs.append(sweep.answers)
 
 
-def _rate(process: _Process, working: Sequence[_Process], together: float) -> float:
-    """Return how fast a process is on its GPU, 1 alone."""
-    demands = [each.demand for each in working if each.gpu == process.gpu and each.demand]
-    return min(1.0, (1 + together * (len(demands) - 1)) / sum(demands)) if demands else 1.0
+def _rates(working: Sequence[_Process], together: float) -> dict[int, float]:
+    """Return by GPU how fast each process on it computes, 1 alone."""
+    demands: dict[int, list[float]] = {each.gpu: [] for each in working}
+    for each in working:
+        if each.jobs and not each.waits:
+            demands[each.gpu].append(each.jobs[0].demand)
+    return {
+        gpu: min(1.0, (1 + together * (len(found) - 1)) / busy) if (busy := sum(found)) else 1.0
+        for gpu, found in demands.items()
+    }
 
 
 def flops(card: str) -> float:

@@ -21,7 +21,7 @@ END = -1  # stands for all tokens that end an answer
 # An answer carries them at each of its positions: 16 tokens take the client 1 ms an item, 77 take 5 ms.
 CARRIED = 16
 MOST = 128  # tokens that `vllm serve` scores in a request (vllm.sampling_params.MAX_LOGPROB_TOKEN_IDS)
-LEAST = 0.001  # what labels share that are less likely together is not asked for
+LEAST = 0.001  # less is not asked for
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class LabelTree:
         """Return each label's probability, and what is still to be found: tokens by prefix.
 
         Labels of whose way something is not known share what the known tokens leave. Nothing is still to be found when
-        none of them can be likelier than the likeliest that is known: that one and its probability are right then.
+        none of them can be likelier than the likeliest that is known, or than LEAST: that one is right then, and its
+        probability to within LEAST.
 
         Raises:
             ValueError: a probability is no number.
@@ -93,10 +94,14 @@ class LabelTree:
                 raise ValueError(f"the probabilities after {prefix} are {found}")
             told = {token: self._share(token, found) for token in branches.labels}
             untold = [label for token, own in branches.labels.items() if told[token] is None for label in own]
+            rest = mass * max(0.0, 1 - sum(found.values()))
             if untold:
-                left[prefix] = mass * max(0.0, 1 - sum(found.values()))
+                left[prefix] = rest
                 for label in untold:
-                    masses[label] = left[prefix] / len(untold)
+                    masses[label] = rest / len(untold)
+            # A label that ends here, by other tokens, too.
+            if rest > LEAST and (ended := told.get(END)) is not None and not found.keys() >= set(self.ends):
+                left[prefix] = mass * ended + rest
             for token, own in branches.labels.items():
                 if (share := told[token]) is None:
                     continue
