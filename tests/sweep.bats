@@ -160,6 +160,9 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   script sweep.sh --models 'tiny tiny-deep' --dry-run
   status_is 0
   said 'training of size 4: done' 'training of size 8: done'
+  METHODS=auto script sweep.sh --models 'tiny tiny-deep' --dry-run
+  # What needs no language model, for the first model alone.
+  equal 2 "$(grep -c 'embedding.*: to do' <<<"$output")"
   script sweep.sh --models tiny tiny
   status_is 2
   equal 'error: MODELS (from --models) has tiny twice' "$output"

@@ -9,6 +9,7 @@ sweep_models() {
   # shellcheck disable=SC2154 # of settings.bash
   for name in "${!from_env[@]}"; do [[ $name == ON_FINISH ]] || given+=("$name=${from_env[$name]}"); done
   export ON_FINISH
+  [[ $methods != auto || $TASK != classification ]] || methods='lora zero-shot tfidf embedding' # to be told apart below
   # By jobs all are submitted before one is waited for.
   [[ " ${EXTRA_ARGS[*]-} " != *' --slurm '* ]] || by_jobs=1
   [[ " $* " != *' --cancel '* ]] || cancel_comparison
