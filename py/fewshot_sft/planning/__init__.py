@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
+from ..words import duration
 from . import memory
 from .choice import SERVER_SHARE, Choice, Chooser, divisors
 from .facts import SHARE, Facts, Wishes
@@ -150,12 +151,20 @@ def _reasons(chooser: Chooser, choice: Choice) -> dict[str, str]:
         "QUANTIZATION": f"the weights take {_gb(memory.weights(chooser.shape, way.bits, facts.width))}",
         "TRAIN_JOBS": f"{several} on one GPU take {several_take} of {usable}; {facts.trainings} trainings, "
         f"{len(facts.gpus)} GPUs, {facts.cpus} CPU cores",
-        "OVERLAP": f"the server and one trainer take at least {beside} of {usable}"
+        "OVERLAP": f"the server and one trainer take at least {beside} of {usable}{_estimated(choice)}"
         if facts.server == "vllm"
         else "needs SERVER=vllm",
         "GPU_MEMORY": f"weights {_gb(server['weights'])}, KV cache {_gb(server['kv_cache'])}",
     }
     return reasons | {name: "as set" for name in reasons if getattr(chooser.wishes, name.lower()) is not None}
+
+
+def _estimated(choice: Choice) -> str:
+    """Return what the sweep takes either way, where both fit."""
+    if len(choice.otherwise) < 2:
+        return ""
+    beside, after = (duration(choice.otherwise[overlap]) for overlap in (True, False))
+    return f"; all takes about {beside} with it, {after} without"
 
 
 def _does_not_fit(chooser: Chooser, choice: Choice) -> Problem:

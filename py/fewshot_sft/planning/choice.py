@@ -47,6 +47,7 @@ class Choice:
     share: float  # of the GPU, for the server
     server_fits: bool  # its KV cache holds a sequence of the longest kind; else vLLM refuses to start
     seconds: float  # of the sweep, by schedule.py
+    otherwise: dict[bool, float]  # without and with overlap, the least that any plan that fits takes
 
 
 class Chooser:
@@ -78,7 +79,10 @@ class Chooser:
         way, per_gpu, overlap = best
         jobs = wishes.train_jobs or max(1, min(per_gpu * len(facts.gpus), facts.trainings))
         parts, share = self.server_beside(per_gpu * way.shared) if overlap else self.server_alone()
-        return Choice(way, fits, per_gpu, jobs, overlap, parts, share, self.holds_one(parts), took[best])
+        least: dict[bool, float] = {}
+        for (_, _, beside), needed in took.items():
+            least[beside] = min(needed, least.get(beside, needed))
+        return Choice(way, fits, per_gpu, jobs, overlap, parts, share, self.holds_one(parts), took[best], least)
 
     def overlaps(self) -> tuple[bool, ...]:
         """Return whether the server may run beside the training."""
