@@ -220,8 +220,8 @@ def test_lines_have_every_value_and_its_reason():
         "CHECKPOINTING=0  # without, a trainer needs 47.4 GB",
         "QUANTIZATION=none  # the weights take 18.8 GB",
         "TRAIN_JOBS=2  # as set",
-        "OVERLAP=1  # the server and one trainer take at least 79.4 GB of 138.1 GB; all takes about 8 min 16 s with it, "
-        "9 min 05 s without",
+        "OVERLAP=1  # the server and one trainer take at least 79.4 GB of 138.1 GB; all takes "
+        "about 8 min 16 s with it, 9 min 05 s without",
         "GPU_MEMORY=0.17  # weights 18.8 GB, KV cache 3.8 GB",
         "KV_CACHE_BYTES=3774873600",
     ]
