@@ -212,6 +212,7 @@ def test_the_answer_and_all_that_is_shown_lead_with_rouge(sweep: Settings, capsy
     assert re.findall(r"^## (.*)$", text, re.M)[:5] == [
         *("Learning curve", "What it costs", "Scores by number of examples", "Answers", "Training losses")
     ]
+    assert "**chrF by number of examples.**" in text
     (labels,) = (line for line in text.splitlines() if "label" in line)
     assert labels.startswith("Not shown, for free text has no labels: labels one by one")
     assert "label" not in answer["sentence"] + json.dumps(answer["methods"]["lora"].get("refused", ""))
