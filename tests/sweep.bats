@@ -160,6 +160,12 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   script sweep.sh --models 'tiny tiny-deep' --dry-run
   status_is 0
   said 'training of size 4: done' 'training of size 8: done'
+  script chat.sh --models 'tiny tiny-deep'
+  status_is 2
+  equal "error: with MODELS each model has a sweep of its own; with the settings of one: \
+FEWSHOT_SETTINGS=$(printf %q "$LOGS/both-tiny.settings.json") bin/chat.sh RUN" "$output"
+  FEWSHOT_SETTINGS=$LOGS/both-tiny-deep.settings.json script chat.sh both-tiny-deep-llm_train_8 --ask x
+  status_is 0
   script sweep.sh --models tiny tiny
   status_is 2
   equal 'error: MODELS (from --models) has tiny twice' "$output"

@@ -164,7 +164,7 @@ said_now() {
   done <<END
 chat.sh demo-llm_train_4|demo-llm_train_4 is not trained; train it with bin/train.sh
 chat.sh demo-llm_train_5|no run demo-llm_train_5 in this sweep that a server answers for; there are: $there
-chat.sh other-llm_train_4|other-llm_train_4 is a run of another sweep; with the settings of that one: FEWSHOT_SETTINGS=$LOGS/other.settings.json bin/chat.sh other-llm_train_4
+chat.sh other-llm_train_4|other-llm_train_4 is a run of another sweep; with the settings of that one: FEWSHOT_SETTINGS=$(printf %q "$LOGS/other.settings.json") bin/chat.sh other-llm_train_4
 chat.sh demo-llm_train_4 --ask|the text to ask is missing; see --help
 chat.sh --seeds 42 --ask|the text to ask is missing; see --help
 chat.sh demo-zero-shot --methods k-shot|no run demo-zero-shot in this sweep that a server answers for; there are: demo-k-shot_4 demo-k-shot_8 demo-k-shot_16

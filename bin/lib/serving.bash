@@ -35,10 +35,10 @@ serve_command() {
   ensure_folder "$LOGS_DIR"
   list_runs evaluations 1
   ADAPTER_OF['base']=-
-  for run; do
-    [[ -n $run ]] || die "which runs? there are: ${RUNS[*]-none}"
-    [[ -v ADAPTER_OF[$run] ]] || not_here "$run"
-  done
+  for run; do [[ -z $run || -v ADAPTER_OF[$run] ]] || not_here "$run"; done
+  [[ -z $MODELS ]] || die 'with MODELS each model has a sweep of its own; with the settings of one:' \
+    "$(with_settings "$LOGS_DIR/$SWEEP_NAME-${MODELS%% *}.settings.json" RUN)"
+  for run; do [[ -n $run ]] || die "which runs? there are: ${RUNS[*]-none}"; done
   inputs_are_there
   for run; do
     [[ ${ADAPTER_OF[$run]} == - || -f ${ADAPTER_OF[$run]}/training.json ]] || die "$run is not trained; train it with bin/train.sh"
@@ -57,8 +57,11 @@ serve_command() {
 not_here() {
   local file
   for file in "$LOGS_DIR"/*.settings.json; do
-    ! FEWSHOT_SETTINGS=$file python py/list_runs.py evaluations 2>/dev/null | grep -q "^$1"$'\t' ||
-      die "$1 is a run of another sweep; with the settings of that one: FEWSHOT_SETTINGS=$file bin/${0##*/} $1"
+    ! FEWSHOT_SETTINGS=$file python py/list_runs.py evaluations 2>/dev/null | cut -f 1 | grep -xF -- "$1" >/dev/null ||
+      die "$1 is a run of another sweep; with the settings of that one: $(with_settings "$file" "$1")"
   done
   die "no run $1 in this sweep that a server answers for; there are: ${RUNS[*]-none}"
 }
+
+# with_settings FILE RUN: print the command that asks this run with these settings.
+with_settings() { printf 'FEWSHOT_SETTINGS=%q bin/%s %s' "$1" "${0##*/}" "$2"; }
