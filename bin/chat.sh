@@ -26,15 +26,13 @@ source "${0%/*}/eval.sh"
 SCRIPT_FLAGS=(--ask)
 
 main() {
-  local chosen=() ask=()
+  local chosen=()
+  take_flag --ask 'the text to ask' "$@"
+  set -- "${REST[@]}"
   if (($# > 0)) && [[ $1 != -* ]]; then chosen=("$1") && shift; fi
-  if [[ ${1-} == --ask ]]; then
-    (($# > 1)) || die 'the text to ask is missing; see --help'
-    ask=("${@:1:2}") && shift 2
-  fi
   begin_script "$0" "$@"
   serve_command "${chosen[@]}"
-  become py/chat.py "${chosen[@]}" "${ask[@]}" -- "${SERVER_COMMAND[@]}"
+  become py/chat.py "${chosen[@]}" "${TAKEN[@]}" -- "${SERVER_COMMAND[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

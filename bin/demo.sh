@@ -29,14 +29,12 @@ source "${0%/*}/lib/all.bash"
 SCRIPT_FLAGS=() SCRIPT_PARTS=(demo)
 
 main() {
-  local host=()
   take_host "$@"
-  shift "${#host[@]}"
-  begin_script "$0" "$@"
+  begin_script "$0" "${REST[@]}"
   ensure_folder "$LOGS_DIR"
   inputs_are_there
   use_hardware
-  become py/demo.py "${host[@]}"
+  become py/demo.py "${TAKEN[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

@@ -79,12 +79,12 @@ SCRIPT_FLAGS=(--dry-run) FOLLOW=() DRY=()
 main() {
   if [[ ${1-} == --follow ]]; then FOLLOW=("${@:1:2}") && shift 2; fi
   begin_script "$0" "$@"
-  ensure_folder "$LOGS_DIR"
-  ensure_folder "$OBJS_DIR"
+  ensure_folder "$LOGS_DIR" && ensure_folder "$OBJS_DIR"
   inputs_are_there
   use_hardware
   own_children
   list_runs evaluations "$EVAL_JOBS"
+  ((${#RUNS[@]} > 0)) || exit 0
   ((DRY_RUN == 0)) || DRY=(--dry-run)
   # Once, here: what is answered from now on is kept, however often a server or a program is started anew.
   ((FORCE == 0 || DRY_RUN)) || run_child "the look at earlier results" python py/eval.py "${RUNS[@]}" --set-aside

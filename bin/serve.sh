@@ -25,14 +25,14 @@ source "${0%/*}/eval.sh"
 SCRIPT_FLAGS=(--host)
 
 main() {
-  local chosen=() host=()
+  local chosen=()
   take_host "$@"
-  shift "${#host[@]}"
+  set -- "${REST[@]}"
   while (($# > 0)) && [[ $1 != -* ]]; do chosen+=("$1") && shift; done
   begin_script "$0" "$@"
   ((${#chosen[@]} > 0)) || chosen=('')
   serve_command "${chosen[@]}"
-  become py/serve.py "${chosen[@]}" "${host[@]}" -- "${SERVER_COMMAND[@]}"
+  become py/serve.py "${chosen[@]}" "${TAKEN[@]}" -- "${SERVER_COMMAND[@]}"
 }
 
 # Parsed whole before it runs: an edit of this file in the middle of a night does no harm.

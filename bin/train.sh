@@ -89,6 +89,7 @@ main() {
   use_hardware
   own_children
   list_runs trainings "$TRAIN_JOBS"
+  ((${#RUNS[@]} > 0)) || exit 0
   each_run training "$TRAIN_JOBS"
 }
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import select
 import sys
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 from fewshot_sft import runs
 from fewshot_sft.evaluation.open_server import open_server
-from fewshot_sft.identity import split_command
+from fewshot_sft.identity import read_record, split_command
 from fewshot_sft.program import DONE, FAILED, end_on_signals, run
 from fewshot_sft.serving import probe_set
 from fewshot_sft.serving.conversation import Conversation, Failed
@@ -45,7 +46,10 @@ def main(argv: list[str]) -> int:
         conversation = Conversation(server.url, chosen.served_as, system, settings)
         if args.ask is not None:
             return DONE if answer(conversation, args.ask) else FAILED
-        print(f"{chosen.title} of {settings.sweep_name}. {HELP}.\nsystem: {system}\n", flush=True)
+        print(f"{chosen.title} of {settings.sweep_name}. {HELP}.\nsystem: {system}")
+        if prefix := read_record(settings.data_dir / "manifest.json").get("document_prefix"):
+            print(f"The training had {json.dumps(prefix)} before each text; what you type is sent as it is.")
+        print(flush=True)
         for message in messages():
             if message == "/quit":
                 break

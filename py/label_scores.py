@@ -12,6 +12,7 @@ Exit status: 0, 2 something for the user to mend.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -50,6 +51,7 @@ def main(argv: list[str]) -> int:
         return 0
     end_on_signals()
     os.environ |= QUIET
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # no kernel of its own for 4 bits on a CPU
     if settings.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     began = time.monotonic()

@@ -151,3 +151,14 @@ data quality: to do, --force' "$output"
   methods_refused "--methods) is empty; it must be auto, or some of $known" --methods=
   methods_refused "--methods) has 'auto'; it must be auto, or some of $known" --methods lora auto
 }
+
+@test "of METHODS without a model none is trained and no server is asked: there is nothing to do" {
+  with_data
+  local each
+  for each in train.sh eval.sh; do
+    script "$each" --methods 'tfidf embedding'
+    status_is 0
+    equal '' "$output"
+  done
+  equal '' "$(calls)"
+}

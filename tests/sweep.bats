@@ -163,6 +163,12 @@ print(*[row[sys.argv[1]] for row in csv.DictReader(open(sys.argv[2], encoding="u
   METHODS=auto script sweep.sh --models 'tiny tiny-deep' --dry-run
   # What needs no language model, for the first model alone.
   equal 2 "$(grep -c 'embedding.*: to do' <<<"$output")"
+  script chat.sh --models 'tiny tiny-deep'
+  status_is 2
+  equal "error: with MODELS each model has a sweep of its own; with the settings of one: \
+FEWSHOT_SETTINGS=$(printf %q "$LOGS/both-tiny.settings.json") bin/chat.sh RUN" "$output"
+  FEWSHOT_SETTINGS=$LOGS/both-tiny-deep.settings.json script chat.sh both-tiny-deep-llm_train_8 --ask x
+  status_is 0
   script sweep.sh --models tiny tiny
   status_is 2
   equal 'error: MODELS (from --models) has tiny twice' "$output"

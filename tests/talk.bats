@@ -53,7 +53,8 @@ no_trace() {
   export TMPDIR=$WORK/tmp
   chat demo-llm_train_16
   said_now "size 16 of demo. /reset forgets what was said, /system shows the instruction, /quit ends." \
-    'system: You are a document classifier.'
+    'system: You are a document classifier.' \
+    'The training had "Classify the document:\n" before each text; what you type is sent as it is.'
   run ! grep -qF -f "$STUB/keys" <(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n')
   type_in 'document 1 about Plants: of two
 lines'
@@ -134,7 +135,7 @@ said_now() {
 
 @test "--ask prints the answer alone; a failure is status 1, and nothing but a line on stderr" {
   with_adapters
-  equal Animals "$("$PROJECT/bin/chat.sh" demo-llm_train_16 --ask 'document 2 about Animals: word' 2>"$WORK/err")"
+  equal Animals "$("$PROJECT/bin/chat.sh" demo-llm_train_16 --seeds 42 --ask 'document 2 about Animals: word' 2>"$WORK/err")"
   nothing_left
   plan api-16 500=1-
   script chat.sh demo-llm_train_16 --ask 'document 1 about Plants: word'
@@ -152,6 +153,8 @@ said_now() {
   status_is 2
   said "error: $WORK/data: there is no data; make it with bin/build_data.sh"
   with_data
+  mkdir -p "$LOGS"
+  in_library 'load_settings --sweep-name other; write_settings "$LOGS_DIR/other.settings.json"'
   local there='demo-llm_train_4 demo-llm_train_8 demo-llm_train_16'
   while IFS='|' read -r command message; do
     # shellcheck disable=SC2086 # the words of a command
@@ -160,12 +163,14 @@ said_now() {
     equal "error: $message" "$output"
   done <<END
 chat.sh demo-llm_train_4|demo-llm_train_4 is not trained; train it with bin/train.sh
-chat.sh demo-llm_train_5|no run demo-llm_train_5 in this sweep; there are: $there
-chat.sh --ask|the text to ask is missing; see --help
-chat.sh demo-zero-shot --methods k-shot|no run demo-zero-shot in this sweep; there are: demo-k-shot_4 demo-k-shot_8 demo-k-shot_16
+chat.sh demo-llm_train_5|no run demo-llm_train_5 in this sweep that a server answers for; there are: $there
+chat.sh other-llm_train_4|other-llm_train_4 is a run of another sweep; with the settings of that one: FEWSHOT_SETTINGS=$(printf %q "$LOGS/other.settings.json") bin/chat.sh other-llm_train_4
+chat.sh demo-llm_train_4 --ask|the text to ask is missing; see --help
+chat.sh --seeds 42 --ask|the text to ask is missing; see --help
+chat.sh demo-zero-shot --methods k-shot|no run demo-zero-shot in this sweep that a server answers for; there are: demo-k-shot_4 demo-k-shot_8 demo-k-shot_16
 chat.sh demo-k-shot_4 --methods k-shot|k-shot, size 4: the base model with examples in each question; give demo-zero-shot instead
 serve.sh --host|the address to listen at is missing; see --help
-serve.sh --host 10.0.0.1 x|10.0.0.1: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in
+serve.sh x --host 10.0.0.1|10.0.0.1: 127.0.0.1 is this machine alone, 0.0.0.0 lets others in
 serve.sh demo-zero-shot demo-zero-shot --methods zero-shot|llamafactory-cli api serves one run; give one, or set SERVER=vllm
 serve.sh|which runs? there are: $there
 END

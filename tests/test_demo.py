@@ -17,8 +17,10 @@ from fewshot_sft import runs
 from fewshot_sft.demo import labelling, model_server, session, texts
 from fewshot_sft.demo.model_server import ModelServer
 from fewshot_sft.errors import UserError
+from fewshot_sft.evaluation.questions import EvaluationSet, Item
 from fewshot_sft.jsonio import sha256_file, write_json
 from fewshot_sft.methods import Task, embedding, encoders, tfidf
+from fewshot_sft.serving.client import Unanswered
 from fewshot_sft.settings import Settings
 
 pytest.importorskip("streamlit", reason="streamlit is not installed (bin/setup.sh demo)")
@@ -50,6 +52,7 @@ def test_the_texts_of_a_file(name, content, found):
         ("../a.json", '[{"text": " "}]', "../a.json: no texts in the file"),
         ("a.txt", "x\n" * 201, "a.txt: 201 texts; give 200 at most, or use docs/langchain.md for whole files"),
         ("a.txt", "", "a.txt: the file is empty"),
+        ("a.txt", "x\n" + "y" * 20_001, "a.txt: a text of 20,001 characters; give 20,000 at most"),
     ],
 )
 def test_a_file_that_is_no_use(name, content, message):
@@ -316,3 +319,26 @@ def test_an_answer_outside_the_labels(page, monkeypatch):
 
     assert [each.value for each in page.markdown] == ["**outside the labels**", "250 ms"]
     assert "it said: I \\*think\\* so" in [each.value for each in page.caption]
+
+
+def test_a_text_that_is_too_long(page):
+    page.text_area(key="text.en").input("x" * 20_001).run()
+    assert [each.value for each in page.error] == ["The text has 20,001 characters; give 20,000 at most."]
+
+
+def test_a_server_that_does_not_answer_is_ended_and_the_next_question_starts_another(server, folder, monkeypatch):
+    made, of, noted = server
+
+    async def ask(*_: Any) -> None:
+        raise Unanswered("no answer after 120 s")
+
+    monkeypatch.setattr(labelling.ChatClient, "ask", ask)
+    data = EvaluationSet(folder, [Item("Choose.", "x", "Plants")], list(LABELS), "")
+    for _ in range(2):
+        with pytest.raises(UserError) as error:
+            labelling.ask_served(of[2], made, [], data, ["x"], lambda share: None)
+        assert (
+            str(error.value)
+            == f"no answer after 120 s; its server starts anew when it is asked again (log: {made.log})"
+        )
+    assert notes(noted) == ["x-llm_train_2 started", "x-llm_train_2 ended"] * 2

@@ -394,7 +394,7 @@ def test_an_answer_that_max_tokens_cut_is_counted(sweep, server, capsys):
     assert sweep.evaluate(server) == 0
 
     assert sweep.record["counts"]["cut_by_max_tokens"] == 1
-    assert "warning: MAX_TOKENS cut off 1 answers" in capsys.readouterr().out
+    assert "warning: answers that MAX_TOKENS cut off: 1;" in capsys.readouterr().out
 
 
 # --- Trouble with the server ---

@@ -187,7 +187,7 @@ def test_the_record_and_the_scores_of_the_items(capsys: pytest.CaptureFixture[st
     assert not run.result(".pkl").exists()
     said = capsys.readouterr().out
     assert "size 20: ROUGE-L 0.6667, exact match 0.6667, BLEU " in said
-    assert "zero-shot: warning: MAX_TOKENS cut off 1 answers; they count as they are, raise it\n" in said
+    assert "zero-shot: warning: answers that MAX_TOKENS cut off: 1; they count as they are, raise it\n" in said
     with pytest.raises(UserError, match=r"corrupt record: metrics.exact_match is not correct / items"):
         parse(run.result(".json"), found | {"counts": found["counts"] | {"correct": 7}}, run)
 
@@ -212,6 +212,7 @@ def test_the_answer_and_all_that_is_shown_lead_with_rouge(sweep: Settings, capsy
     assert re.findall(r"^## (.*)$", text, re.M)[:5] == [
         *("Learning curve", "What it costs", "Scores by number of examples", "Answers", "Training losses")
     ]
+    assert "**chrF by number of examples.**" in text
     (labels,) = (line for line in text.splitlines() if "label" in line)
     assert labels.startswith("Not shown, for free text has no labels: labels one by one")
     assert "label" not in answer["sentence"] + json.dumps(answer["methods"]["lora"].get("refused", ""))

@@ -60,7 +60,7 @@ def test_out_names_the_picture_and_alike_folders_are_told_apart(tmp_path):
         ('{"log_history": [\n{', "line 2: not valid JSON (Expecting property name enclosed in double quotes)"),
         ("[]", "no log_history in it; give a trainer_state.json, which the trainer writes"),
         ('{"log_history": []}', "no loss in its log_history; lower LOGGING_STEPS and train again"),
-        ('{"log_history": [{"loss": "x"}]}', "entry 1 of log_history: step and loss are no numbers"),
+        ('{"log_history": [{"loss": "x"}]}', "entry 1 of log_history: step and loss are not both numbers"),
     ],
 )
 def test_a_file_that_cannot_be_drawn(tmp_path, content, message):

@@ -383,4 +383,6 @@ def test_several_models_are_compared_curve_by_curve(given: Callable[..., Setting
     assert {f"lora {first} 256", "lora deep 256"} in compared
     page = Page(folder / "report.html")
     assert "lora deep" in page.text
+    legend = (folder / "report.html").read_text().split('<ul class="legend">')[1].split("</ul>")[0]
+    assert len(set(re.findall(r'class="key (s\d)"', legend))) == len(names)
     assert page.text.count("Not shown, for it") == 0

@@ -101,8 +101,8 @@ def test_the_record_is_warned_about_labels_without_items_and_answers_cut_off():
 
     assert record.summary(found) == [
         "accuracy 1.0000, macro F1 0.3333; 0 of 1 answers outside the labels",
-        "warning: MAX_TOKENS cut off 1 answers; a label may need more",
-        'warning: 2 labels without an item here count 0 in the macro means: "Electricity", "Textiles; Paper"',
+        "warning: answers that MAX_TOKENS cut off: 1; a label may need more",
+        'warning: without an item here, so 0 in the macro means: "Electricity", "Textiles; Paper"',
     ]
 
 

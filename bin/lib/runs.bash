@@ -14,7 +14,7 @@ list_runs() {
   lines=$(python py/list_runs.py "$1" "${order[@]}") || exit
   RUNS=()
   while IFS=$'\t' read -r run title size seed dataset adapter; do
-    [[ -n $run ]] || continue # there are none
+    [[ -n $run ]] || break # there are none, as with METHODS=tfidf
     RUNS+=("$run")
     # shellcheck disable=SC2034 # for the scripts
     TITLE_OF[$run]=$title SIZE_OF[$run]=$size SEED_OF[$run]=$seed DATASET_OF[$run]=$dataset ADAPTER_OF[$run]=$adapter

@@ -130,8 +130,11 @@ def ask_served(
 
         try:
             answers = run_async(ask())
-        except (Refused, Unanswered) as error:
-            raise UserError(f"{run.title}: {error}") from None
+        except Refused as error:
+            raise UserError(str(error)) from None
+        except Unanswered as error:
+            server.stop()  # it is gone, or busy for long
+            raise UserError(f"{error}; its server starts anew when it is asked again (log: {server.log})") from None
     known = {comparable(label): position for position, label in enumerate(data.labels)}
     return [_said(answer, known.get(comparable(answer.text)), data.labels) for answer in answers]
 

@@ -52,14 +52,14 @@ class ModelServer:
         """
         with self._lock:
             if not self.serves(run, others):
-                self._stop()
+                self.stop()
                 self._start(run, self._wanted(run, others))
             yield self._address
 
     def close(self) -> None:
         """End it, in whatever state it is, for good."""
         self._closed = True
-        self._stop()
+        self.stop()
         self._starter.shutdown()
 
     def _wanted(self, run: Run, others: Sequence[Run]) -> list[str]:
@@ -84,7 +84,7 @@ class ModelServer:
         finally:
             os.close(write)
         if self._closed:
-            self._stop()
+            self.stop()
         said = ""
         with open(read, encoding="utf-8") as stream:
             for line in stream:
@@ -92,11 +92,12 @@ class ModelServer:
                 if found := SERVED.search(said):
                     self._names, self._address = names, (found[1], found[2])
                     return
-        self._stop()
+        self.stop()
         errors = [line for line in tail(self.log).splitlines() if line.startswith("error: ")]
         raise UserError(errors[-1].removeprefix("error: ") if errors else f"the server did not start; see {self.log}")
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End it; the next who asks starts another. For those who have it for themselves."""
         if self._child is not None:
             self._child.stop()
         self._child, self._names = None, []

@@ -182,6 +182,9 @@ def give(say: Words, data: EvaluationSet, prefix: str) -> tuple[list[str], list[
     typed = st.text_area(say("type.label"), first, placeholder=say("type.placeholder"), height=160, key=key)
     st.session_state.text = typed
     text = typed.strip()
+    if len(text) > texts.LONGEST:
+        st.error(say("error.long", count=f"{len(text):,}", most=f"{texts.LONGEST:,}"))
+        return [], []
     return ([text], [None]) if text else ([], [])
 
 
@@ -258,7 +261,7 @@ def show_one(text: str, label: str | None, answered: dict[str, list[Said]], name
                 parts.append(f":{'green' if right else 'red'}[{say('result.right' if right else 'result.wrong')}]")
             if said.probability is not None:
                 parts.append(say("result.probability", p=f"{said.probability:.2f}"))
-            parts.append(say("result.time", ms=f"{1000 * said.seconds:.0f}"))
+            parts.append(say("result.time", ms=milliseconds(said.seconds)))
             st.markdown(" · ".join(parts))
             if said.label is None:
                 st.caption(say("result.said", text=escaped(one_line(said.text, 200))))
@@ -285,7 +288,7 @@ def show_many(
         if known:
             right = sum(label is not None and is_right(each, label) for each, label in zip(said, truth, strict=True))
             row[say("result.accuracy", all=len(known))] = right
-        row[say("result.time_per_text")] = round(1000 * sum(each.seconds for each in said) / len(said))
+        row[say("result.time_per_text")] = milliseconds(sum(each.seconds for each in said) / len(said))
         about.append(row)
     st.dataframe(about, hide_index=True)
     table = []
@@ -315,6 +318,12 @@ def show_history(say: Words) -> None:
         if st.button(say("history.clear")):
             st.session_state.history = []
             st.rerun()
+
+
+def milliseconds(seconds: float) -> float:
+    """Return seconds as milliseconds, of few with two digits: TF-IDF takes less than one."""
+    value = 1000 * seconds
+    return round(value) if value >= 10 else float(f"{value:.2g}")
 
 
 def escaped(text: str) -> str:

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..settings import Settings
 
 MOST = 200  # texts of a file: a CPU answers some per second
+LONGEST = 20_000  # characters of a text: with ten times as many a CPU is busy for many minutes
 SUFFIXES = ("csv", "tsv", "txt", "json", "jsonl", "parquet")
 
 
@@ -20,7 +21,7 @@ def uploaded(name: str, content: bytes, settings: Settings) -> tuple[list[str], 
     """Return the texts of a file, and the labels, None where it has none; a .txt has a text a line.
 
     Raises:
-        UserError: it cannot be read, or holds more than :data:`MOST`.
+        UserError: it cannot be read, or holds more than :data:`MOST`, or one longer than :data:`LONGEST`.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name
@@ -35,6 +36,8 @@ def uploaded(name: str, content: bytes, settings: Settings) -> tuple[list[str], 
         raise UserError(f"{name}: no texts in the file")
     if len(kept) > MOST:
         raise UserError(f"{name}: {len(kept)} texts; give {MOST} at most, or use docs/langchain.md for whole files")
+    if (longest := max(len(text) for text, _ in kept)) > LONGEST:
+        raise UserError(f"{name}: a text of {longest:,} characters; give {LONGEST:,} at most")
     return [text for text, _ in kept], [label for _, label in kept]
 
 

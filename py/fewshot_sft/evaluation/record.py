@@ -68,19 +68,19 @@ def summary(found: dict[str, Any]) -> list[str]:
         said = ", ".join(f"{FREE_METRICS[name]} {scores[name]:.4f}" for name in free_text.METRICS)
         lines = [f"{said}; {counts['items']} items"]
         if cut := counts["cut_by_max_tokens"]:
-            lines.append(f"warning: MAX_TOKENS cut off {cut} answers; they count as they are, raise it")
+            lines.append(f"warning: answers that MAX_TOKENS cut off: {cut}; they count as they are, raise it")
         if counts["empty"]:
-            lines.append(f"warning: {counts['empty']} answers are empty")
+            lines.append(f"warning: empty answers: {counts['empty']}")
         return lines
     lines = [
         f"accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1']:.4f}; "
         f"{counts['not_in_labels']} of {counts['items']} answers outside the labels"
     ]
     if counts["cut_by_max_tokens"]:
-        lines.append(f"warning: MAX_TOKENS cut off {counts['cut_by_max_tokens']} answers; a label may need more")
+        lines.append(f"warning: answers that MAX_TOKENS cut off: {counts['cut_by_max_tokens']}; a label may need more")
     empty = [label for label, counted in counts["per_class"].items() if not counted["items"]]
     if empty:
-        lines.append(f"warning: {len(empty)} labels without an item here count 0 in the macro means: {listed(empty)}")
+        lines.append(f"warning: without an item here, so 0 in the macro means: {listed(empty)}")
     return lines
 
 

@@ -30,7 +30,8 @@ def make(source: Source) -> Headline:
     about = " · ".join([about, *(time[:10] for time in source.times[-1:])])
     if "sentence" not in answer:
         return Headline(source.sweep.name, about, w("head.no_answer"), "", w("head.why", why=answer["absent"]), [])
-    title = w("head.use", method=answer["use"])
+    works = answer["methods"][answer["use"]]["points"][-1][answer["metric"]]["mean"] > 0
+    title = w("head.use", method=answer["use"]) if works else w("head.none")
     return Headline(source.sweep.name, about, title, _advice(source), headline(answer, w), list(_facts(source)))
 
 

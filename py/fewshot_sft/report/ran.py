@@ -213,6 +213,7 @@ def _of_data(source: Source) -> Iterator[str]:
         "conflicting_labels": w("removed.conflict"),
         "duplicate": w("removed.duplicate"),
         "empty_text": w("removed.empty"),
+        "empty_answer": w("removed.empty_answer"),
     }
     for split, reasons in source.manifest.get("removed", {}).items():
         for reason, each in reasons.items():

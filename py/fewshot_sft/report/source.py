@@ -96,7 +96,8 @@ class Source:
     def style_of(self, series: str) -> int:
         """Return a curve's number among the colours and markers, the same in every chart."""
         names = list(self.by_method)
-        return METHODS.index(series) if series in METHODS else names.index(series) % len(METHODS)
+        order = METHODS if set(names) <= set(METHODS) else names  # "lora tiny" and so on, of several models
+        return order.index(series) % len(METHODS)
 
     @cached_property
     def use(self) -> str:

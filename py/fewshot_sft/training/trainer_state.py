@@ -75,7 +75,7 @@ def points(path: Path, entries: list[dict[str, Any]], key: str) -> Points:
             continue
         step, loss = entry.get("step"), entry[key]
         if not isinstance(step, int) or not isinstance(loss, (int, float)):
-            raise UserError(f"{path}: entry {number} of log_history: step and {key} are no numbers")
+            raise UserError(f"{path}: entry {number} of log_history: step and {key} are not both numbers")
         if math.isfinite(loss):
             found[step] = loss
     return sorted(found.items())
