@@ -397,6 +397,8 @@ def test_the_hugging_face_engines_are_those_of_the_model_token_by_token(given, f
 
 def program(settings, monkeypatch, small: bool = True) -> int:
     monkeypatch.setattr(label_scores, "is_small", lambda settings: small)
+    for name in label_scores.QUIET:  # it sets them for good, and other tests want bars
+        monkeypatch.setenv(name, "")
     return label_scores.main([])
 
 
