@@ -193,7 +193,7 @@ def train(way: str, record: Path, words: list[str]) -> None:
     def run_exp(args: Any = None, callbacks: Any = None) -> None:
         plain(args, [*(callbacks or []), Steps()])
 
-    tuner.run_exp, step_graphs.CudaGraph = run_exp, Noted  # type: ignore[misc]
+    tuner.run_exp, step_graphs.CudaGraph = run_exp, Noted  # type: ignore[misc] - a class in place of a class
     sys.argv = [str(PROJECT / "py/fast_trainer.py"), *words]
     if way == FAST:
         runpy.run_path(sys.argv[0], run_name="__main__")

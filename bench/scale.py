@@ -22,9 +22,9 @@ sys.path[:0] = [str(PROJECT / "py"), str(PROJECT / "tests/helpers")]
 
 from made_sweep import made_sweep  # noqa: E402 - found by the line above
 
-from fewshot_sft import runs  # noqa: E402
-from fewshot_sft.outcomes import outcomes  # noqa: E402
-from fewshot_sft.settings import Settings  # noqa: E402
+from fewshot_sft import runs  # noqa: E402 - as above
+from fewshot_sft.outcomes import outcomes  # noqa: E402 - as above
+from fewshot_sft.settings import Settings  # noqa: E402 - as above
 
 METHODS = (runs.LORA, runs.K_SHOT, *runs.ON_CPU, *runs.ON_GPU)
 LABELS = [f"label {letter}" for letter in "abcdefgh"]

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft import planning, runs
+from fewshot_sft import hub, planning, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.identity import flags_of, read_record
 from fewshot_sft.jsonio import write_json
@@ -47,7 +47,7 @@ from fewshot_sft.provenance import PROJECT, now
 from fewshot_sft.settings import Settings
 from fewshot_sft.training import step_counts
 
-HUB, MODELSCOPE = "https://huggingface.co", "www.modelscope.cn"
+MODELSCOPE = "www.modelscope.cn"
 # Data, logs, answers and pictures: small beside a large model, not nothing beside a full disk.
 A_LITTLE, A_LITTLE_EACH = 2_000_000, 500_000
 # What MODEL_SCRIPT makes: the most bytes meanwhile, and how large the model is then.
@@ -238,8 +238,7 @@ def base_model(settings: Settings) -> tuple[Finding, Size]:
     if settings.use_modelscope_hub:
         address = f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
         return model.check_modelscope(settings.model, address, model.modelscope_cache(), settings.lora_target)
-    address = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
-    return model.check_hugging_face(settings.model, settings.lora_target, address, os.environ)
+    return model.check_hugging_face(settings.model, settings.lora_target, hub.endpoint(), os.environ)
 
 
 def writes(settings: Settings, size: Size, vllm: bool) -> list[Writes]:

@@ -103,10 +103,10 @@ def from_hub(
     """
     if Path(dataset).is_file():
         raise UserError(f"DATASET={dataset} is a file; name it with TRAIN_FILE")
+    asked = "DATASET, DATASET_CONFIG, DATASET_REVISION" if revision else "DATASET, DATASET_CONFIG"
+    load = _load_modelscope if modelscope else _load_huggingface
     try:
-        found = (
-            _load_modelscope(dataset, config, revision) if modelscope else _load_huggingface(dataset, config, revision)
-        )
+        found = load(dataset, config, revision)
     except Exception as error:  # whatever the hub's client raises: a dozen types over several libraries
         if isinstance(error, UserError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -118,7 +118,6 @@ def from_hub(
             what = f'no configuration "{config}"' if config else "it has several configurations"
             raise UserError(f"{dataset}: {what}; set DATASET_CONFIG to one of {', '.join(there)}") from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        asked = "DATASET, DATASET_CONFIG, DATASET_REVISION" if revision else "DATASET, DATASET_CONFIG"
         told = f" ({', '.join(filter(None, (config, revision)))})" if config or revision else ""
         raise UserError(
             f"cannot load {dataset}{told} from {_hub_name(modelscope)}: {reason}; check "
@@ -149,7 +148,6 @@ def from_hub(
         tables[split] = Table(where, list(rows[text]), list(rows[label]), label_names=names)
     if "train" not in tables:
         others = [] if modelscope else _configurations(dataset)
-        asked = "DATASET, DATASET_CONFIG, DATASET_REVISION" if revision else "DATASET, DATASET_CONFIG"
         told = f" (there are: {', '.join(others)})" if others else ""
         raise UserError(
             f'{dataset}: no split "train"; its splits are {", ".join(found)}; another DATASET_CONFIG may have one{told}'
