@@ -16,8 +16,8 @@ message. A behaviour is an HTTP status ("500", "429", "401", ...) or one of:
     half      half of an answer's body          html      200 with a web page
     garbage   200 with bytes that are no JSON   cut       an answer that max_tokens cut off
 
-With ``next_token`` it tells, as `vllm serve` does, the probabilities of ``logprob_token_ids``: at each position of an
-answer, whose tokens are then the likeliest ones up to 0, and after the prompts of /v1/completions, which begin with
+With ``next_token`` it tells, as `vllm serve` does, the probabilities of the likeliest tokens: at each position of an
+answer, whose tokens are then the likeliest ones up to 0, and after the prompt of /v1/completions, which begins with
 what /tokenize says.
 
 With vLLM's ``structured_outputs: {"choice": [...]}`` in a request, an answer that is none of the choices becomes the
@@ -233,9 +233,7 @@ def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
     while not said or said[-1]:
         found = next_token(request.text, said)
         best = max(found, key=found.__getitem__)
-        ids = request.body.get("logprob_token_ids")
-        asked = dict.fromkeys([best, *ids] if ids else [])
-        top = [{"token": f"token_id:{token}", **_log(found.get(token, 0))} for token in asked]
+        top = [{"token": f"token_id:{token}", **_log(p)} for token, p in likeliest(found, request.body["top_logprobs"])]
         positions.append({"token": f"token_id:{best}", **_log(found[best]), "top_logprobs": top})
         said = (*said, best)
     answer["choices"][0]["logprobs"] = {"content": positions}
@@ -243,18 +241,18 @@ def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
 
 
 def continuations(next_token: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the choices of /v1/completions, the last first."""
+    """Return the choice of /v1/completions."""
     assert body["max_tokens"] == 1
-    assert body["logprobs"] is not None
-    assert len(body["logprob_token_ids"]) <= 128
-    choices = []
-    for index, prompt in enumerate(body["prompt"]):
-        text = "".join(chr(token - TEXT) for token in prompt if token >= TEXT)
-        found = next_token(text, tuple(token for token in prompt if token < TEXT))
-        top = {f"token_id:{token}": _log(found.get(token, 0))["logprob"] for token in body["logprob_token_ids"]}
-        logprobs = {"top_logprobs": [top], "tokens": ["x"], "token_logprobs": [-1.0], "text_offset": [0]}
-        choices.insert(0, {"index": index, "text": "x", "finish_reason": "length", "logprobs": logprobs})
-    return choices
+    text = "".join(chr(token - TEXT) for token in body["prompt"] if token >= TEXT)
+    found = next_token(text, tuple(token for token in body["prompt"] if token < TEXT))
+    top = {f"token_id:{token}": _log(p)["logprob"] for token, p in likeliest(found, body["logprobs"])}
+    logprobs = {"top_logprobs": [top], "tokens": ["x"], "token_logprobs": [-1.0], "text_offset": [0]}
+    return [{"index": 0, "text": "x", "finish_reason": "length", "logprobs": logprobs}]
+
+
+def likeliest(found: dict[int, float], count: int) -> list[tuple[int, float]]:
+    """Return so many tokens with their probabilities."""
+    return sorted(found.items(), key=lambda each: -each[1])[:count]
 
 
 def _log(probability: float) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def scored(tokens: list[list[int]], shares: list[float], ends: list[int]) -> lis
         prefix: {token: next_token("", prefix).get(token, 0.0) for token in branches.asked}
         for prefix, branches in tree.branches.items()
     }
-    found, missing = tree.masses(known)
-    assert missing == {}
+    found, more = tree.masses(known)
+    assert more == []
     return found
 
 
@@ -93,18 +93,18 @@ def test_150_labels_with_shared_prefixes():
 
 def test_only_what_may_be_likelier_than_the_likeliest_label_is_asked_for():
     tree = LabelTree(TOKENS, [END])
-    assert tree.masses({})[1] == {(): (NEWLINE,), (NEWLINE,): (5, 8)}
+    assert tree.masses({})[1] == [(), (NEWLINE,)]
     known = {(): {NEWLINE: 0.9}, (NEWLINE,): {8: 0.6}}
-    masses, missing = tree.masses(known)
-    assert missing == {}
+    masses, more = tree.masses(known)
+    assert more == []
     assert masses == pytest.approx([0.18, 0.18, 0.54])  # the others share what is left
-    known[NEWLINE,][8] = 0.4
-    assert tree.masses(known)[1] == {(NEWLINE,): (5,)}
-    known[NEWLINE,][5] = 0.5
-    assert tree.masses(known)[1] == {(NEWLINE, 5): (6, 7)}
+    known[NEWLINE,] = {8: 0.4}
+    assert tree.masses(known)[1] == []  # no token that is not known is likelier than one that is
+    known[NEWLINE,] = {8: 0.4, 5: 0.5}
+    assert tree.masses(known)[1] == [(NEWLINE, 5)]
     known[NEWLINE, 5] = {7: 0.9}
-    assert tree.masses(known) == (pytest.approx([0.045, 0.405, 0.36]), {})
-    assert tree.masses({(): {NEWLINE: LEAST}})[1] == {}
+    assert tree.masses(known) == (pytest.approx([0.045, 0.405, 0.36]), [])
+    assert tree.masses({(): {NEWLINE: LEAST}})[1] == []
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -131,19 +131,18 @@ def test_the_likeliest_label_is_that_of_the_whole_tree(seed):
         return found
 
     truth = [probability(label) for label in labels]
-    carried, answer, prefix = draw.sample(vocabulary, 2), [], ()
+    answer, prefix, told = [], (), draw.randint(1, 5)
     while len(prefix) < 5 and not set(prefix) & set(ends):
-        following = model(prefix)
-        said = max(following, key=following.get)
-        answer.append((said, {token: following[token] for token in (*carried, said)}))
-        prefix = (*prefix, said)
+        following = sorted(model(prefix).items(), key=lambda each: -each[1])
+        answer.append((following[0][0], dict(following[:told])))
+        prefix = (*prefix, following[0][0])
     tree = LabelTree(labels, ends)
-    known, missing = tree.walk(answer), {(): ()}
-    while missing:
-        masses, missing = tree.masses(known)
-        for place, tokens in missing.items():
-            assert tokens
-            known[place] = known.get(place, {}) | {token: model(place)[token] for token in tokens}
+    known, more = tree.walk(answer), [()]
+    while more:
+        masses, more = tree.masses(known)
+        for place in more:
+            assert known.get(place) != model(place)
+            known[place] = model(place)
     assert masses.index(max(masses)) == truth.index(max(truth)) or max(truth) <= LEAST
     assert max(masses) == pytest.approx(max(truth), abs=LEAST)
 
@@ -204,14 +203,14 @@ def paths(server: OpenAIServer) -> list[str]:
     return [request.path for request in server.requests]
 
 
-def test_the_request_of_the_answer_carries_what_its_path_tells(asked, server):
+def test_the_answer_comes_with_the_likeliest_tokens_of_its_path(asked, server):
     """The answer begins with 8: what is after 5 cannot be likelier, and shares its probability."""
     assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
 
     assert paths(server) == ["/v1/chat/completions"] * 6
     chat = server.requests[0].body
     assert chat["logprobs"] is True
-    assert chat["logprob_token_ids"] == [NEWLINE, 5, 8, 6, 7]
+    assert chat["top_logprobs"] == 5
     assert chat["return_tokens_as_token_ids"] is True
     assert (chat["temperature"], chat["max_tokens"], chat["stop_token_ids"]) == (0, 64, [7])
     found = stored(asked)
@@ -237,27 +236,27 @@ def test_an_answer_that_begins_no_label_still_has_scores(asked, server):
     assert paths(server)[:4] == ["/v1/chat/completions", "/tokenize", "/v1/completions", "/v1/completions"]
     chat, tokenize, first, second = (request.body for request in server.requests[:4])
     assert tokenize == {"model": RUN, "messages": chat["messages"], "add_generation_prompt": True}
-    assert ([prompt[-1:] for prompt in first["prompt"]], first["logprob_token_ids"]) == ([[NEWLINE]], [5, 8])
-    assert ([prompt[-2:] for prompt in second["prompt"]], second["logprob_token_ids"]) == ([[NEWLINE, 5]], [6, 7])
+    assert (first["prompt"][-1:], first["logprobs"]) == ([NEWLINE], 20)
+    assert second["prompt"][-2:] == [NEWLINE, 5]
     assert asked.lines[1]["scores"] == pytest.approx(shares)
     assert stored(asked)["outside"] == [0.55] * 6
 
 
-def test_many_tokens_are_asked_for_by_themselves_in_parts(server):
+def test_of_many_labels_those_of_the_likeliest_tokens_tell_enough(server):
     tokens = [[NEWLINE, 1000 + number] for number in range(300)]
-    shares = [0.6 / 299] * 299 + [0.4]
-    server.next_token = spoken(tokens, shares, [END])
-    assert asked_of(server, tokens).scores == pytest.approx(shares)
-    parts = [request.body["logprob_token_ids"] for request in server.requests if "prompt" in request.body]
-    assert list(map(len, parts)) == [128, 128, 299 - 2 * 128]
-    assert "logprob_token_ids" not in server.requests[0].body
-
-
-def test_of_many_tokens_those_of_a_sure_answer_tell_enough(server):
-    tokens = [[NEWLINE, 1000 + number] for number in range(300)]
-    server.next_token = spoken(tokens, [0.1, 0.3] + [0.0] * 297 + [0.6], [END])
-    assert asked_of(server, tokens).scores == pytest.approx([0.4 / 299] * 299 + [0.6])
+    server.next_token = spoken(tokens, [0.1, 0.3, 0.02, 0.02, 0.02] + [0.0] * 294 + [0.5], [END])
+    found = asked_of(server, tokens).scores
+    assert found[:2] + found[-1:] == pytest.approx((0.1, 0.3, 0.5))
     assert paths(server) == ["/v1/chat/completions"]
+
+
+def test_what_the_server_does_not_tell_is_asked_for_once(server):
+    """The answer is no label, and of 300 that are alike only 20 are told."""
+    tokens = [[NEWLINE, 1000 + number] for number in range(300)]
+    server.next_token = spoken(tokens, [0.4 / 300] * 300, [END])
+    found = asked_of(server, tokens).scores
+    assert paths(server) == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
+    assert found == pytest.approx([0.4 / 300] * 300)
 
 
 def asked_of(server: OpenAIServer, tokens: list[list[int]]):
@@ -420,4 +419,4 @@ def test_what_cannot_be_scored_is_said_in_the_file_and_fails_nothing(sweep, serv
 def test_labels_of_one_token_each_are_told_by_the_first_position():
     tree = LabelTree(((7,), (8,)), (END,))
     assert tree.twigs == [()]
-    assert tree.masses({(): {7: 0.5, 8: 0.25}}) == ([0.5, 0.25], {})
+    assert tree.masses({(): {7: 0.5, 8: 0.25}}) == ([0.5, 0.25], [])

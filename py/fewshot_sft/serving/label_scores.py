@@ -1,30 +1,32 @@
-"""Each label's probability through `vllm serve`: carried by the request that gets the answer, as far as that can tell.
+"""Each label's probability through `vllm serve`: as far as the likeliest tokens can tell, which come with an answer.
 
-That tells the probability of the answer's own tokens, and of the others where the labels have few. Only where another
-label may be likelier than the answer more is asked for, as a continuation of the prompt's own tokens: one request a
-level of the tree.
+Only where another label may be likelier than the answer more is asked for, as a continuation of the prompt's own
+tokens: one request for each place where labels part.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from .label_tree import MOST, Found, LabelTree, Prefix, read_position, token_of
+from .label_tree import Found, LabelTree, Prefix, read_position, token_of
+
+CARRIED = 5  # likeliest tokens at each position of an answer, which the client has to read
+MOST = 20  # likeliest tokens that are told where more is asked for (the default of --max-logprobs)
 
 
 class LabelScorer:
     """What to ask, and how the answers are read."""
 
+    # What the request of an answer has beside: it changes nothing in the answer.
+    fields: ClassVar[dict[str, Any]] = {
+        "logprobs": True, "top_logprobs": CARRIED, "return_tokens_as_token_ids": True
+    }  # fmt: skip
+
     def __init__(self, tree: LabelTree) -> None:
         """Take the tree of the labels."""
         self._tree = tree
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What the request of an answer has beside: it changes nothing in the answer."""
-        carried = {"logprob_token_ids": list(self._tree.carried)} if self._tree.carried else {}
-        return {"logprobs": True, "return_tokens_as_token_ids": True} | carried
 
     async def scores(self, client: Any, model: str, messages: list[Any], said: Any) -> tuple[float, ...]:
         """Return the probability of each label.
@@ -43,32 +45,16 @@ class LabelScorer:
             for each in said.response_metadata["logprobs"]["content"]
         ]
         known = self._tree.walk(positions)
-        masses, missing = self._tree.masses(known)
+        asked: set[Prefix] = set()
+        masses, more = self._tree.masses(known)
         prompt: list[int] = []
-        while missing:
+        while more := [prefix for prefix in more if prefix not in asked]:
             prompt = prompt or await _tokens_of(client, model, messages, said.usage_metadata)
-            for prefixes, tokens in _requests(missing):
-                found = await _continue(client, model, [[*prompt, *prefix] for prefix in prefixes], tokens)
-                for prefix, each in zip(prefixes, found, strict=True):
-                    known[prefix] = known.get(prefix, {}) | each
-            before = missing
-            masses, missing = self._tree.masses(known)
-            if any(set(tokens) & set(before.get(prefix, ())) for prefix, tokens in missing.items()):
-                raise ValueError("the server does not tell the probability of a token that it was asked for")
+            found = await asyncio.gather(*(_next_token(client, model, [*prompt, *prefix]) for prefix in more))
+            known |= dict(zip(more, found, strict=True))
+            asked.update(more)
+            masses, more = self._tree.masses(known)
         return tuple(masses)
-
-
-def _requests(missing: dict[Prefix, tuple[int, ...]]) -> list[tuple[list[Prefix], list[int]]]:
-    """Return (prefixes, tokens) for as few requests as hold them in this order, MOST tokens each."""
-    made: list[tuple[list[Prefix], list[int]]] = []
-    for prefix, tokens in missing.items():
-        for begin in range(0, len(tokens), MOST):
-            part = tokens[begin : begin + MOST]
-            if made and len(both := dict.fromkeys([*made[-1][1], *part])) <= MOST and prefix not in made[-1][0]:
-                made[-1] = ([*made[-1][0], prefix], list(both))
-            else:
-                made.append(([prefix], list(part)))
-    return made
 
 
 async def _tokens_of(client: Any, model: str, messages: list[Any], usage: Any) -> list[int]:
@@ -85,18 +71,15 @@ async def _tokens_of(client: Any, model: str, messages: list[Any], usage: Any) -
     return tokens
 
 
-async def _continue(client: Any, model: str, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[Found]:
-    """Return the probabilities of the tokens after each prompt."""
+async def _next_token(client: Any, model: str, prompt: Sequence[int]) -> Found:
+    """Return the probabilities of the likeliest tokens after a prompt."""
     answer = await client.completions.create(
         model=model,
-        prompt=list(prompts),
+        prompt=list(prompt),
         max_tokens=1,
         temperature=0,
-        logprobs=1,
-        extra_body={"logprob_token_ids": list(tokens), "return_tokens_as_token_ids": True},
+        logprobs=MOST,
+        extra_body={"return_tokens_as_token_ids": True},
     )
-    found: list[Found] = [{} for _ in prompts]
-    for choice in answer.choices:
-        top = choice.logprobs.top_logprobs[0]
-        found[choice.index] = read_position([{"token": token, "logprob": value} for token, value in top.items()])
-    return found
+    top = answer.choices[0].logprobs.top_logprobs[0]
+    return read_position([{"token": token, "logprob": value} for token, value in top.items()])

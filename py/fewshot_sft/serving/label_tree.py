@@ -18,9 +18,6 @@ Found = dict[int, float]
 """Probabilities by token, at one prefix."""
 
 END = -1  # stands for all tokens that end an answer
-# An answer carries them at each of its positions: 16 tokens take the client 1 ms an item, 77 take 5 ms.
-CARRIED = 16
-MOST = 128  # tokens that `vllm serve` scores in a request (vllm.sampling_params.MAX_LOGPROB_TOKEN_IDS)
 LEAST = 0.001  # less is not asked for
 
 
@@ -58,9 +55,6 @@ class LabelTree:
                 self.branches[prefix] = Branches(grouped, tuple(dict.fromkeys(asked)))
                 deeper += [((*prefix, token), found) for token, found in grouped.items() if len(found) > 1]
             level = deeper
-        every = dict.fromkeys(token for each in self.branches.values() for token in each.asked)
-        # By the request that gets the answer.
-        self.carried = tuple(every) if len(every) <= CARRIED else ()
 
     def walk(self, positions: Sequence[tuple[int, Found]]) -> dict[Prefix, Found]:
         """Return what an answer tells: its tokens from the first on, each with what was found at its position."""
@@ -73,12 +67,12 @@ class LabelTree:
             prefix = (*prefix, token)
         return known
 
-    def masses(self, known: Mapping[Prefix, Found]) -> tuple[list[float], dict[Prefix, tuple[int, ...]]]:
-        """Return each label's probability, and what is still to be found: tokens by prefix.
+    def masses(self, known: Mapping[Prefix, Found]) -> tuple[list[float], list[Prefix]]:
+        """Return each label's probability, and the prefixes of whose next token more is to be told.
 
-        Labels of whose way something is not known share what the known tokens leave. Nothing is still to be found when
-        none of them can be likelier than the likeliest that is known, or than LEAST: that one is right then, and its
-        probability to within LEAST.
+        Of a prefix the likeliest tokens are known, or all that matter. Labels of whose way something is not known share
+        what the known tokens leave. Nothing more is to be told when none of them can be likelier than the likeliest
+        that is known, or than LEAST: that one is right then, and its probability to within LEAST.
 
         Raises:
             ValueError: a probability is no number.
@@ -95,13 +89,14 @@ class LabelTree:
             told = {token: self._share(token, found) for token in branches.labels}
             untold = [label for token, own in branches.labels.items() if told[token] is None for label in own]
             rest = mass * max(0.0, 1 - sum(found.values()))
+            most = min([rest, *(mass * each for each in found.values())])  # no other token is likelier than a known one
             if untold:
-                left[prefix] = rest
+                left[prefix] = most
                 for label in untold:
-                    masses[label] = rest / len(untold)
+                    masses[label] = min(most, rest / len(untold))
             # A label that ends here, by other tokens, too.
-            if rest > LEAST and (ended := told.get(END)) is not None and not found.keys() >= set(self.ends):
-                left[prefix] = mass * ended + rest
+            if most > LEAST and (ended := told.get(END)) is not None and not found.keys() >= set(self.ends):
+                left[prefix] = mass * ended + most
             for token, own in branches.labels.items():
                 if (share := told[token]) is None:
                     continue
@@ -110,23 +105,20 @@ class LabelTree:
                     best = max(best, mass * share)
                 else:
                     reached[*prefix, token] = mass * share
-        missing: dict[Prefix, tuple[int, ...]] = {}
+        more: list[Prefix] = []
         for prefix, mass in left.items():
             if mass > best:
-                missing[prefix] = self._unknown(prefix, known)
+                more.append(prefix)
                 # What is the only way on is asked for at once, too.
                 while len(on := self.branches[prefix].labels) == 1 and (*prefix, *on) in self.branches:
                     prefix = (*prefix, *on)
-                    missing[prefix] = self._unknown(prefix, known)
-        return masses, missing
+                    more.append(prefix)
+        return masses, more
 
     def _share(self, token: int, found: Found) -> float | None:
         """Return the probability of a branch, None where it is not known."""
         told = [found[each] for each in (self.ends if token == END else (token,)) if each in found]
         return sum(told) if told else None
-
-    def _unknown(self, prefix: Prefix, known: Mapping[Prefix, Found]) -> tuple[int, ...]:
-        return tuple(token for token in self.branches[prefix].asked if token not in known.get(prefix, {}))
 
     @property
     def twigs(self) -> list[Prefix]:
