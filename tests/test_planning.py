@@ -315,7 +315,7 @@ def test_the_servers_weights_are_quantized_only_where_they_do_not_fit(card, mode
         ),
         (
             *(80, "9.4B", Wishes(gpu_memory=0.2), {}, "may take 17.2 GB, 20% of the GPU"),
-            "set GPU_MEMORY=auto, or set SERVER_ARGS='--quantization bitsandbytes', or take a smaller MODEL or a larger",
+            "set GPU_MEMORY=auto, or set SERVER_ARGS='--quantization bitsandbytes', or take a smaller MODEL",
         ),
         (
             *(16, "9.4B", Wishes(), {"server": "llamafactory"}, "the server needs 19."),
