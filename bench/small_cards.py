@@ -34,7 +34,9 @@ from fewshot_sft.provenance import PACKAGES, PROJECT, git_revision, versions
 CARDS = {24: 24_564, 16: 16_376, 12: 12_282}  # MiB that nvidia-smi tells of an RTX 4090, 4080, 4070
 SETTINGS = {"SIZES": "16 32", "METHODS": "lora", "TEST_COUNT": "32", "VALID_COUNT": "32", "MAX_TOKENS": "16"}
 SETTINGS |= {"DATASET": "synthetic-patents", "SWEEP_NAME": "cards"}
-NO_MEMORY = ("out of memory", "outofmemory", "no available memory for the cache", "less than desired gpu memory")
+# What PyTorch and vLLM say, in small letters.
+NO_MEMORY = ("out of memory", "outofmemory", "no available memory for the cache", "the available kv cache memory")
+NO_MEMORY += ("less than desired gpu memory",)
 
 
 def main(argv: list[str]) -> int:
