@@ -44,6 +44,7 @@ SHAPES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "glm4-9b": ("glm", (4096, 13696, 40, 32, 2, 128, 151_552), GLM | {"rms_norm_eps": 1.5625e-07}),
     "glm4-0414-9b": ("glm4", (4096, 13696, 40, 32, 2, 128, 151_552), GLM | {"rms_norm_eps": 1e-05}),
     "qwen2.5-7b": ("qwen2", (3584, 18944, 28, 28, 4, 128, 152_064), LONG),
+    "qwen2.5-1.5b": ("qwen2", (1536, 8960, 28, 12, 2, 128, 151_936), LONG | {"tie_word_embeddings": True}),
     "qwen3-4b": ("qwen3", (2560, 9728, 36, 32, 8, 128, 151_936), LONG | {"tie_word_embeddings": True}),
     "llama3.1-8b": (
         "llama",

@@ -54,6 +54,7 @@ vllm_command() {
   ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
+  [[ -z $SERVER_QUANTIZATION ]] || SERVER_COMMAND+=(--quantization "$SERVER_QUANTIZATION")
   split_words "$SERVER_ARGS"
   SERVER_COMMAND+=("${WORDS[@]}")
 }

@@ -33,6 +33,18 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   equal '' "$(<"$STUB/calls")" # no server for what is there
 }
 
+@test "a model that fits the GPU at 4 bits only: so the server gets it" {
+  with_data
+  echo '{"model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "intermediate_size": 28672, "vocab_size": 128256,
+    "num_attention_heads": 64, "num_key_value_heads": 8}' >"$WORK/a model/config.json"
+  mkdir -- "$WORK/packages"
+  touch -- "$WORK/packages/bitsandbytes.py" # is found, wherever the tests run
+  PYTHONPATH=$WORK/packages script eval.sh --methods zero-shot
+  status_is 0
+  equal ' --enforce-eager --quantization bitsandbytes' "$(grep -o ' --enforce-eager.*bitsandbytes' "$STUB/calls")"
+  evaluated zero-shot
+}
+
 @test "it dies in the middle: a new one, and every size goes on with the answers that it has" {
   with_adapters
   export IMPATIENT=1

@@ -655,6 +655,8 @@ def change_data(sweep: Sweep) -> None:
         (change_data, {}, "items"),
         (None, {"MAX_TOKENS": "8"}, "max_tokens"),
         (None, {"BACKEND": "vllm", "TEMPLATE": "qwen"}, "template, backend"),
+        (None, {"SERVER_QUANTIZATION": "bitsandbytes"}, "quantization"),
+        (None, {"SERVER_ARGS": "--quantization fp8"}, "quantization"),
     ],
 )
 def test_what_decides_the_answers_makes_the_evaluation_anew(

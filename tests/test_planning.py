@@ -150,7 +150,11 @@ def test_what_is_planned_fits_or_says_that_it_does_not(card, model, length, gpus
     assert 8 % int(settings["MICRO_BATCH"]) == 0
     assert int(settings["TRAIN_JOBS"]) <= min(4, 3 * gpus)
     assert (made.details["KV_CACHE_BYTES"] != "0") == bool(beside)
-    assert bool(made.warnings) == (settings["QUANTIZATION"] == "4")
+    quantized = settings["QUANTIZATION"] == "4", "SERVER_QUANTIZATION" in made.details
+    assert len(made.warnings) == sum(quantized)
+    if settings["OVERLAP"] == "0":
+        left = CARDS[card].memory_bytes - CARDS[card].noticed
+        assert found["server_bytes"] <= left or any(each.what.startswith("the server") for each in made.problems)
 
 
 def test_the_estimate_of_a_whole_sweep():
@@ -236,11 +240,46 @@ def test_lines_have_every_value_and_its_reason():
 
 def test_memory_that_others_hold_is_left_to_them():
     made = planning.make(replace(known(length=296), gpus=(replace(CARDS[80], free_bytes=30 * GIB),)), Wishes())
-    assert made.memory["trainer_bytes"] <= 0.92 * 80 * GIB - 50 * GIB
+    assert made.memory["trainer_bytes"] <= made.memory["usable_bytes"] == round(0.92 * 30 * GIB)
     assert float(made.settings["GPU_MEMORY"]) * 80 <= 30
     # A little is the driver's own.
     card = replace(CARDS[80], free_bytes=round(79.4 * GIB))
     assert planning.make(replace(known(length=296), gpus=(card,)), Wishes()) == plan(80, length=296)
+    assert replace(CARDS[12], free_bytes=round(11.4 * GIB)).others == CARDS[12].memory_bytes - round(11.4 * GIB)
+    # A trainer does not see whether what it has is a small GPU, or what others leave of a large one.
+    for size in (12, 16, 24):
+        left = replace(CARDS[80], free_bytes=CARDS[size].memory_bytes)
+        wishes = Wishes(overlap=False)
+        given = {"length": 296, "model": "7B", "wishes": wishes}
+        part = planning.make(replace(known(length=296, model="7B"), gpus=(replace(left, name="RTX"),)), wishes)
+        assert part.memory["trainer_parts"] == plan(size, **given).memory["trainer_parts"]
+        assert part.memory["server_bytes"] <= CARDS[size].memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("card", "model", "other", "quantized"),
+    [
+        (16, "7B", {}, True),
+        (12, "9.4B", {}, True),
+        (24, "9.4B", {}, False),
+        (12, "0.5B", {}, False),
+        (80, "9.4B", {"wishes": Wishes(gpu_memory=0.2)}, False),
+        (16, "7B", {"wishes": Wishes(gpu_memory=0.8)}, True),
+        (16, "7B", {"server_bits": 8}, False),
+        (16, "7B", {"bitsandbytes": False}, False),
+        (16, "7B", {"server": "llamafactory"}, False),
+    ],
+)
+def test_the_servers_weights_are_quantized_only_where_they_do_not_fit(card, model, other, quantized):
+    made = plan(card, model, 296, **other)
+    assert made.details.get("SERVER_QUANTIZATION") == ("bitsandbytes" if quantized else None)
+    if quantized:
+        assert made.problems == []
+        assert made.warnings[-1] == (
+            f"SERVER_QUANTIZATION=bitsandbytes: the weights take {'15.2' if model == '7B' else '18.8'} GB at 16 bits, "
+            "with which the server does not fit. Answers with 4 bit weights differ; compare them only with other 4 "
+            "bit results"
+        )
 
 
 @pytest.mark.parametrize(
@@ -275,14 +314,13 @@ def test_memory_that_others_hold_is_left_to_them():
             *("no gradient checkpointing", "take it out of TRAIN_ARGS, or "),
         ),
         (
-            *(16, "9.4B", Wishes(), {}, "may take 15.5 GB, 90% of the GPU"),
-            "set SERVER_ARGS='--quantization bitsandbytes', or take a smaller MODEL or a larger GPU",
+            *(80, "9.4B", Wishes(gpu_memory=0.2), {}, "may take 17.2 GB, 20% of the GPU"),
+            "set GPU_MEMORY=auto, or set SERVER_ARGS='--quantization bitsandbytes', or take a smaller MODEL",
         ),
         (
             *(16, "9.4B", Wishes(), {"server": "llamafactory"}, "the server needs 19."),
             "set BACKEND=huggingface SERVER_ARGS='--quantization_bit 4', or take",
         ),
-        (80, "9.4B", Wishes(gpu_memory=0.2), {}, "the server needs", "set GPU_MEMORY=auto, or "),
     ],
 )
 def test_problems_and_what_mends_them(card, model, wishes, other, what, mend):
@@ -462,6 +500,8 @@ def test_flags_of_trainer_and_server_are_the_users_choice(settings):
     assert (wishes.quantization, wishes.checkpointing, wishes.gpu_memory) == ("4", False, 0.4)
     assert (found.rank, found.length) == (16, 512)
     assert "QUANTIZATION=4  # TRAIN_ARGS has --quantization_bit 4" in planning.make(found, wishes).lines()
+    bits = {"--quantization bitsandbytes": 4, "--quantization fp8": 8, "--quantization_bit 4": 4, "": 16}
+    assert {flags: collected(settings, SERVER_ARGS=flags)[0].server_bits for flags in bits} == bits
     for flags, micro in (("--per_device_train_batch_size 4 ", 4), ("", 2)):
         found, wishes = collected(settings, TRAIN_ARGS=f"{flags}--gradient_accumulation_steps 1")
         assert (wishes.micro_batch, found.global_batch) == (micro, micro)

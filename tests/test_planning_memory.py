@@ -66,6 +66,10 @@ def test_4_bit_weights():
     assert memory.weights(shape, 4) == round(linears * 4.127 / 8) + 2 * shape.embeddings
     assert memory.weights(shape, 4) < memory.weights(shape, 8) < memory.weights(shape, 16) == 2 * shape.parameters
     assert memory.weights(shape, 16, width=4) == 4 * shape.parameters
+    served = memory.server(shape, card=16 * 2**30, tokens=4096, eager=True, bits=4)
+    assert served["weights"] == round(linears * 4.5 / 8) + 2 * shape.embeddings
+    plain = memory.server(shape, card=16 * 2**30, tokens=4096, eager=True)
+    assert served["activations"] == plain["activations"] + 2 * 4096 * 2 * 13696
 
 
 def test_shapes():

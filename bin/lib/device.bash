@@ -2,9 +2,10 @@
 # shellcheck shell=bash
 
 # What py/plan.py finds out, beside the settings: GPUs as CUDA_VISIBLE_DEVICES names them (none on a CPU), bytes of KV
-# cache for a server beside trainers (0: what GPU_MEMORY leaves), the rank that vLLM is started for.
+# cache for a server beside trainers (0: what GPU_MEMORY leaves), the rank that vLLM is started for, and how it has to
+# quantize the weights (empty: not).
 # shellcheck disable=SC2034 # for bin/eval.sh
-GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK=''
+GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION=''
 
 # use_hardware [--known]: decide what is `auto`, unless the sweep that this is a part of has, and set what the frameworks
 # read. With --known the GPUs are in logs/hardware.json.

@@ -1,7 +1,8 @@
 """The hardware plan: how a sweep is computed on the GPUs at hand. Nothing is read or written here.
 
 The plan never touches global batch, epochs, learning rate, rank, cutoff and seed, which decide the result. Its one
-exception is 4 bit quantization, planned only where nothing else fits, with a warning.
+exception is 4 bit quantization, of the trainer's or the server's weights, planned only where nothing else fits, with a
+warning.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Plan:
     """The plan, its values as bash takes them.
 
     ``details`` are values that are no settings: KV_CACHE_BYTES, for a server beside trainers, else 0 (vLLM would take
-    memory that they free while it measures for its own).
+    memory that they free while it measures for its own); SERVER_QUANTIZATION, where `vllm serve` has to quantize.
     """
 
     settings: dict[str, str]
@@ -80,7 +81,8 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
     parts = chooser.parts(way, alone=choice.per_gpu == 1 and not choice.overlap)
     plan = Plan(
         settings=_settings(way.micro_batch, way.checkpointing, way.bits, choice.jobs, choice.overlap, choice.share),
-        details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if choice.overlap else 0)},
+        details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if choice.overlap else 0)}
+        | ({"SERVER_QUANTIZATION": "bitsandbytes"} if chooser.quantizes_server else {}),
         reasons=_reasons(chooser, choice) | {name.upper(): why for name, why in wishes.origin.items()},
         memory={
             "trainer_bytes": sum(parts.values()),
@@ -105,6 +107,12 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
         plan.warnings.append(
             f"QUANTIZATION={way.bits}: the weights take {weights} at 16 bits, which does not fit. Training with 4 bit "
             "weights (QLoRA) changes the result; compare it only with other 4 bit results"
+        )
+    if chooser.quantizes_server:
+        weights = _gb(memory.weights(facts.shape, 16, facts.width))
+        plan.warnings.append(
+            f"SERVER_QUANTIZATION=bitsandbytes: the weights take {weights} at 16 bits, with which the server does not "
+            "fit. Answers with 4 bit weights differ; compare them only with other 4 bit results"
         )
     return plan
 
@@ -172,9 +180,9 @@ def _does_not_fit(chooser: Chooser, choice: Choice) -> Problem:
     facts, wishes, card, way = chooser.facts, chooser.wishes, chooser.card, choice.way
     what = (
         f"the most frugal plan (micro-batch {way.micro_batch}, {'' if way.checkpointing else 'no '}gradient "
-        f"checkpointing, {way.bits} bit weights) needs {_gb(way.need)} of {_gb(card.usable)}: {SHARE:.0%} of the GPU"
+        f"checkpointing, {way.bits} bit weights) needs {_gb(way.need)} of {_gb(card.usable)}: {SHARE:.0%} of "
+        + (f"the {_gb(card.memory_bytes - card.others)} that others leave" if card.others else "the GPU")
     )
-    what += f" less {_gb(card.others)} that others hold" if card.others else ""
     mends = []
     if way.need <= card.usable:  # alone it fits
         sharing = [f"{choice.per_gpu} trainers"] * (choice.per_gpu > 1)

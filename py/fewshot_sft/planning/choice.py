@@ -56,6 +56,11 @@ class Chooser:
     def __init__(self, facts: Facts, wishes: Wishes, shape: ModelShape) -> None:
         self.facts, self.wishes, self.shape = facts, wishes, shape
         self.card = min(facts.gpus, key=lambda gpu: gpu.usable)  # the smallest decides
+        # Like the trainer's, the server's weights are quantized only where they do not fit otherwise.
+        parts = self.server_parts(SEQUENCES)
+        self.quantizes_server = self.may_quantize() and not self.holds_one(self.filled(parts, self.most(parts)))
+        if self.quantizes_server:
+            self.facts = replace(facts, server_bits=4)
         # The least that the server needs beside trainers.
         self.beside = sum(self.server_parts(SEQUENCES).values())
 
@@ -207,12 +212,25 @@ class Chooser:
         others = sum(parts.values()) - parts["kv_cache"] - parts["beside_its_share"]
         return {**parts, "kv_cache": max(0, math.floor(share * self.card.memory_bytes) - others)}
 
+    def may_quantize(self) -> bool:
+        """Return whether `vllm serve` can quantize the weights, and nobody has said how."""
+        facts = self.facts
+        return (facts.server, facts.server_bits) == ("vllm", 16) and facts.bitsandbytes and self.shape.quantized is None
+
+    def most(self, parts: dict[str, int], servers: int = 1) -> float:
+        """Return the share of the GPU that each of so many servers without trainers gets."""
+        card = self.card
+        usual = SERVER_SHARE * (card.memory_bytes - card.others) / servers
+        # Of a small GPU a tenth does not hold what a server takes beside its share, and what others may hold unnoticed.
+        most = (card.memory_bytes - max(card.others, card.noticed)) / servers - parts["beside_its_share"]
+        return max(0, math.floor(100 * min(usual, most) / card.memory_bytes)) / 100
+
     def server_alone(self) -> tuple[dict[str, int], float]:
         """Return parts and share of a server that has its GPU without trainers."""
-        parts, servers, others = self.server_parts(SEQUENCES), 1, self.card.others / self.card.memory_bytes
+        parts, servers = self.server_parts(SEQUENCES), 1
         if self.facts.server == "llamafactory":  # each starts on the GPU that the fewest run on
             servers = math.ceil(self.facts.eval_jobs / len(self.facts.gpus))
-        share = self.wishes.gpu_memory or math.floor(100 * SERVER_SHARE * (1 - others) / servers) / 100
+        share = self.wishes.gpu_memory or self.most(parts, servers)
         if self.facts.server == "llamafactory" and not self.wishes.gpu_memory and share > LLAMAFACTORY_SHARE:
             share = LLAMAFACTORY_SHARE if self.holds_one(self.filled(parts, LLAMAFACTORY_SHARE)) else share
         return self.filled(parts, share), share

@@ -21,7 +21,8 @@ from ..training.batches import FAST, NOT_WITH, eights
 from .memory import ModelShape, shape_of
 
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
-NOTICED = 2**30  # below, the memory in use is the driver's own and that of the process that looked
+# Below, the memory in use is the driver's own and that of the process that looked: bytes, and a share of a small GPU.
+NOTICED, NOTICED_SHARE = 2**30, 0.04
 TRUE = ("true", "1", "yes", "on")
 
 
@@ -34,15 +35,20 @@ class Gpu:
     free_bytes: int | None = None
 
     @property
+    def noticed(self) -> float:
+        """Bytes in use from which on they count."""
+        return min(NOTICED, NOTICED_SHARE * self.memory_bytes)
+
+    @property
     def others(self) -> int:
         """Bytes that other processes hold."""
         used = 0 if self.free_bytes is None else self.memory_bytes - self.free_bytes
-        return used if used >= NOTICED else 0
+        return used if used >= self.noticed else 0
 
     @property
     def usable(self) -> float:
         """Bytes to plan with."""
-        return SHARE * self.memory_bytes - self.others
+        return SHARE * (self.memory_bytes - self.others)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Facts:
     target: str = "all"
     width: int = 2  # bytes a number of the precision
     bitsandbytes: bool = False  # installed
-    server_bits: int = 16
+    server_bits: int = 16  # of its weights, by SERVER_ARGS
     eager: bool = True  # the server has no CUDA graphs
     max_tokens: int = 64
     cpus: int | None = None
@@ -177,7 +183,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         target=trainer.get("lora_target", settings.lora_target),
         width=4 if settings.precision == "fp32" else 2,
         bitsandbytes=find_spec("bitsandbytes") is not None,
-        server_bits=4 if server.get("quantization") == "bitsandbytes" or server.get("quantization_bit") == "4" else 16,
+        server_bits=_served_bits(server),
         eager=settings.eager,
         max_tokens=settings.max_tokens,
         cpus=usable_cpus(),
@@ -186,6 +192,13 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         common=common if settings.shared_prefix and may_merge(trainer, shape) else 0,
     )
     return facts, _wishes(settings, trainer | server)
+
+
+def _served_bits(flags: Mapping[str, str]) -> int:
+    """Return the bits of the server's weights: `vllm serve --quantization`, LLaMA-Factory's --quantization_bit."""
+    if "quantization" in flags:
+        return 4 if flags["quantization"] == "bitsandbytes" else 8
+    return 4 if flags.get("quantization_bit") == "4" else 16
 
 
 def _wishes(settings: Settings, flags: Mapping[str, str]) -> Wishes:

@@ -27,6 +27,7 @@ ADAPTER_PARAMETER = 16  # LLaMA-Factory trains LoRA in fp32: weight, gradient an
 LOGIT = 12
 # bits a parameter; NF4 with double quantization is 4.127 (Dettmers et al. 2023, QLoRA, section 3)
 BITS = {4: 4.127, 8: 8.05}
+SERVED = {4: 4.5}  # vLLM's bitsandbytes loader undoes the double quantization: a scale in fp32 for 64 parameters
 # What the allocator holds beyond the memory in use, blocks that no longer fit as the length of the batches varies: a
 # share of what changes and one of the weights, a line through two measured settings; the fast trainer's is its own.
 # Alone on a GPU, the allocator gives most of it back before it fails: SLACK is left.
@@ -161,19 +162,26 @@ def shape_of(config: Mapping[str, Any], parameters: int | None = None, stored: i
     )
 
 
-def weights(shape: ModelShape, bits: int, width: int = 2) -> int:
+def weights(shape: ModelShape, bits: int, width: int = 2, served: bool = False) -> int:
     """Return the bytes of the base model's weights.
 
     Args:
         shape: the model's.
         bits: 4 or 8 quantizes the linears of the layers; embedding and output layer stay ``width`` bytes a parameter.
         width: bytes a parameter of the precision, 2 or 4.
+        served: by vLLM.
     """
     if shape.quantized is not None:
         return shape.quantized
     if bits >= 16:
         return shape.parameters * width
-    return round((shape.parameters - shape.embeddings) * BITS[bits] / 8) + shape.embeddings * width
+    each = SERVED.get(bits, BITS[bits]) if served else BITS[bits]
+    return round((shape.parameters - shape.embeddings) * each / 8) + shape.embeddings * width
+
+
+def unpacked(shape: ModelShape, bits: int, width: int = 2) -> int:
+    """Return the bytes of the largest weight as it is used: a quantized one is unpacked for that."""
+    return width * max(each.inputs * each.outputs for each in shape.linears) if bits < 16 else 0
 
 
 def layer(shape: ModelShape, target: str, rank: int, length: int, width: int = 2, fast: bool = False) -> int:
@@ -247,14 +255,13 @@ def trainer(
     else:
         activations, top = shape.layers * kept, logits
     base, adapter = weights(shape, bits, width), shape.adapter(target, rank) * ADAPTER_PARAMETER
-    # A quantized weight is unpacked when it is used.
-    unpacked = width * max(each.inputs * each.outputs for each in shape.linears) if bits < 16 else 0
-    changing = activations + unpacked + top
+    activations += unpacked(shape, bits, width)
+    changing = activations + top
     beside_others = HELD_FAST * changing if few else HELD * changing + HELD_OF_WEIGHTS * base
     return {
         "weights": base,
         "adapter_and_optimizer": adapter,
-        "activations": activations + unpacked,
+        "activations": activations,
         "loss": top,
         "context": CONTEXT,
         "held": round(SLACK * changing if alone else beside_others),
@@ -292,9 +299,9 @@ def server(
     computed = BATCHED_TOKENS[large] * width * (3 * shape.intermediate + 4 * shape.hidden)
     sampled = SEQUENCES[large] * shape.vocabulary * SAMPLED_LOGIT
     return {
-        "weights": weights(shape, bits, width),
+        "weights": weights(shape, bits, width, served=True),
         "adapters": adapters * shape.adapter(target, rank) * width,
-        "activations": max(computed, sampled),
+        "activations": max(computed, sampled) + unpacked(shape, bits, width),
         "kv_cache": kv_cache(shape, tokens, width),
         "graphs": 0 if eager else GRAPHS,
         "outside_torch": OUTSIDE_TORCH,

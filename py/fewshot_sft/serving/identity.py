@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..identity import flags_of
 from ..provenance import versions
 from ..settings import Settings
 from .weights import model_identity
@@ -14,7 +15,8 @@ OF_VLLM = ("vllm", "llamafactory", "transformers", "torch")
 
 
 def what_serves(settings: Settings) -> dict[str, Any]:
-    """Return the parts of an identity that the server stands for: model, template, server, backend, their versions.
+    """Return the parts of an identity that the server stands for: model, template, server, backend, their versions; and
+    how the weights are quantized, where they are.
 
     SERVER is the program: ``llamafactory`` (`llamafactory-cli api`, whose engine is BACKEND) or ``vllm``
     (`vllm serve`).
@@ -25,10 +27,14 @@ def what_serves(settings: Settings) -> dict[str, Any]:
     server, backend = settings["SERVER"], settings["BACKEND"]
     packages = OF_VLLM if server == "vllm" else [*SERVING_PACKAGES, *["vllm"] * (backend == "vllm")]
     installed = versions(packages)
+    flags = flags_of(settings["SERVER_ARGS"])
+    quantized = settings.record().get("SERVER_QUANTIZATION")  # by the hardware plan
+    quantized = quantized or flags.get("quantization") or flags.get("quantization_bit")
     return {
         "model": model_identity(settings["MODEL"]),
         "template": settings["TEMPLATE"],
         "server": server,
         "backend": backend,
         "versions": {package: installed[package] for package in packages if package in installed},
+        **({"quantization": quantized} if quantized else {}),
     }
