@@ -42,8 +42,8 @@ NAME, MARK = "kills", "FEWSHOT_KILLS"
 PATIENCE, LOOK = 60.0, 0.2  # seconds: until nothing may be left; between two looks
 VICTIMS = {
     "sweep": r".*/bin/sweep\.sh",
-    "trainer": r"\S*python\S* (\S*/llamafactory-cli train|py/fast_trainer\.py) ",
-    "server": r"\S*python\S* \S*/(vllm serve|llamafactory-cli api) ",
+    "trainer": r"\S*python\S* (.*/llamafactory-cli train|py/fast_trainer\.py) ",
+    "server": r"\S*python\S* .*/(vllm serve|llamafactory-cli api) ",
     "engine": "VLLM::EngineCore",
 }
 Living = dict[int, tuple[int, str]]  # process -> session, command line
