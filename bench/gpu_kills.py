@@ -145,7 +145,7 @@ def card_mib() -> int | None:
 
 
 def settled(read: Callable[[], int | None], most: int) -> int | None:
-    """Read until it is so much at most, for 10 s, as the driver may take a moment after the process; return the last."""
+    """Read until it is so much at most, for 10 s, for the driver may take a moment; return the last."""
     deadline = time.monotonic() + 10
     while (found := read() or 0) > most and time.monotonic() < deadline:
         time.sleep(LOOK)
