@@ -230,7 +230,7 @@ def main(argv: list[str]) -> int:
     found |= {
         "versions": versions(),
         "git_revision": git_revision(),
-        "gpu": nvidia("gpu=name"),
+        "gpu": [name for (name,) in nvidia("gpu=name") or ()] or None,
         "gpu_mib_before": card_mib(),
     }
     sweeps: list[Sweep] = []
