@@ -62,6 +62,23 @@ library() {
   nothing_left
 }
 
+@test "start_family: what a killed program leaves is found and ended, also under a title of its own, as vLLM's EngineCore" {
+  "$STUB_PYTHON" -c 'import setproctitle' 2>/dev/null || skip 'vLLM, and with it setproctitle, is not installed'
+  cat >"$WORK/titled.py" <<'END'
+import os
+import setproctitle
+setproctitle.setproctitle("VLLM::EngineCore")
+with open(os.environ["STUB"] + "/at", "w") as at:
+    print("titled", file=at)
+open(os.environ["STUB"] + "/go").read()
+END
+  library 'STOP_TIMEOUT=5; own_children
+    start_family "a program" bash -c "setsid \"\$STUB_PYTHON\" \"\$WORK/titled.py\" & wait"
+    read -r <"$STUB/at"; kill -KILL "$GROUP"; wait_group "$GROUP" || true'
+  said 'a program has left processes behind; ending them'
+  nothing_left
+}
+
 @test "the lock of the sweep is not handed on to children" {
   library 'own_children; exec 9>"$STUB/lock"; flock -n 9
     start_group "a child" - bash -c "echo here >\"$STUB/at\"; read <>\"$STUB/go\""

@@ -30,11 +30,12 @@ start_group() {
 
 # start_family WHAT COMMAND...: start_group for a program of ours that starts groups of its own: it ends them, each within
 # STOP_TIMEOUT, before it ends; killed earlier it would leave them behind. Everything that it starts carries a mark in
-# its environment: what a program that was killed could not end is found by it.
+# its environment: what a program that was killed could not end is found by it. With SPT_NOENV the title that a program
+# gives itself (setproctitle; vLLM's EngineCore) does not overwrite it.
 start_family() {
   local mark
   mark=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "${@:2}"
+  SPT_NOENV=1 FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "${@:2}"
   FAMILY[$GROUP]=$mark
   PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
 }
