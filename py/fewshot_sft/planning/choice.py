@@ -194,10 +194,11 @@ class Chooser:
         """Return the bytes by part of a server whose KV cache holds so many sequences, or, where GPU_MEMORY is the
         user's, what the other parts leave of it."""
         facts = self.facts
+        common = min(facts.common, facts.length - 1)  # there once, by prefix caching
         parts = memory.server(
             self.shape,
             card=self.card.memory_bytes,
-            tokens=max(MODEL_LENGTH, sequences * (facts.length + facts.max_tokens)),
+            tokens=max(MODEL_LENGTH, common + sequences * (facts.length - common + facts.max_tokens)),
             eager=facts.eager,
             rank=facts.rank,
             adapters=min(8, facts.trainings) if facts.server == "vllm" else 1,
