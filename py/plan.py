@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import sys
 
-from fewshot_sft import planning, runs
+from fewshot_sft import hub, planning, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.planning import facts, gpus
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write no record")
     args = parser.parse_args(argv)
     settings = Settings.read()
+    settings = settings.but(MODEL_COMMIT=commit(settings))
     if settings["METHODS"] == "auto":
         settings = settings.but(METHODS=" ".join(methods(settings)))
     if settings.device == "cpu":
@@ -63,6 +64,12 @@ def main(argv: list[str]) -> int:
         record = {"schema": 2, "kind": "plan", **dataclasses.asdict(plan), "facts": dataclasses.asdict(known)}
         write_json(settings.logs_dir / f"{settings.sweep_name}.plan.json", record)
     return 0
+
+
+def commit(settings: Settings) -> str:
+    """Return the commit that MODEL_REVISION is of a model on Hugging Face's hub, "" where it is unknown or none."""
+    on_hub = hub.is_name(settings.model) and not settings.use_modelscope_hub
+    return hub.commit(settings.model, settings.model_revision) if on_hub else ""
 
 
 def methods(settings: Settings) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def what_serves(settings: Settings) -> dict[str, Any]:
     packages = OF_VLLM if server == "vllm" else [*SERVING_PACKAGES, *["vllm"] * (backend == "vllm")]
     installed = versions(packages)
     return {
-        "model": model_identity(settings["MODEL"]),
+        "model": model_identity(settings["MODEL"], settings.model_commit),
         "template": settings["TEMPLATE"],
         "server": server,
         "backend": backend,
