@@ -29,9 +29,12 @@ source "${BASH_SOURCE[0]%/*}/lib/all.bash"
 # api_command RUN: fill SERVER_COMMAND with the original's eval.sh, flag by flag; the base model has no adapter.
 api_command() {
   SERVER_COMMAND=(llamafactory-cli api --model_name_or_path "$MODEL")
+  [[ -z $MODEL_COMMIT ]] || SERVER_COMMAND+=(--model_revision "$MODEL_COMMIT")
   [[ ${ADAPTER_OF[$1]} == - ]] || SERVER_COMMAND+=(--adapter_name_or_path "${ADAPTER_OF[$1]}" --finetuning_type lora)
   SERVER_COMMAND+=(--template "$TEMPLATE" --infer_backend "$BACKEND")
   [[ $BACKEND != vllm ]] || SERVER_COMMAND+=(--vllm_enforce_eager)
+  # Its vLLM engine is not told of the revision otherwise.
+  [[ $BACKEND != vllm || -z $MODEL_COMMIT ]] || SERVER_COMMAND+=(--vllm_config "{\"revision\": \"$MODEL_COMMIT\", \"tokenizer_revision\": \"$MODEL_COMMIT\"}")
   [[ $BACKEND != vllm || $GPU_MEMORY == 0.7 ]] || SERVER_COMMAND+=(--vllm_gpu_util "$GPU_MEMORY") # 0.7 is its own
   split_words "$SERVER_ARGS"
   SERVER_COMMAND+=("${WORDS[@]}")
@@ -51,6 +54,7 @@ vllm_command() {
     --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching
     --enable-lora --max-lora-rank "$MAX_LORA_RANK"
     --max-loras "$((many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))")
+  [[ -z $MODEL_COMMIT ]] || SERVER_COMMAND+=(--revision "$MODEL_COMMIT" --tokenizer-revision "$MODEL_COMMIT")
   ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
@@ -83,6 +87,7 @@ main() {
   ensure_folder "$LOGS_DIR" && ensure_folder "$OBJS_DIR"
   inputs_are_there
   use_hardware
+  revision_is_known
   own_children
   list_runs evaluations "$EVAL_JOBS"
   ((${#RUNS[@]} > 0)) || exit 0

@@ -28,8 +28,9 @@ source "${0%/*}/lib/all.bash"
 # command_of RUN: beside the original's flags: --tokenized_path keeps the examples that the trainer really sees, to count
 # them; --seed; --save_total_limit bounds the disk that checkpoints take.
 command_of() {
-  local size=${SIZE_OF[$1]} trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True dry=() precision=() how=()
+  local size=${SIZE_OF[$1]} trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True dry=() precision=() how=() revision=()
   ((DRY_RUN == 0)) || dry=(--dry-run)
+  [[ -z $MODEL_COMMIT ]] || revision=(--model_revision "$MODEL_COMMIT")
   [[ $PRECISION == fp32 ]] || precision=("--$PRECISION" True)
   # Without it the trainer refuses bf16 where there is no GPU.
   [[ $PRECISION == fp32 || $DEVICE == gpu ]] || precision+=(--use_cpu True)
@@ -48,7 +49,7 @@ command_of() {
   split_words "$TRAIN_ARGS"
   # shellcheck disable=SC2034 # for each_run
   COMMAND=(python py/train.py "$1" "${dry[@]}" -- "${trainer[@]}"
-    --stage sft --do_train True --model_name_or_path "$MODEL"
+    --stage sft --do_train True --model_name_or_path "$MODEL" "${revision[@]}"
     --preprocessing_num_workers "$PREPROCESSING_WORKERS"
     --finetuning_type lora
     --template "$TEMPLATE"
@@ -87,6 +88,7 @@ main() {
   ensure_folder "$LOGS_DIR" && ensure_folder "$SAVES_DIR"
   inputs_are_there
   use_hardware
+  revision_is_known
   own_children
   list_runs trainings "$TRAIN_JOBS"
   ((${#RUNS[@]} > 0)) || exit 0

@@ -33,11 +33,14 @@ ODD = [
 ]
 
 
-def export(model: str, template: str, items: list[tuple[str, str]]) -> dict[str, Any]:
+def export(model: str, template: str, items: list[tuple[str, str]], commit: str = "") -> dict[str, Any]:
     """Return ``{"jinja", "stop_token_ids", "compared"}`` of a template of LLaMA-Factory for a model's tokenizer.
 
     Args:
+        model: a folder, or a name on the hub.
+        template: its name.
         items: (system, user) turns; for each the prompt's token ids are built both ways.
+        commit: of a model on the hub.
 
     Raises:
         UserError: the template has no Jinja form, or that form builds other token ids.
@@ -45,8 +48,8 @@ def export(model: str, template: str, items: list[tuple[str, str]]) -> dict[str,
     from transformers import AutoTokenizer
 
     instead = "serve it with SERVER=llamafactory"
-    plain = AutoTokenizer.from_pretrained(model)  # as vllm serve has it
-    known, fixed = label_tokens.template_of(model, template)
+    plain = AutoTokenizer.from_pretrained(model, revision=commit or "main")  # as vllm serve has it
+    known, fixed = label_tokens.template_of(model, template, commit)
     try:
         jinja = known._get_jinja_template(fixed)
     except ValueError as error:
@@ -71,23 +74,24 @@ def main(argv: list[str]) -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     settings = Settings.read()
     model, template, out = settings["MODEL"], settings["TEMPLATE"], template_file(settings)
+    commit = settings.model_commit
     decides = {
         "template": template,
-        "tokenizer": tokenizer_identity(model),
+        "tokenizer": tokenizer_identity(model, commit),
         "versions": versions(("llamafactory", "transformers")),
     }
     record = out.with_suffix(".json")
     before = read_record(record)
     if before.get("identity") != sha256_json(decides) or not out.is_file() or sha256_file(out) != before.get("sha256"):
         rows = read_json(settings.data_dir / "llm_test.json")[:COMPARED]
-        found = export(model, template, [(row["instruction"], row["input"]) for row in rows])
+        found = export(model, template, [(row["instruction"], row["input"]) for row in rows], commit)
         write_bytes(out, found.pop("jinja").encode())
         head = {"schema": 1, "kind": "chat template", "identity": sha256_json(decides), **decides}
         write_json(record, head | {"sha256": sha256_file(out), **found})
         print(f"chat template {template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
     labels = read_json(settings.data_dir / "manifest.json")["labels"]
     if labels and not label_tokens.is_current(settings, labels):
-        label_tokens.write(settings, labels, *label_tokens.template_of(model, template))
+        label_tokens.write(settings, labels, *label_tokens.template_of(model, template, commit))
     return 0
 
 

@@ -20,6 +20,7 @@ import time
 from fewshot_sft import runs
 from fewshot_sft.evaluation import questions, scores
 from fewshot_sft.evaluation.files import identity_of
+from fewshot_sft.identity import read_record
 from fewshot_sft.planning.small import is_small
 from fewshot_sft.program import end_on_signals, run
 from fewshot_sft.runs import Run
@@ -59,8 +60,10 @@ def main(argv: list[str]) -> int:
         from fewshot_sft.evaluation import local_scores
 
         data = questions.load(settings.data_dir, settings["SPLIT"], settings.eval_limit)
-        for each, masses in local_scores.masses(list(todo), data, settings):
-            scores.write_masses(each, todo.pop(each), data.labels, masses)
+        for commit in dict.fromkeys(map(served_commit, todo)):
+            chosen = [each for each in todo if served_commit(each) == commit]
+            for each, masses in local_scores.masses(chosen, data, settings.but(MODEL_COMMIT=commit)):
+                scores.write_masses(each, todo.pop(each), data.labels, masses)
     except Exception as error:  # of libraries, and of what an adapter may be: the evaluation stays
         reason = f"its labels could not be scored: {(str(error).splitlines() or [type(error).__name__])[0]}"
         print(f"warning: label scores: {reason}", file=sys.stderr)
@@ -69,6 +72,11 @@ def main(argv: list[str]) -> int:
         return 0
     print(f"label scores: done in {time.monotonic() - began:.1f} s")
     return 0
+
+
+def served_commit(each: Run) -> str:
+    """Return the commit of the base model that was served; "" of a folder."""
+    return read_record(each.result(".json")).get("base_model_revision", "")
 
 
 def to_do(each: Run) -> str | None:

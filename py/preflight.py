@@ -146,7 +146,7 @@ def trainer_settings(settings: Settings) -> dict[str, str]:
 
 def template_tokens(settings: Settings, slots: templates.Slots | None) -> list[Finding]:
     """Compare the template's special tokens with the model's tokenizer, where that is here."""
-    folder = plan_facts.model_folder(settings.model, bool(settings.use_modelscope_hub), os.environ)
+    folder = plan_facts.model_folder(settings)
     if slots is None or folder is None or not (folder / "tokenizer.json").is_file():
         return []
     config = read_record(folder / "config.json")
@@ -193,7 +193,7 @@ def planned_memory(plan: planning.Plan) -> list[Finding]:
 
 def after_data(settings: Settings, known: dict[str, templates.Slots] | None) -> list[Finding]:
     """Return the findings about the largest size's examples, and about the texts that will be asked."""
-    folder = plan_facts.model_folder(settings.model, bool(settings.use_modelscope_hub), os.environ)
+    folder = plan_facts.model_folder(settings)
     tokenizer = folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
     slots = (known or {}).get(settings.template)
     trained = settings.data_dir / f"{runs.dataset_name(max(runs.sizes(settings)), settings.seeds[0])}.json"
@@ -232,13 +232,14 @@ def base_model(settings: Settings) -> tuple[Finding, Size]:
         return Finding("model", "ok", f"{folder} is to be made"), MADE[settings.model_script][1]
     if folder.is_file():
         return model.check_file(folder), Size()
-    if settings.model.startswith((".", "/", "~")) or settings.model.count("/") != 1:
+    if not hub.is_name(settings.model):
         what = f"{settings.model}: no such folder, nor a name on a hub, which is OWNER/NAME"
         return Finding("model", "problem", what, "set MODEL to either"), Size()
     if settings.use_modelscope_hub:
         address = f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
         return model.check_modelscope(settings.model, address, model.modelscope_cache(), settings.lora_target)
-    return model.check_hugging_face(settings.model, settings.lora_target, hub.endpoint(), os.environ)
+    where = hub.endpoint(), os.environ, settings.model_revision
+    return model.check_hugging_face(settings.model, settings.lora_target, *where)
 
 
 def writes(settings: Settings, size: Size, vllm: bool) -> list[Writes]:

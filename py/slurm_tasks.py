@@ -95,7 +95,9 @@ def settle(settings: Settings, active: bool) -> None:
     other = [name for name in names if settings[name] not in ("auto", kept.get(name, ""))]
     if kept.get(PLANNED):
         wanted = {name: value for name, value in settings.record().items() if value != "auto" and name in table()}
-        Settings(kept | wanted).write(os.environ[VARIABLE] + ".planned")
+        # The plan's commit is of its model and revision.
+        stale = {"MODEL_COMMIT": ""} if {"MODEL", "MODEL_REVISION"} & set(other) else {}
+        Settings(kept | wanted | stale).write(os.environ[VARIABLE] + ".planned")
     if kept and not other:
         print("kept")
         return

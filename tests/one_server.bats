@@ -262,3 +262,39 @@ END
   )
   equal '8 5 True [0.75, 0.75, 0.75, 0.75, 0.75]' "$found"
 }
+
+@test "all that load a model of the hub are told the commit of its revision; of another one nothing is asked" {
+  local old new folder=$WORK/hf/hub/models--own--er
+  printf -v old 'a%.0s' {1..40}
+  new=${old//a/b}
+  export HF_HOME=$WORK/hf HF_HUB_OFFLINE=1 MODEL=own/er SIZES=4
+  mkdir -p -- "$folder/snapshots/$old" "$folder/refs"
+  cp -- "$WORK/a model"/* "$folder/snapshots/$old"
+  cp -r -- "$folder/snapshots/$old" "$folder/snapshots/$new"
+  printf %s "$old" >"$folder/refs/v1"
+  printf %s "$new" >"$folder/refs/main"
+  with_data
+
+  script train.sh --model own/none
+  status_is 2
+  equal 'error: MODEL=own/none: neither the cache nor the hub tells which revision it is; check the name and the network (HF_ENDPOINT names a mirror)' "$output"
+  script train.sh --trainer llamafactory-cli --model-revision v1
+  status_is 0
+  [[ $(<"$STUB/calls") == *" --model_name_or_path own/er --model_revision $old "* ]] || fail "$(<"$STUB/calls")"
+
+  script eval.sh --dry-run --model-revision v1
+  status_is 3
+  said "vllm serve own/er " " --revision $old --tokenizer-revision $old "
+  script eval.sh --dry-run --model-revision v1 --server llamafactory
+  status_is 3
+  said "llamafactory-cli api --model_name_or_path own/er --model_revision $old " \
+    "--vllm_config '{\"revision\": \"$old\", \"tokenizer_revision\": \"$old\"}'"
+
+  # Without a revision it is main, which is another one.
+  script eval.sh --dry-run
+  status_is 2
+  said "size 4: not evaluated, it was trained on revision $old of the base model, which is $new now (" '); run bin/train.sh'
+  script train.sh --trainer llamafactory-cli --dry-run
+  status_is 3
+  said "training of size 4: to do, the base model's revision changed ($old -> $new)" " --model_revision $new "
+}

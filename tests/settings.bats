@@ -141,6 +141,25 @@ refused() {
     --profile custom
 }
 
+@test "a revision of what is not on a hub, or where another would be loaded, is refused" {
+  local hub=(--model own/er --model-revision v1)
+  refused "MODEL_REVISION=v1 is of a model on the hub, and MODEL=$WORK/a model is a folder; unset it, or set MODEL=OWNER/NAME" --model-revision v1
+  refused "MODEL_REVISION has no effect with USE_MODELSCOPE_HUB=1, whose cache has one revision of a model; fetch it (modelscope download --model own/er --revision v1 --local_dir FOLDER) and set MODEL=FOLDER" \
+    "${hub[@]}" --use-modelscope-hub
+  refused "SERVER_ARGS has --vllm_config, which would hide MODEL_REVISION from the engine; set SERVER=vllm" \
+    "${hub[@]}" --backend vllm --server-args "--vllm_config '{\"seed\": 1}'"
+  refused "TRAIN_ARGS and SERVER_ARGS take no --tokenizer-revision; set MODEL_REVISION, which all that load the model are told" \
+    "${hub[@]}" --server-args '--tokenizer-revision v2'
+  sed -i /TRAIN_FILE/d "$SETTINGS_FILE"
+  refused "DATASET_REVISION=v1 is of a data set on the hub, and DATASET=$WORK is none; unset it, or set DATASET=OWNER/NAME" \
+    --dataset "$WORK" --dataset-revision v1
+  settings '$MODEL_REVISION $DATASET_REVISION' "${hub[@]}" --dataset imdb --dataset-revision v2
+  equal 'v1 v2' "$output"
+  sed -i /MODEL/d "$SETTINGS_FILE"
+  refused "MODELS and MODEL_REVISION contradict each other; a revision is of one model: MODEL=OWNER/NAME" \
+    --models tiny --model-revision v1
+}
+
 @test "a model of the table: its names on the hubs, its template, what it needs; a flag wins" {
   : >"$SETTINGS_FILE"
   settings '$PROFILE $SWEEP_NAME $MODEL $MODEL_NAME $TEMPLATE $SERVER' --profile bloomz-560m --batch-size 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+import slurm_tasks
 from fewshot_sft import runs
 from fewshot_sft.cluster.grouping import group
 from fewshot_sft.settings import Settings
@@ -47,3 +50,14 @@ def test_methods_without_a_server(device: str, setfit: tuple[str, str]):
 
 def test_nothing_is_missing():
     assert group([], "gpu") == []
+
+
+def test_with_another_revision_of_the_model_the_earlier_plans_commit_does_not_count(given, capsys):
+    settings = given(MODEL="own/er", MODEL_REVISION="v1", KV_CACHE_BYTES="0", MODEL_COMMIT="a" * 40)
+    settings.logs_dir.mkdir()
+    settings.write(settings.kept)
+    for revision, found in (("v1", "a" * 40), ("v2", "")):
+        asked = given(MODEL="own/er", MODEL_REVISION=revision)
+        slurm_tasks.settle(asked, False)
+        assert Settings.read(f"{os.environ['FEWSHOT_SETTINGS']}.planned").model_commit == found
+    assert capsys.readouterr().out == "kept\nnew\n"

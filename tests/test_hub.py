@@ -13,6 +13,13 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 
+import plan
+import preflight
+from fewshot_sft import hub as hubs
+from fewshot_sft.errors import UserError
+from fewshot_sft.jsonio import sha256_json
+from fewshot_sft.serving import label_tokens
+from fewshot_sft.serving.identity import what_serves
 from fewshot_sft.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
@@ -177,13 +184,88 @@ def test_another_configuration_in_the_cache_does_not_hide_why_this_one_is_refuse
     assert ran.stderr.splitlines()[-1].startswith(f"error: own/news is not in the cache and {hub.address} does not")
 
 
+@pytest.fixture
+def two(hub: HubServer) -> tuple[str, str]:
+    """Two commits of ``own/er``, whose configurations differ: the older one is the tag v1, the newer one main."""
+    old, new = (hub.add("model", "own/er", {"config.json": each}) for each in (b"{}", b"[]"))
+    commits = hub.commits["model", "own/er"]
+    commits["v1"] = commits[old]
+    return old, new
+
+
+@pytest.fixture
+def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The client's cache in this process, which reads the environment when it is imported."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hf/hub"))
+    return folder / "hf/hub"
+
+
+def test_the_commit_of_a_revision_is_the_hubs_and_then_the_caches(hub, two, cache, monkeypatch):
+    old, new = two
+    wanted = {"": new, "v1": old, old: old, "main": new}
+    assert {revision: hubs.commit("own/er", revision) for revision in wanted} == wanted
+    changed = hub.add("model", "own/er", {"config.json": b"{ }"})
+    assert hubs.commit("own/er") == changed
+    hub.failing["own/er"] = 503
+    assert {revision: hubs.commit("own/er", revision) for revision in wanted} == wanted | {"": changed, "main": changed}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    asked = len(hub.asked)
+    assert {revision: hubs.commit("own/er", revision) for revision in wanted} == wanted | {"": changed, "main": changed}
+    assert len(hub.asked) == asked
+
+
+NO_REVISION = {
+    "unknown": ("v9", None, "{hub} has own/er, but not its revision v9; set MODEL_REVISION to a branch, tag or commit "
+                "of {hub}/own/er/commits/main"),
+    "down": ("v1", 503, "own/er is not in the cache and {hub} does not answer (HTTP 503); run the same command again "
+             "later, or set HF_ENDPOINT to a mirror"),
+    "offline": ("v1", 0, "own/er: revision v1 is not in the cache and HF_HUB_OFFLINE=1 forbids to fetch it; fetch it "
+                "where there is a network (hf download own/er --revision v1), or check MODEL_REVISION"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_REVISION)
+def test_a_revision_that_cannot_be_had_ends_in_one_line_in_preflight_and_plan(
+    hub, two, cache, given, monkeypatch, capsys, case
+):
+    revision, status, said = NO_REVISION[case]
+    if status:
+        hub.failing["own/er"] = status
+    elif status == 0:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert hubs.commit("own/none") == ""  # without a revision it is for the loader to tell
+    settings = given(MODEL="own/er", MODEL_REVISION=revision, DEVICE="cpu")
+    finding, _ = preflight.base_model(settings)
+    said = said.format(hub=hub.address)
+    assert (finding.result, finding.text) == ("problem", f"model: {said}")
+    with pytest.raises(UserError) as error:
+        plan.main([])
+    assert str(error.value) == said
+
+
+def test_two_revisions_are_two_identities_of_whatever_the_model_makes(given):
+    def identities(commit: str) -> list[str]:
+        settings = given(MODEL="own/er", MODEL_COMMIT=commit)
+        served = what_serves(settings)["model"]
+        tokens = label_tokens.decides(settings, ["a"])["tokenizer"]
+        assert served == tokens == {"hub": "own/er", "revision": commit}
+        return [sha256_json(each) for each in (what_serves(settings), label_tokens.decides(settings, ["a"]))]
+
+    assert not set(identities("1" * 40)) & set(identities("2" * 40))
+
+
 @pytest.mark.end_to_end
 @pytest.mark.timeout(1200)
-def test_a_sweep_from_names_alone_and_again_offline(hub, folder):
+def test_a_sweep_from_names_alone_of_a_pinned_revision_and_again_offline(hub, folder):
     make("smollm2-135m", [text for text, _ in rows(12)], folder / "model")
-    hub.add("model", "own/er", {path.name: path.read_bytes() for path in (folder / "model").iterdir()})
+    files = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
+    pinned = hub.add("model", "own/er", files)
+    # Nothing can be loaded of what is the newest.
+    hub.add("model", "own/er", dict.fromkeys(files, b"{}") | {"config.json": files["config.json"]})
+    hub.commits["model", "own/er"]["v1"] = files
     settings = {
         "MODEL": "own/er",
+        "MODEL_REVISION": "v1",
         "TEMPLATE": "smollm2",
         "DATASET": "own/news",
         "DATASET_CONFIG": "short",
@@ -200,14 +282,21 @@ def test_a_sweep_from_names_alone_and_again_offline(hub, folder):
         **{f"{name.upper()}_DIR": str(folder / name) for name in ("data", "saves", "logs", "objs")},
     }
 
-    def sweep(**more: str) -> str:
-        command = ["bash", str(PROJECT / "bin/sweep.sh")]
+    def sweep(*flags: str, **more: str) -> str:
+        command = ["bash", str(PROJECT / "bin/sweep.sh"), *flags]
         ran = subprocess.run(command, env=os.environ | settings | more, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout + ran.stderr
 
     assert "sweep x: 3 of 3 runs done (status 0" in sweep()
     assert hub.downloads("model.safetensors") == [""]
+    of_main = {path for method, path, _ in hub.asked if method == "GET" and path.startswith("/own/er/resolve/main")}
+    assert of_main <= {"/own/er/resolve/main/config.json"}  # peft looks up the size of the vocabulary there
+    model = {"hub": "own/er", "revision": pinned}
+    assert json.loads((folder / "saves/er/lora/x-llm_train_12/training.json").read_text())["decides"]["model"] == model
+    for run in ("x-llm_train_12", "x-zero-shot"):
+        assert json.loads((folder / f"objs/{run}.json").read_text())["base_model_revision"] == pinned
+    assert json.loads((folder / "objs/x-llm-embedding_12.json").read_text())["decides"]["model"] == model
     for path in (folder / "data").iterdir():
         path.unlink()
     asked = len(hub.asked)
@@ -215,3 +304,9 @@ def test_a_sweep_from_names_alone_and_again_offline(hub, folder):
     assert "size 12: already trained" in said
     assert "sweep x: 5 of 5 runs done (status 0" in said
     assert len(hub.asked) == asked
+    # What main is by now is another model, and is named.
+    newest = hub.add("model", "own/er", files | {"README.md": b"new"})
+    settings = Settings.read(str(folder / "logs/x.settings.json"))
+    assert plan.commit(settings.but(MODEL_REVISION="")) == pinned  # what it was trained with
+    said = sweep("--dry-run", "--model-revision=main")
+    assert f"training of size 12: to do, the base model's revision changed ({pinned} -> {newest})" in said

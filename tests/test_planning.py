@@ -401,7 +401,13 @@ def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(fold
     assert record["settings"] == values | {"GPU_MEMORY": "0.17"}
     assert sum(record["memory"]["trainer_parts"].values()) == record["memory"]["trainer_bytes"]
     found = (
-        {"PRECISION": "bf16", "GPUS": "0", "MAX_LORA_RANK": "8", "METHODS": "zero-shot lora tfidf embedding"}
+        {
+            "PRECISION": "bf16",
+            "GPUS": "0",
+            "MAX_LORA_RANK": "8",
+            "MODEL_COMMIT": "",
+            "METHODS": "zero-shot lora tfidf embedding",
+        }
         | record["settings"]
         | record["details"]
     )

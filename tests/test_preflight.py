@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import socket
 import threading
 from collections import namedtuple
@@ -22,6 +21,7 @@ from fewshot_sft.planning import gpus
 from fewshot_sft.preflight import adapters, amount, labels, lengths, machine, model, templates
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
+from fewshot_sft.settings import Settings
 from fewshot_sft.training import step_counts
 
 AGAIN = "fetch it again (hf download OWNER/NAME --local-dir NEW_FOLDER) and set MODEL=NEW_FOLDER"
@@ -398,13 +398,14 @@ def test_a_name_on_the_hub_that_can_be_fetched_and_how_large_it_is(folder, hub, 
 def test_what_describes_a_model_of_the_hub_is_fetched_for_the_plan(folder, hub, monkeypatch):
     address, answers = hub
     names = ("config.json", "tokenizer.json", "model.safetensors")
-    answers["/api/models/own/er"] = (200, {"id": "own/er", "siblings": [{"rfilename": name} for name in names]})
+    siblings = [{"rfilename": name} for name in names]
+    answers["/api/models/own/er/revision/abc"] = (200, {"id": "own/er", "siblings": siblings})
     answers["/own/er/resolve/main/config.json"] = (200, {"model_type": "llama"})
     monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
-    assert plan_facts.model_folder("own/er", False, os.environ) is None
+    assert plan_facts.model_folder(Settings({"MODEL": "own/er"})) is None
     found, _ = model.check_hugging_face("own/er", "all", address, {})
     assert (found.result, found.message) == ("ok", f"own/er can be fetched from {address}")
-    there = plan_facts.model_folder("own/er", False, os.environ)
+    there = plan_facts.model_folder(Settings({"MODEL": "own/er"}))
     assert json.loads((there / "config.json").read_text()) == {"model_type": "llama"}
     assert [path.name for path in there.iterdir()] == ["config.json"]  # the tokenizer was not to be had
     assert model.check_hugging_face("own/er", "all", address, {})[0].result == "ok"

@@ -2,10 +2,10 @@
 # shellcheck shell=bash
 
 # What py/plan.py finds out, beside the settings: GPUs as CUDA_VISIBLE_DEVICES names them (none on a CPU), bytes of KV
-# cache for a server beside trainers (0: what GPU_MEMORY leaves), the rank that vLLM is started for, and how it has to
-# quantize the weights (empty: not).
+# cache for a server beside trainers (0: what GPU_MEMORY leaves), the rank that vLLM is started for, how it has to
+# quantize the weights (empty: not), the commit of a model on Hugging Face's hub, which all that load it are told.
 # shellcheck disable=SC2034 # for bin/eval.sh
-GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION=''
+GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION='' MODEL_COMMIT=''
 
 # use_hardware [--known]: decide what is `auto`, unless the sweep that this is a part of has, and set what the frameworks
 # read. With --known the GPUs are in logs/hardware.json.

@@ -29,6 +29,14 @@ inputs_are_there() {
     die "MODEL=$MODEL: no such folder${MODEL_SCRIPT:+; make it with $MODEL_SCRIPT}"
 }
 
+# revision_is_known: of a model on Hugging Face's hub; what was made by an unknown one could not be told from what is made
+# by the next.
+revision_is_known() {
+  ((DRY_RUN == 0 && USE_MODELSCOPE_HUB == 0)) && [[ -z $MODEL_COMMIT ]] || return 0
+  ! is_hub_name "$MODEL" ||
+    die "MODEL=$MODEL: neither the cache nor the hub tells which revision it is; check the name and the network (HF_ENDPOINT names a mirror)"
+}
+
 # makes_model_of PROFILE: die where MODEL is another than what this script makes.
 makes_model_of() {
   local own=bin/${0##*/}

@@ -44,6 +44,7 @@ serve_command() {
     [[ ${ADAPTER_OF[$run]} == - || -f ${ADAPTER_OF[$run]}/training.json ]] || die "$run is not trained; train it with bin/train.sh"
   done
   use_hardware
+  revision_is_known
   if [[ $SERVER == vllm ]]; then
     RUNS=("$@")
     vllm_command

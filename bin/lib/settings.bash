@@ -487,6 +487,25 @@ _derive() {
   OBJS_DIR=$(short "$OBJS_DIR")
   DATA_DIR=$(short "${DATA_DIR:-$ROOT/data/$SWEEP_NAME}")
   _check_names
+  _check_revisions
+}
+
+# is_hub_name NAME: OWNER/NAME, and no folder.
+is_hub_name() { [[ $1 == */* && $1 != */*/* && $1 != [./~]* && ! -d $ROOT/$1 ]]; }
+
+# _check_revisions: die where one would be without effect, or be hidden by another.
+_check_revisions() {
+  local flags=" $TRAIN_ARGS $SERVER_ARGS" pattern=' --((model|tokenizer)[_-])?revision[ =]'
+  [[ ! $flags =~ $pattern ]] || die "TRAIN_ARGS and SERVER_ARGS take no${BASH_REMATCH[0]%[ =]}; set MODEL_REVISION, which all that load the model are told"
+  if [[ -n $MODEL_REVISION ]]; then
+    [[ -z $MODELS ]] || die "MODELS and MODEL_REVISION contradict each other; a revision is of one model: MODEL=OWNER/NAME"
+    is_hub_name "$MODEL" || die "MODEL_REVISION=$MODEL_REVISION is of a model on the hub, and MODEL=$MODEL is a folder; unset it, or set MODEL=OWNER/NAME"
+    [[ $SERVER != llamafactory || $BACKEND != vllm || " $SERVER_ARGS" != *' --vllm'[_-]'config'* ]] ||
+      die "SERVER_ARGS has --vllm_config, which would hide MODEL_REVISION from the engine; set SERVER=vllm"
+    ((USE_MODELSCOPE_HUB == 0)) || die "MODEL_REVISION has no effect with USE_MODELSCOPE_HUB=1, whose cache has one revision of a model; fetch it (modelscope download --model $MODEL --revision $MODEL_REVISION --local_dir FOLDER) and set MODEL=FOLDER"
+  fi
+  [[ -z $DATASET_REVISION || -n $TRAIN_FILE ]] || [[ $DATASET != [./~]* && $DATASET != synthetic-patents && ! -d $ROOT/$DATASET ]] ||
+    die "DATASET_REVISION=$DATASET_REVISION is of a data set on the hub, and DATASET=$DATASET is none; unset it, or set DATASET=OWNER/NAME"
 }
 
 # _only_if_given NAME...: empty each that neither a flag nor a variable nor settings.sh has set.
@@ -545,7 +564,7 @@ _check_names() {
 }
 
 # What is found out about the hardware (bin/lib/device.bash): no settings, and beside them in the settings file.
-FOUND_OUT=(GPUS KV_CACHE_BYTES MAX_LORA_RANK SERVER_QUANTIZATION)
+FOUND_OUT=(GPUS KV_CACHE_BYTES MAX_LORA_RANK SERVER_QUANTIZATION MODEL_COMMIT)
 
 # write_settings FILE: every setting as it is now, as JSON: what this script's children and our programs go by. Not
 # ON_FINISH, which may hold a secret and is for nobody else.

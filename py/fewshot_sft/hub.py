@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from .errors import UserError
+
 HUB = "https://huggingface.co"
 PATIENCE = 3.0  # seconds for the hub's first answer: behind a firewall its client would retry for minutes
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
+COMMIT = re.compile("[0-9a-f]{40}")
 YES = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads a variable
 
 
@@ -23,6 +27,61 @@ def endpoint() -> str:
 def is_offline(environment: Mapping[str, str]) -> bool:
     """Return whether HF_HUB_OFFLINE forbids to ask the hub."""
     return environment.get("HF_HUB_OFFLINE", "").upper() in YES
+
+
+def is_name(model: str) -> bool:
+    """Return whether it is OWNER/NAME, and no folder."""
+    return not model.startswith((".", "/", "~")) and model.count("/") == 1 and not Path(model).is_dir()
+
+
+def commit(name: str, revision: str = "", address: str = "") -> str:
+    """Return the commit that a model's revision is: by the hub, or where that does not answer by the cache.
+
+    The cache keeps it, so that it is the same offline; config.json is fetched for that.
+
+    Args:
+        name: OWNER/NAME.
+        revision: a branch, tag or commit; main when empty. Then an unknown commit is "".
+        address: of the hub; :func:`endpoint` when empty.
+
+    Raises:
+        UserError: the hub, or offline the cache, does not have the revision.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    address, wanted, cache, file = address or endpoint(), revision or "main", constants.HF_HUB_CACHE, "config.json"
+
+    def in_cache() -> str:
+        path = try_to_load_from_cache(name, file, cache_dir=cache, revision=wanted)
+        return Path(path).parent.name if isinstance(path, str) else ""
+
+    if COMMIT.fullmatch(wanted) and in_cache():
+        return wanted
+    fetch = f"fetch it where there is a network (hf download {name} --revision {wanted}), or check MODEL_REVISION"
+    told = (f"{name}: revision {revision} is not in the cache and HF_HUB_OFFLINE=1 forbids to fetch it", fetch)
+    if not is_offline(os.environ):
+        try:
+            # At once and once: where it fails, the download asks again for half a minute.
+            get_hf_file_metadata(hf_hub_url(name, file, revision=wanted, endpoint=address), timeout=PATIENCE)
+            path = hf_hub_download(
+                name, file, revision=wanted, cache_dir=cache, endpoint=address, etag_timeout=PATIENCE
+            )
+            return Path(path).parent.name
+        except RevisionNotFoundError:
+            raise UserError(
+                f"{address} has {name}, but not its revision {wanted}; set MODEL_REVISION to a branch, tag or commit "
+                f"of {address}/{name}/commits/main"
+            ) from None
+        except Exception as error:  # whatever the client raises: a dozen types over three libraries
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            told = refusal(name, "model", "MODEL", error, address) or (
+                f"{name}: revision {revision} is not in the cache and {address} does not answer ({why})",
+                "check the network, or MODEL_REVISION",
+            )
+    if not (found := in_cache()) and revision:
+        raise UserError("; ".join(told))
+    return found
 
 
 def cached(name: str) -> str | None:

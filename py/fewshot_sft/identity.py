@@ -51,16 +51,24 @@ def changes(before: object, after: dict[str, Any]) -> str:
         return "it has no record of what made it"
     found = []
     for part, new in after.items():
-        old = before.get(part)
+        old: Any = before.get(part)
         if old == new:
             continue
-        detail = ""
-        if isinstance(old, dict) and isinstance(new, dict) and part in ("settings", "versions"):
+        detail, name = "", named(part, old, new)
+        if name != part:
+            detail = f" ({old.get('revision', 'unknown')} -> {new.get('revision', 'unknown')})"
+        elif isinstance(old, dict) and isinstance(new, dict) and part in ("settings", "versions"):
             keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
             listed = ", ".join(f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in keys)
             detail = f" ({listed})"
-        found.append(f"{part} changed{detail}")
+        found.append(f"{name} changed{detail}")
     return ", ".join(found) or "nothing changed"
+
+
+def named(part: str, old: Any, new: Any) -> str:
+    """Return what a part that has changed is called: of the same model on the hub it is the revision."""
+    hubs = [each["hub"] for each in (old, new) if part == "model" and isinstance(each, dict) and "hub" in each]
+    return "the base model's revision" if len(hubs) == 2 and hubs[0] == hubs[1] else part
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -101,6 +101,11 @@ class Settings:
         """The file that its sweep keeps: what it was run with."""
         return Path(self["LOGS_DIR"]) / f"{self['SWEEP_NAME']}.settings.json"
 
+    @property
+    def model_commit(self) -> str:
+        """The commit of MODEL on Hugging Face's hub, which py/plan.py has found; "" where it is none, or unknown."""
+        return self._values.get("MODEL_COMMIT", "")
+
     def but(self, **values: str) -> Settings:
         """Return these settings with other values, as texts."""
         return Settings(self._values | values)

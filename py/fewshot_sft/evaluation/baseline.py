@@ -95,7 +95,7 @@ def look(run: Run, model: str | None, data: EvaluationSet) -> Baseline:
 
 def _base_model(run: Run) -> dict[str, str]:
     try:
-        return model_identity(run.settings.model)
+        return model_identity(run.settings.model, run.settings.model_commit)
     except UserError as error:
         raise Unavailable(str(error)) from None
 

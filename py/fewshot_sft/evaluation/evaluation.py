@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..identity import changes, read_record
+from ..identity import changes, named, read_record
 from ..jsonio import sha256_json
 from ..outcomes.outcomes import note_reason
 from ..program import AGAIN, DONE
@@ -74,7 +74,9 @@ class Asking:
     def _why_anew(self, before: object) -> str:
         if not isinstance(before, dict):
             return "not readable, made anew"
-        other = ", ".join(key for key in self.decides if before.get(key) != self.decides[key])
+        other = ", ".join(
+            named(key, before.get(key), new) for key, new in self.decides.items() if before.get(key) != new
+        ).removeprefix("the ")
         return f"made anew, for it is of another {other}"
 
 

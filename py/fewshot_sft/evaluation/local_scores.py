@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
@@ -37,7 +36,7 @@ def masses(
         UserError: the labels have no tokens of their own.
     """
     torch.set_num_threads(usable_cpus())
-    folder = facts.model_folder(settings.model, settings.use_modelscope_hub, os.environ) or settings.model
+    folder = facts.model_folder(settings) or settings.model
     template, tokenizer = label_tokens.template_of(str(folder), settings["TEMPLATE"])
     tokens = label_tokens.tokens(data.labels, template, tokenizer)
     tree = LabelTree(tokens, sorted(template.get_stop_token_ids(tokenizer)))

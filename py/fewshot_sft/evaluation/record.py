@@ -91,6 +91,7 @@ def write_served(
     settings = run.settings
     served = {
         "base_model": settings["MODEL"],
+        "base_model_revision": settings.model_commit or None,
         "adapter": str(run.adapter) if run.is_trained else None,
         "template": settings["TEMPLATE"],
         "server": settings["SERVER"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -36,7 +35,7 @@ def choose(run: Run, items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
     settings = run.settings
     if not run.data_file.is_file():
         raise UserError(f"{run.title}: {run.data_file} is missing; make it with bin/build_data.sh")
-    folder = facts.model_folder(settings.model, bool(settings.use_modelscope_hub), os.environ)
+    folder = facts.model_folder(settings)
     tokenizer = folder / "tokenizer.json" if folder else None
     if folder is None or tokenizer is None or not tokenizer.is_file():
         raise UserError(

@@ -16,17 +16,20 @@ INTERVAL = 0.5  # seconds between two looks
 
 
 def check(run: Run) -> None:
-    """Let only a finished training be evaluated: a failed run must not look like a weak one.
+    """Let only a finished training be evaluated, on its own base model: a failed run must not look like a weak one.
 
     Raises:
-        UserError: the adapter's training has failed, was interrupted or never ran.
+        UserError: the adapter's training has failed, was interrupted or never ran, or was of another revision.
     """
     if not run.is_trained:
         return
     record = read_record(run.adapter / "training.json")
+    now, then = run.settings.model_commit, record.get("decides", {}).get("model", {}).get("revision")
     if record.get("status") == "done":
-        return
-    if record:
+        if then in (None, now) or not now:
+            return
+        state = f"it was trained on revision {then} of the base model, which is {now} now"
+    elif record:
         state = f"its training failed: {record.get('reason', 'no reason noted')}"
     elif run.adapter.is_dir():
         state = "its training was interrupted"

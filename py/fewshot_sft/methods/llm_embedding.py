@@ -51,9 +51,10 @@ def hidden_states(tasks: Sequence[Task], settings: Settings) -> tuple[dict[str, 
     from transformers import AutoModel, AutoTokenizer
 
     torch.set_num_threads(usable_cpus())
+    revision = settings.model_commit or "main"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(settings.model)
-        model = AutoModel.from_pretrained(settings.model, dtype="auto")
+        tokenizer = AutoTokenizer.from_pretrained(settings.model, revision=revision)
+        model = AutoModel.from_pretrained(settings.model, revision=revision, dtype="auto")
     except (OSError, ValueError) as error:
         raise Unavailable(f"the base model {settings.model} cannot be loaded: {str(error).splitlines()[0]}") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"

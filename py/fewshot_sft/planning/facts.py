@@ -154,7 +154,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
     if "gradient_accumulation_steps" in trainer:
         trainer.setdefault("per_device_train_batch_size", str(settings.batch_size))
     cutoff = int(trainer.get("cutoff_len", settings.cutoff_len))
-    folder = model_folder(settings.model, settings.use_modelscope_hub, os.environ)
+    folder = model_folder(settings)
     shape, unknown = read_shape(settings.model, folder, settings.lora_target)
     length, basis, common = longest(settings, folder, cutoff) if shape else (cutoff, "CUTOFF_LEN", 0)
     if {trainer.get(name, "").lower() for name in ("packing", "neat_packing")} & set(TRUE):
@@ -239,17 +239,20 @@ def items(settings: Settings) -> int:
     return settings.eval_limit or counts.get("rows") or asked or Facts.items
 
 
-def model_folder(name: str, modelscope: bool, environment: Mapping[str, str]) -> Path | None:
-    """Return the folder that holds a model's config.json: its own, or that in the hub's cache."""
+def model_folder(settings: Settings) -> Path | None:
+    """Return the folder that holds the model's config.json: its own, or that in the hub's cache."""
+    name: str = settings.model
     candidates = [Path(name)]
-    if modelscope:
+    if settings.use_modelscope_hub:
         candidates += model.modelscope_folders(name)
     elif name.count("/") == 1:
-        home = Path(environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-        cache = Path(environment.get("HF_HUB_CACHE") or home / "hub").expanduser()
+        home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+        cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
         repository = cache / f"models--{name.replace('/', '--')}"
+        revision = settings.model_commit or settings.model_revision or "main"
         with contextlib.suppress(OSError):
-            candidates.append(repository / "snapshots" / (repository / "refs/main").read_text().strip())
+            revision = (repository / "refs" / revision).read_text().strip()
+        candidates.append(repository / "snapshots" / revision)
     return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
 
 

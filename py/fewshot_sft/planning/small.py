@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ..errors import UserError
 from ..preflight import model
 from ..settings import Settings
@@ -14,7 +12,7 @@ SMALL = 1e9  # parameters
 
 def is_small(settings: Settings) -> bool:
     """Return whether the base model is known to have fewer parameters than that."""
-    folder = facts.model_folder(settings.model, settings.use_modelscope_hub, os.environ)
+    folder = facts.model_folder(settings)
     try:
         parameters = model.size_of(folder, settings.lora_target).parameters if folder else None
     except UserError:

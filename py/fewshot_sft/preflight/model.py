@@ -101,15 +101,22 @@ def check_target(target: str, modules: Collection[str]) -> Finding:
     return Finding("LORA_TARGET", result, what, "take of these, with commas between them, or LORA_TARGET=all")
 
 
-def check_hugging_face(name: str, target: str, endpoint: str, environment: Mapping[str, str]) -> tuple[Finding, Size]:
+def check_hugging_face(
+    name: str, target: str, endpoint: str, environment: Mapping[str, str], revision: str = ""
+) -> tuple[Finding, Size]:
     """Check that a model of Hugging Face's hub is in the cache, or can be fetched from ``endpoint``.
 
     What describes the model is fetched then, so that the first night on a machine has a plan, too.
     """
     import huggingface_hub.constants  # imported here: a local model does without it
 
+    try:
+        commit = hub.commit(name, revision, endpoint) or None
+    except UserError as error:
+        what, _, mend = str(error).partition("; ")
+        return Finding("model", "problem", what, mend), Size()
     cached = huggingface_hub.try_to_load_from_cache(
-        name, "config.json", cache_dir=huggingface_hub.constants.HF_HUB_CACHE
+        name, "config.json", cache_dir=huggingface_hub.constants.HF_HUB_CACHE, revision=commit
     )
     if isinstance(cached, str):
         in_cache, size = check_folder(Path(cached).parent, target)
@@ -119,7 +126,8 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
         what = "is not whole in the cache" if cached else "is not in the cache"
         return Finding("model", "problem", f"{name} {what} and HF_HUB_OFFLINE=1 forbids to fetch it", _GET), Size()
     try:
-        info = huggingface_hub.HfApi(endpoint=endpoint).model_info(name, timeout=TIMEOUT, files_metadata=True)
+        api = huggingface_hub.HfApi(endpoint=endpoint)
+        info = api.model_info(name, revision=commit, timeout=TIMEOUT, files_metadata=True)
     except Exception as error:  # whatever the client raises: a dozen types over three libraries
         return _unreachable(name, endpoint, error), Size()
     base = getattr(info.card_data, "base_model", None) if info.card_data else None
@@ -135,7 +143,12 @@ def check_hugging_face(name: str, target: str, endpoint: str, environment: Mappi
     for file in sizes.keys() & set(DESCRIPTION):
         with contextlib.suppress(Exception):  # it can be planned without
             huggingface_hub.hf_hub_download(
-                name, file, endpoint=endpoint, cache_dir=huggingface_hub.constants.HF_HUB_CACHE, etag_timeout=TIMEOUT
+                name,
+                file,
+                revision=commit,
+                endpoint=endpoint,
+                cache_dir=huggingface_hub.constants.HF_HUB_CACHE,
+                etag_timeout=TIMEOUT,
             )
     size = Size(download or None, parameters, None, download=download, basis=f"what {endpoint} says of its files")
     return Finding("model", "ok", f"{name} can be fetched from {endpoint}"), _with_share(size)

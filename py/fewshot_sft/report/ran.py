@@ -114,7 +114,7 @@ def _facts(source: Source) -> Iterator[tuple[str, str]]:
     def noted(key: str) -> str:
         return ", ".join(dict.fromkeys(cut(record[key]) for record in records if key in record))
 
-    yield w("ran.model"), noted("base_model")
+    yield w("ran.model"), ", ".join(filter(None, (noted("base_model"), noted("base_model_revision"))))
     yield w("ran.served"), ", ".join(each for each in (noted("server"), noted("backend"), noted("template")) if each)
     gpus = source.log("plan").get("facts", {}).get("gpus", [])
     named = [f"{gpu['name']}, {gpu['memory_bytes'] / 2**30:.0f} GiB" for gpu in gpus]

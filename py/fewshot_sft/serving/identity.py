@@ -31,7 +31,7 @@ def what_serves(settings: Settings) -> dict[str, Any]:
     quantized = settings.record().get("SERVER_QUANTIZATION")  # by the hardware plan
     quantized = quantized or flags.get("quantization") or flags.get("quantization_bit")
     return {
-        "model": model_identity(settings["MODEL"]),
+        "model": model_identity(settings["MODEL"], settings.model_commit),
         "template": settings["TEMPLATE"],
         "server": server,
         "backend": backend,

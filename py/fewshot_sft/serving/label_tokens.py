@@ -24,7 +24,7 @@ def decides(settings: Settings, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "labels": list(labels),
         "template": settings["TEMPLATE"],
-        "tokenizer": tokenizer_identity(settings["MODEL"]),
+        "tokenizer": tokenizer_identity(settings["MODEL"], settings.model_commit),
         "versions": versions(("llamafactory", "transformers")),
     }
 
@@ -52,13 +52,16 @@ def write(settings: Settings, labels: Sequence[str], template: Any, tokenizer: A
     write_json(file_of(settings), head | found)
 
 
-def template_of(model: str, template: str) -> tuple[Any, Any]:
-    """Return LLaMA-Factory's template of that name and the model's tokenizer, which has what the template needs."""
+def template_of(model: str, template: str, commit: str = "") -> tuple[Any, Any]:
+    """Return LLaMA-Factory's template of that name and the model's tokenizer, which has what the template needs.
+
+    ``commit`` is that of a model on the hub.
+    """
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams import DataArguments
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, revision=commit or "main")
     return get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template)), tokenizer
 
 

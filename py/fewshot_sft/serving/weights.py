@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from .. import hub
 from ..errors import UserError
 from ..jsonio import sha256_file, sha256_json
 
@@ -41,8 +42,10 @@ WHOLE = 64 << 20
 BLOCK = 1 << 20
 
 
-def model_identity(model: str) -> dict[str, str]:
-    """Return ``{"sha256": ...}`` of a model's folder, or ``{"hub": name}`` for a name on a hub.
+def model_identity(model: str, commit: str = "") -> dict[str, str]:
+    """Return ``{"sha256": ...}`` of a model's folder, or ``{"hub": name, "revision": commit}`` for a name on a hub.
+
+    ModelScope's hub tells no commit; there is no ``revision`` then.
 
     Raises:
         UserError: it looks like a folder and there is none, or it holds no weights.
@@ -50,16 +53,16 @@ def model_identity(model: str) -> dict[str, str]:
     folder = Path(model)
     if folder.is_dir():
         return {"sha256": _identity(folder, MODEL_FILES, ("*.safetensors", "*.bin"), "a model")}
-    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+    if not hub.is_name(model):
         raise UserError(f"MODEL={model}: no such folder (nor a name on a hub, which is OWNER/NAME)")
-    return {"hub": model}
+    return {"hub": model, **({"revision": commit} if commit else {})}
 
 
-def tokenizer_identity(model: str) -> dict[str, str]:
-    """Return ``{"sha256": ...}`` of the files of a model's folder that make its tokenizer, or ``{"hub": name}``."""
+def tokenizer_identity(model: str, commit: str = "") -> dict[str, str]:
+    """Return the same of what makes a model's tokenizer: the hash of its files, or the name on the hub."""
     folder = Path(model)
     if not folder.is_dir():
-        return model_identity(model)
+        return model_identity(model, commit)
     names = [entry.name for entry in folder.iterdir() if any(fnmatch(entry.name, each) for each in TOKENIZER_FILES)]
     return {"sha256": sha256_json({name: sha256_file(folder / name) for name in sorted(names)})}
 

@@ -24,6 +24,7 @@ NOT_DECISIVE = {
     "dataset_dir",
     "tokenized_path",
     "model_name_or_path",
+    "model_revision",
     "preprocessing_num_workers",
     "report_to",
     "plot_loss",
@@ -110,7 +111,7 @@ def decides(run: Run, settings: dict[str, str]) -> dict[str, Any]:
         raise UserError(f"{run.title}: {run.data_file} is missing; make it with bin/build_data.sh")
     return {
         "data": sha256_file(run.data_file),
-        "model": model_identity(settings.get("model_name_or_path", "")),
+        "model": model_identity(settings.get("model_name_or_path", ""), settings.get("model_revision", "")),
         "settings": decisive(settings),
         "versions": versions(PACKAGES),
     }
