@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 DRAWS, KEPT = 60_000, 2_000
 ENOUGH, ROUNDS = 1_000, 8  # effective draws; draws are made in rounds until there are so many
@@ -115,11 +115,12 @@ def fit(sizes: list[int], scores: np.ndarray, item_covariance: np.ndarray, seed:
         # Between seeds, and v: around what was seen, wider than it is known. All else from the prior.
         log = centre + spread * rng.standard_normal(DRAWS)
         between = np.exp(2 * log)[:, None] * typical**2
-        weight = stats.norm.logpdf(log, 0, prior.seeds_spread) - stats.norm.logpdf(log, centre, spread)
+        # Logarithms of densities, without what all draws have in common.
+        weight = 0.5 * (((log - centre) / spread) ** 2 - (log / prior.seeds_spread) ** 2)
         weight -= 0.5 * free * (seen / between + np.log(between)).sum(1)
         walk = prior.walk * unit * np.exp(rng.normal(0, prior.walk_spread, DRAWS))
         v = error[-1] + scale * rng.standard_t(5, DRAWS)
-        weight -= stats.t.logpdf((v - error[-1]) / scale, 5)
+        weight += 3 * np.log1p(((v - error[-1]) / scale) ** 2 / 5)
         weight[(v <= LEAST_ERROR) | (v >= 1)] = -np.inf
         v = np.clip(v, LEAST_ERROR, 1)
         b = np.abs(rng.standard_normal(DRAWS)) * prior.slope
@@ -145,7 +146,7 @@ def fit(sizes: list[int], scores: np.ndarray, item_covariance: np.ndarray, seed:
         share /= share.sum()
         effective = float(1 / (share**2).sum())
         possible = residuals[np.isfinite(weight)]
-        p = float(stats.chi2.sf(np.einsum("di,ij,dj->d", possible, inverse, possible).min(), max(count - 2, 1)))
+        p = float(special.chdtrc(max(count - 2, 1), np.einsum("di,ij,dj->d", possible, inverse, possible).min()))
         if p < 1e-6:
             break
     kept = rng.choice(len(share), KEPT, p=share)
@@ -163,7 +164,8 @@ def fit(sizes: list[int], scores: np.ndarray, item_covariance: np.ndarray, seed:
 def _between(ratios: np.ndarray, free: int, prior: Prior) -> tuple[float, float]:
     """Return where to draw the logarithm of (deviation between seeds / the usual one), and how wide.
 
-    Around the mode of its prior and the variances seen, half as wide again as the curvature there says.
+    Around the mode of its prior and the variances seen, half as wide again as the curvature there says. The mode ``m``
+    is where ``precision * m + free * sizes = total * exp(-2 * m)``.
 
     Args:
         ratios: (sizes,), the variances seen over the usual ones.
@@ -171,10 +173,9 @@ def _between(ratios: np.ndarray, free: int, prior: Prior) -> tuple[float, float]
     """
     precision, total = 1 / prior.seeds_spread**2, free * ratios.sum()
 
-    def slope(log: float) -> float:
-        return log * precision + free * len(ratios) - total * np.exp(-2 * log)
-
-    centre = optimize.brentq(slope, -free * len(ratios) / precision - 1, np.log1p(total) + 1)
+    offset = 2 * free * len(ratios) / precision
+    with np.errstate(divide="ignore"):
+        centre = (special.wrightomega(np.log(2 * total / precision) + offset) - offset) / 2
     return centre, 1.5 / np.sqrt(precision + 2 * total * np.exp(-2 * centre)) if free else prior.seeds_spread
 
 
