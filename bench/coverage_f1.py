@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
 
 from fewshot_sft.answer import curves, law
 from fewshot_sft.answer.curves import Curve
-from fewshot_sft.answer.intervals import METRICS, Cell, drawn, draws_of_items, interval, item_covariance
+from fewshot_sft.answer.intervals import METRICS, Cell, draws_of_items, interval, item_covariance
 from fewshot_sft.results.sweep import read_sweep
 from fewshot_sft.settings import Settings
 
@@ -42,7 +42,7 @@ def of_items(every: Sequence[Cell], metric: str, items: int, times: int, rng: np
             truth = one.score(metric)[0]
             for _ in range(times):
                 sample = some_items(one, rng.integers(0, len(one.truth), items))
-                draws = drawn(sample, metric, draws_of_items(items, rng))[:, 0]
+                draws = sample.drawn(metric, draws_of_items(items, rng))[:, 0]
                 bounds = [interval(draws, items, level) for level in LEVELS]
                 rows.append([low <= truth <= high for low, high in bounds] + [bounds[0][1] - bounds[0][0]])
     return rows
@@ -60,7 +60,7 @@ def of_prediction(
             chosen = rng.integers(0, len(curve.cells[last].truth), items)
             cells = [some_items(curve.cells[size], chosen) for size in seen]
             weights = draws_of_items(items, rng)
-            covariance = item_covariance([drawn(cell, metric, weights) for cell in cells], items)
+            covariance = item_covariance([cell.drawn(metric, weights) for cell in cells], items)
             scores = np.stack([cell.score(metric) for cell in cells])
             at = law.fit(list(seen), scores, covariance, int(rng.integers(2**31))).at([last])[:, 0]
             bounds = [np.quantile(at, [(1 - level) / 2, (1 + level) / 2]) for level in LEVELS]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fewshot_sft.errors import UserError
 from fewshot_sft.program import DONE, run
 from fewshot_sft.training import trainer_state
 
@@ -23,13 +24,14 @@ def main(argv: list[str]) -> int:
     add("--json_file", nargs="+", action="extend", required=True, type=Path, help="trainer_state.json, one or many")
     add("--out", type=Path, help="the picture, .png or .svg: both are written")
     args = parser.parse_args(argv)
+    if args.out and args.out.suffix not in (".png", ".svg", ""):
+        raise UserError(f"{args.out}: a PNG and an SVG are written; --out {args.out.with_suffix('.png')}")
     paths = list(dict.fromkeys(args.json_file))
     histories = dict(zip(labels(paths), map(trainer_state.read, paths), strict=True))
 
     from fewshot_sft.results.plots import history, style  # a second of imports: bad files are told before
 
-    out = args.out or paths[0].with_name("plot_loss")
-    stem = out.with_suffix("") if out.suffix in (".png", ".svg") else out
+    stem = (args.out or paths[0].with_name("plot_loss")).with_suffix("")
     with style.drawing(histories) as complaint:
         if complaint:
             print(f"warning: {complaint}")

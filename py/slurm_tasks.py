@@ -8,9 +8,8 @@
     python py/slurm_tasks.py unfinished       the runs of this submission that have not ended well, a line each
     python py/slurm_tasks.py release          remove what jobs that were killed have left claimed
 
-Input: ``settle``, ``plan``, ``ids``, ``progress``, ``release``: what ``squeue --format "%i %T"`` prints of the user's
-jobs; for ``plan`` an empty line and then, with zero bytes between, for each training its run, the number of words of
-the trainer's command, and the words.
+Input of ``plan``: with zero bytes between, for each training its run, the number of words of the trainer's command, and
+the words.
 
 Output of ``settle``: ``kept`` when logs/<sweep>.settings.json is of the same settings, else ``new``. Where that file
 has a hardware plan, these settings with that plan are written beside the file of the settings, as FILE.planned: by them
@@ -54,14 +53,13 @@ def main(argv: list[str]) -> int:
     if args.what == "unfinished":
         print(*jobs.unfinished(settings), sep="\n", end="")
         return DONE
-    text, _, more = sys.stdin.read().partition("\n\n")
-    queue = jobs.parse_queue(text.splitlines())
     submitted = jobs.read(settings)
+    queue = jobs.queue(submitted)
     active = {job: found for job in submitted if (found := job.active(queue))}
     if args.what == "settle":
         settle(settings, bool(active))
     elif args.what == "plan":
-        plan(settings, active, commands(more), args.dry_run)
+        plan(settings, active, commands(sys.stdin.read()), args.dry_run)
     elif args.what == "ids":
         print(*(job.id for job in active), sep="\n", end="\n" if active else "")
     elif args.what == "release":

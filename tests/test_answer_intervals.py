@@ -14,7 +14,6 @@ from fewshot_sft.answer.intervals import (
     class_intervals,
     class_scores,
     compare,
-    drawn,
     draws_of_items,
     interval,
     item_covariance,
@@ -31,7 +30,7 @@ def answers_to(truth, right, classes, rng):
 
 def compared(cells, pairs, metric="accuracy", items=200):
     weights = draws_of_items(items, np.random.default_rng(0))
-    each = {name: drawn(cell, metric, weights) for name, cell in cells.items()}
+    each = {name: cell.drawn(metric, weights) for name, cell in cells.items()}
     return compare(pairs, cells, each, metric, np.random.default_rng(1))
 
 
@@ -69,7 +68,7 @@ def test_the_interval_is_scipys(metric):
     cell = Cell(answers[None], truth, 3)
 
     weights = draws_of_items(200, rng, draws=4000)
-    found = interval(bootstrap(drawn(cell, metric, weights), rng), 200)
+    found = interval(bootstrap(cell.drawn(metric, weights), rng), 200)
 
     def statistic(a, t):
         return scores(np.asarray(a), np.asarray(t), 3, metric)
@@ -85,7 +84,7 @@ def test_rare_classes_do_not_push_the_interval_below_the_score():
     answers = answers_to(truth, 0.7, 60, np.random.default_rng(5))
     cell = Cell(answers[None], truth, 60)
 
-    draws = bootstrap(drawn(cell, "f1", draws_of_items(120, np.random.default_rng(6))), np.random.default_rng(7))
+    draws = bootstrap(cell.drawn("f1", draws_of_items(120, np.random.default_rng(6))), np.random.default_rng(7))
 
     assert draws.mean() == pytest.approx(cell.score("f1")[0], abs=0.05)
     low, high = interval(draws, 120)
@@ -171,7 +170,7 @@ def test_equal_methods_are_rarely_told_apart():
             name: Cell(np.array([answers_to(truth, rng.normal(0.6, 0.05), 3, rng) for _ in range(3)]), truth, 3)
             for name in "ab"
         }
-        each = {name: drawn(cell, "f1", weights) for name, cell in cells.items()}
+        each = {name: cell.drawn("f1", weights) for name, cell in cells.items()}
         low += compare([("a", "b")], cells, each, "f1", rng)[0].p < 0.05
     assert low <= 8
 
@@ -208,7 +207,7 @@ def test_the_covariance_of_common_items():
     two = np.where(rng.random(400) < 0.6, one, (rng.random(400) < 0.2).astype(int))
     weights = draws_of_items(400, rng, draws=20_000)
 
-    each = [drawn(Cell(row[None], truth, 2), "accuracy", weights) for row in (one, two)]
+    each = [Cell(row[None], truth, 2).drawn("accuracy", weights) for row in (one, two)]
 
     assert item_covariance(each, 400) == pytest.approx(np.cov(one, two, bias=True) / 400, rel=0.05)
 
@@ -216,7 +215,7 @@ def test_the_covariance_of_common_items():
 def test_right_answers_alone_do_not_make_sure():
     truth = np.zeros(30, int)
     weights = draws_of_items(30, np.random.default_rng(13))
-    each = [drawn(Cell(np.zeros((1, 30), int), truth, 2), "accuracy", weights)] * 2
+    each = [Cell(np.zeros((1, 30), int), truth, 2).drawn("accuracy", weights)] * 2
 
     found = item_covariance(each, 30)
 

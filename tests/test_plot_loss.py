@@ -49,6 +49,8 @@ def test_out_names_the_picture_and_alike_folders_are_told_apart(tmp_path):
     one = state(tmp_path / "a/run", *HISTORY)
     plot_loss.main(["--json_file", one, "--out", str(tmp_path / "b/loss.svg")])
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["loss.png", "loss.svg"]
+    with pytest.raises(UserError, match=r"b/loss.pdf: a PNG and an SVG are written; --out .*b/loss\.png"):
+        plot_loss.main(["--json_file", one, "--out", str(tmp_path / "b/loss.pdf")])
     paths = [tmp_path / "a/run/x.json", tmp_path / "b/run/x.json", tmp_path / "b/run/y.json"]
     assert plot_loss.labels(paths) == ["a/run", "b/run/x.json", "b/run/y.json"]
 

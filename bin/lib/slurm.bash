@@ -76,10 +76,9 @@ submit_missing() {
   else
     settle_outputs "$settled"
   fi
-  line=$(queue) || exit
   mapfile -t planned < <(
     [[ ! -f $by ]] || export FEWSHOT_SETTINGS=$by
-    { printf '%s\n\n' "$line" && trainers; } | python py/slurm_tasks.py plan "${dry[@]}" && echo end
+    trainers | tasks_for plan "${dry[@]}" && echo end
   )
   rm -f -- "$by"
   [[ " ${planned[*]} " == *' end ' ]] || exit 2
@@ -172,7 +171,7 @@ submit() {
   JOB=$(env -u FEWSHOT_FAMILY -u FEWSHOT_OUTCOME sbatch --parsable 9>&- <<<"$script") || die "sbatch refused the job '$1'; its arguments are SLURM_ARGS='$SLURM_ARGS' SLURM_CPU_ARGS='$SLURM_CPU_ARGS'"
   JOB=${JOB%%;*}
   printf '%s' "$script" >"$SLURM_FOLDER/$1-$JOB.sh"
-  python py/slurm_tasks.py note "$JOB" "$1" ${3:+"$5"}
+  tasks_for note "$JOB" "$1" ${3:+"$5"}
   submitted+=("$1 $JOB${3:+ ($3)}")
 }
 

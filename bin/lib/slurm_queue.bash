@@ -1,25 +1,8 @@
-# The jobs of a sweep that are in Slurm's queue: asked for, waited for, cancelled. SLURM_FOLDER has the record of them.
+# The jobs of a sweep that are in Slurm's queue: asked for, waited for, cancelled.
 # shellcheck shell=bash disable=SC2034 # settings
 
-# queue: what squeue knows of this sweep's jobs, "12_3 RUNNING" a line.
-queue() {
-  local ids said
-  [[ -f $SLURM_FOLDER/jobs.json ]] || return 0
-  ids=$(sed -nE 's/^ +"id": "([0-9]+)".*/\1/p' "$SLURM_FOLDER/jobs.json" | paste -sd,)
-  [[ -n $ids ]] || return 0
-  said=$(squeue --noheader --array --format='%i %T' --jobs="$ids" 2>&1) || {
-    [[ $said != *'Invalid job id'* ]] || return 0
-    die "squeue does not answer: $said"
-  }
-  printf '%s\n' "$said"
-}
-
-# tasks_for WHAT ARGUMENT...: ask py/slurm_tasks.py, with the queue as its input.
-tasks_for() {
-  local queued
-  queued=$(queue) || exit
-  printf '%s\n' "$queued" | python py/slurm_tasks.py "$@"
-}
+# tasks_for WHAT ARGUMENT...: ask py/slurm_tasks.py, which asks squeue.
+tasks_for() { python py/slurm_tasks.py "$@"; }
 
 # wait_for_jobs: until none is in the queue, with a line whenever something has changed; exits with the sweep's status.
 wait_for_jobs() {
@@ -64,22 +47,18 @@ no_jobs_queued() {
 }
 
 # cancel_comparison: that of all models, before their jobs, whose end it waits for.
-cancel_comparison() {
-  SLURM_FOLDER=$LOGS_DIR/$SWEEP_NAME.slurm
-  queue | sed 's/ .*//' | xargs -r scancel
-}
+cancel_comparison() { tasks_for ids | xargs -r scancel; }
 
 # models_by_jobs NAME...: when the jobs of these sweeps, one a model, have ended, a last one compares them. With --wait
 # until then; exits with the worst of their statuses.
 models_by_jobs() {
   local name ids=() failed=0 sweep=$SWEEP_NAME jobs JOB submitted=()
   for name; do
-    SLURM_FOLDER=$LOGS_DIR/$name.slurm
-    mapfile -t -O "${#ids[@]}" ids < <(queue | sed -E 's/[_ ].*//' | sort -u)
+    mapfile -t -O "${#ids[@]}" ids < <(FEWSHOT_SETTINGS=$LOGS_DIR/$name.settings.json tasks_for ids)
   done
   SLURM_FOLDER=$LOGS_DIR/$sweep.slurm
   ensure_folder "$SLURM_FOLDER"
-  if [[ -z $(queue) && (${#ids[@]} -gt 0 || ! -f $OBJS_DIR/$sweep/results.json) ]]; then
+  if [[ -z $(tasks_for ids) && (${#ids[@]} -gt 0 || ! -f $OBJS_DIR/$sweep/results.json) ]]; then
     printf -v jobs ':%s' "${ids[@]}"
     rm -f -- "$SLURM_FOLDER/jobs.json"
     SETTINGS_OF=$1 submit comparison cpu '' "${ids:+afterany$jobs}" "$OBJS_DIR/$sweep" "${@:2}"
@@ -87,12 +66,13 @@ models_by_jobs() {
   fi
   [[ " ${EXTRA_ARGS[*]} " == *' --wait '* ]] || exit 0
   for name; do
-    export FEWSHOT_SETTINGS=$LOGS_DIR/$name.settings.json
-    SWEEP_NAME=$name SLURM_FOLDER=$LOGS_DIR/$name.slurm
-    (wait_for_jobs) || failed=$(($? > failed ? $? : failed))
+    (
+      export FEWSHOT_SETTINGS=$LOGS_DIR/$name.settings.json
+      SWEEP_NAME=$name SLURM_FOLDER=$LOGS_DIR/$name.slurm
+      wait_for_jobs
+    ) || failed=$(($? > failed ? $? : failed))
   done
-  SLURM_FOLDER=$LOGS_DIR/$sweep.slurm
-  while [[ -n $(queue) ]]; do
+  while [[ -n $(tasks_for ids) ]]; do
     sleep 1 &
     wait "$!"
   done

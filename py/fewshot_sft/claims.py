@@ -90,16 +90,28 @@ class Claim(NamedTuple):
 
 
 def state_of(job: str) -> str | None:
-    """Return a job's state as squeue tells it, "" of one that it does not know, None when it does not answer."""
+    """Return a job's state, "" of one that Slurm does not know, None when it does not answer."""
+    try:
+        return squeue("%T", job)
+    except UserError:
+        return None
+
+
+def squeue(form: str, jobs: str) -> str:
+    """Return what squeue tells of jobs (numbers with commas between), a line each; nothing of those it does not know.
+
+    Raises:
+        UserError: it does not answer.
+    """
     import subprocess  # 15 ms that most programs do without
 
-    command = ["squeue", "--noheader", "--array", "--format=%T", "--jobs", job]
+    command = ["squeue", "--noheader", "--array", f"--format={form}", "--jobs", jobs]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"squeue does not answer: {error}") from None
     if found.returncode and "Invalid job id" not in found.stderr:
-        return None
+        raise UserError(f"squeue does not answer: {found.stderr.strip()}")
     return found.stdout.strip()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 COMPARISON = "Unicode NFC; one space for any white space; spaces as the tokenizer's clean-up leaves them"
 # As transformers' clean_up_tokenization has them, in its order.
@@ -16,6 +17,7 @@ def clean_up(text: str) -> str:
     return text
 
 
+@lru_cache(10_000)  # a few labels, thousands of times
 def comparable(text: str) -> str:
     """Return the form in which answers and labels are compared, by all that compare them.
 

@@ -20,7 +20,6 @@ from .intervals import (
     bootstrap,
     class_intervals,
     compare,
-    drawn,
     draws_of_items,
     interval,
     item_covariance,
@@ -73,7 +72,7 @@ def decide(
     first = next(iter(every[0].cells.values()))
     weights = draws_of_items(first.items, rng)
     cells = {_name(curve.method, size): curve.cells[size] for curve in every for size in curve.sizes}
-    draws: Draws = {each: {name: drawn(cell, each, weights) for name, cell in cells.items()} for each in first.metrics}
+    draws: Draws = {each: {name: cell.drawn(each, weights) for name, cell in cells.items()} for each in first.metrics}
     comparisons = compare(_pairs(every), cells, draws[metric], metric, rng)
     chance = _chance(first, metric)
     methods: dict[str, Any] = {}

@@ -116,16 +116,11 @@ def draws_of_items(items: int, rng: np.random.Generator, draws: int = DRAWS) -> 
     return rng.multinomial(items, np.full(items, 1 / items), size=draws).astype(float)
 
 
-def drawn(cell: Point, metric: str, weights: np.ndarray) -> np.ndarray:
-    """Return each seed's score on each draw of items, (draws, seeds)."""
-    return cell.drawn(metric, weights)
-
-
 def bootstrap(each: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return draws of the mean over seeds, (draws,), of items and, if there are several, of seeds.
 
     Args:
-        each: (draws, seeds), from :func:`drawn`.
+        each: (draws, seeds), from :meth:`Point.drawn`.
         rng: draws the seeds. A bootstrap of n values is too narrow by sqrt((n-1)/n), which matters for three: the
             deviation is widened by that.
     """
@@ -166,7 +161,7 @@ def item_covariance(each: Sequence[np.ndarray], items: int) -> np.ndarray:
     all wrong, would say that nothing is unknown.
 
     Args:
-        each: of each cell (draws, seeds), from :func:`drawn` with the same weights.
+        each: of each cell (draws, seeds), from :meth:`Point.drawn` with the same weights.
         items: how many there are.
     """
     covariance = np.atleast_2d(np.cov(np.stack([one.mean(1) for one in each])))
@@ -206,7 +201,7 @@ def compare(
     Args:
         pairs: names of cells.
         cells: by name.
-        each: by name, (draws, seeds), from :func:`drawn` with the same weights.
+        each: by name, (draws, seeds), from :meth:`Point.drawn` with the same weights.
         metric: of METRICS.
         rng: draws the seeds.
     """

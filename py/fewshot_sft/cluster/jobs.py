@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import runs
-from ..claims import SUFFIX, Claim
+from ..claims import SUFFIX, Claim, squeue
 from ..errors import UserError
 from ..identity import read_record
 from ..jsonio import write_json
@@ -51,9 +51,14 @@ def write(settings: Settings, jobs: Iterable[Job]) -> None:
     write_json(folder(settings) / "jobs.json", record)
 
 
-def parse_queue(lines: Iterable[str]) -> dict[str, str]:
-    """Return the state of each job or task by its name, from ``squeue --format "%i %T"``."""
-    return dict(line.split(maxsplit=1) for line in map(str.strip, lines) if line)
+def queue(submitted: Iterable[Job]) -> dict[str, str]:
+    """Return the state of each of these jobs or their tasks that is in the queue, by its name.
+
+    Raises:
+        UserError: squeue does not answer.
+    """
+    ids = ",".join(job.id for job in submitted)
+    return dict(line.split(maxsplit=1) for line in squeue("%i %T", ids).splitlines()) if ids else {}
 
 
 def unfinished(settings: Settings) -> list[str]:

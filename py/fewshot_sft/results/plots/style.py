@@ -82,8 +82,9 @@ def draw_and_save(draw: Callable[[Any], Figure], what: object, stem: Path) -> li
 
 def save(figure: Figure, stem: Path, numbers: str = "results.csv") -> list[Path]:
     """Write ``<stem>.png`` and ``<stem>.svg``, each atomically, and return their paths; ``numbers``: what has them."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout is done: both files get this one
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # the layout is done: both files get this one
     paths = []
     for kind, metadata in (("png", {}), ("svg", {"Date": None})):
         picture = io.BytesIO()
