@@ -9,7 +9,6 @@
 #
 # A run counts as trained only when the trainer had exactly N examples and its loss was finite and not zero. One that
 # fails does not stop the others.
-#
 # Exit status: 0 all are trained, 1 some failed, 2 something for you to mend, 130/143/129 interrupted; with --dry-run also
 # 3, there is something to do.
 
@@ -28,9 +27,8 @@ source "${0%/*}/lib/all.bash"
 # command_of RUN: beside the original's flags: --tokenized_path keeps the examples that the trainer really sees, to count
 # them; --seed; --save_total_limit bounds the disk that checkpoints take.
 command_of() {
-  local size=${SIZE_OF[$1]} trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True dry=() precision=() how=() revision=()
+  local size=${SIZE_OF[$1]} trainer=(llamafactory-cli train) optim=adamw_torch count_tokens=True dry=() precision=() how=()
   ((DRY_RUN == 0)) || dry=(--dry-run)
-  [[ -z $MODEL_COMMIT ]] || revision=(--model_revision "$MODEL_COMMIT")
   [[ $PRECISION == fp32 ]] || precision=("--$PRECISION" True)
   # Without it the trainer refuses bf16 where there is no GPU.
   [[ $PRECISION == fp32 || $DEVICE == gpu ]] || precision+=(--use_cpu True)
@@ -49,7 +47,7 @@ command_of() {
   split_words "$TRAIN_ARGS"
   # shellcheck disable=SC2034 # for each_run
   COMMAND=(python py/train.py "$1" "${dry[@]}" -- "${trainer[@]}"
-    --stage sft --do_train True --model_name_or_path "$MODEL" "${revision[@]}"
+    --stage sft --do_train True --model_name_or_path "$MODEL" ${MODEL_COMMIT:+--model_revision "$MODEL_COMMIT"}
     --preprocessing_num_workers "$PREPROCESSING_WORKERS"
     --finetuning_type lora
     --template "$TEMPLATE"
@@ -88,10 +86,10 @@ main() {
   ensure_folder "$LOGS_DIR" && ensure_folder "$SAVES_DIR"
   inputs_are_there
   use_hardware
-  revision_is_known
   own_children
   list_runs trainings "$TRAIN_JOBS"
   ((${#RUNS[@]} > 0)) || exit 0
+  revision_is_known
   each_run training "$TRAIN_JOBS"
 }
 

@@ -4,8 +4,9 @@
 
 vLLM renders the tokenizer's own template by default, which need not be the one that LLaMA-Factory trains with. The file
 is saves/<model>/<template>.jinja; beside it <template>.json is left: the token ids that end an answer, which the client
-sends along, and what was compared. objs/<sweep>/label_tokens.json gets the labels' tokens, by which their probabilities
-are asked for. Nothing is done when all are there already for this model, template and version.
+sends along, how many prompts were compared, and some of them with their token ids. objs/<sweep>/label_tokens.json gets
+the labels' tokens, by which their probabilities are asked for. Nothing is done when all are there already for this
+model, template and version.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from fewshot_sft.serving.prompt import template_file
 from fewshot_sft.serving.weights import tokenizer_identity
 from fewshot_sft.settings import Settings
 
+SCHEMA = 2
 COMPARED = 50  # items of the data
+KEPT = 5  # prompts
 # Where renderers differ, if they do: no system turn, braces and quotes, blanks at the ends, special tokens in the text.
 ODD = [
     ("", "no system message"),
@@ -34,7 +37,7 @@ ODD = [
 
 
 def export(model: str, template: str, items: list[tuple[str, str]], commit: str = "") -> dict[str, Any]:
-    """Return ``{"jinja", "stop_token_ids", "compared"}`` of a template of LLaMA-Factory for a model's tokenizer.
+    """Return ``{"jinja", "stop_token_ids", "compared", "prompts"}`` of LLaMA-Factory's template for a model.
 
     Args:
         model: a folder, or a name on the hub.
@@ -54,7 +57,7 @@ def export(model: str, template: str, items: list[tuple[str, str]], commit: str 
         jinja = known._get_jinja_template(fixed)
     except ValueError as error:
         raise UserError(f"template {template} has no form that vLLM can use ({error}); {instead}") from None
-    pairs = [*ODD, *items]
+    pairs, prompts = [*ODD, *items], list[dict[str, Any]]()
     for system, user in pairs:
         turns = [{"role": "user", "content": user}]
         trained, _ = known.encode_oneturn(fixed, [*turns, {"role": "assistant", "content": ""}], system or None)
@@ -66,7 +69,9 @@ def export(model: str, template: str, items: list[tuple[str, str]], commit: str 
                 f"template {template}: vLLM would build another prompt than was trained, first for the text "
                 f"{user[:60]!r}; {instead}"
             )
-    return {"jinja": jinja, "stop_token_ids": sorted(known.get_stop_token_ids(fixed)), "compared": len(pairs)}
+        prompts.append({"messages": turns, "tokens": list(trained)})
+    ends = sorted(known.get_stop_token_ids(fixed))
+    return {"jinja": jinja, "stop_token_ids": ends, "compared": len(pairs), "prompts": prompts[:KEPT]}
 
 
 def main(argv: list[str]) -> int:
@@ -82,11 +87,12 @@ def main(argv: list[str]) -> int:
     }
     record = out.with_suffix(".json")
     before = read_record(record)
-    if before.get("identity") != sha256_json(decides) or not out.is_file() or sha256_file(out) != before.get("sha256"):
+    head = {"schema": SCHEMA, "kind": "chat template", "identity": sha256_json(decides), **decides}
+    is_there = out.is_file() and before == before | head | {"sha256": sha256_file(out)}
+    if not is_there:
         rows = read_json(settings.data_dir / "llm_test.json")[:COMPARED]
         found = export(model, template, [(row["instruction"], row["input"]) for row in rows], commit)
         write_bytes(out, found.pop("jinja").encode())
-        head = {"schema": 1, "kind": "chat template", "identity": sha256_json(decides), **decides}
         write_json(record, head | {"sha256": sha256_file(out), **found})
         print(f"chat template {template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
     labels = read_json(settings.data_dir / "manifest.json")["labels"]

@@ -235,7 +235,7 @@ def test_an_answer_that_begins_no_label_still_has_scores(asked, server):
     assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
     assert paths(server)[:4] == ["/v1/chat/completions", "/tokenize", "/v1/completions", "/v1/completions"]
     chat, tokenize, first, second = (request.body for request in server.requests[:4])
-    assert tokenize == {"model": RUN, "messages": chat["messages"], "add_generation_prompt": True}
+    assert tokenize == {"messages": chat["messages"], "add_generation_prompt": True}
     assert (first["prompt"][-1:], first["logprobs"]) == ([NEWLINE], 20)
     assert second["prompt"][-2:] == [NEWLINE, 5]
     assert asked.lines[1]["scores"] == pytest.approx(shares)

@@ -46,7 +46,7 @@ serve_command() {
   use_hardware
   revision_is_known
   if [[ $SERVER == vllm ]]; then
-    RUNS=("$@")
+    RUNS=("$@") RUST_FRONT=0 # whoever asks it sends no more than he wants to
     vllm_command
   else
     (($# <= 1)) || die "llamafactory-cli api serves one run; give one, or set SERVER=vllm"

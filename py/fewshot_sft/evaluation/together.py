@@ -14,6 +14,7 @@ from ..log import say, say_why, show_tail
 from ..outcomes import outcomes
 from ..program import DONE, FAILED, TO_MEND
 from ..runs import Run
+from ..serving import prompt
 from ..serving.check import check
 from ..serving.server import HOST, NoServer, Server, serve
 from ..settings import Settings
@@ -21,6 +22,7 @@ from . import trained
 from .one import lock, look
 
 WORKER = ("python", "py/eval.py")
+RUST = "VLLM_USE_RUST_FRONTEND=1"  # in the command, where vLLM's front end in Rust is used
 INTERVAL = 0.1  # seconds between two looks at the workers
 GRACE = 5.0  # seconds after which a training that has not ended is one
 
@@ -116,7 +118,8 @@ def served(settings: Settings, command: Sequence[str], host: str = HOST) -> Abst
 
     def usable(server: Server) -> None:
         wait, ready = settings.ready_timeout, log.with_suffix(".json")
-        check(base, server.url, server.pid, wait, asks_probe_set=settings.adapter_check, ready=ready)
+        prompts = prompt.compared(settings) if RUST in command else ()
+        check(base, server.url, server.pid, wait, asks_probe_set=settings.adapter_check, ready=ready, prompts=prompts)
 
     return serve(base, command, log, usable, host)
 

@@ -43,7 +43,8 @@ class Plan:
     """The plan, its values as bash takes them.
 
     ``details`` are values that are no settings: KV_CACHE_BYTES, for a server beside trainers, else 0 (vLLM would take
-    memory that they free while it measures for its own); SERVER_QUANTIZATION, where `vllm serve` has to quantize.
+    memory that they free while it measures for its own); SERVER_QUANTIZATION, where `vllm serve` has to quantize;
+    RUST_FRONT=1, where its front end is the one in Rust.
     """
 
     settings: dict[str, str]
@@ -82,7 +83,8 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
     plan = Plan(
         settings=_settings(way.micro_batch, way.checkpointing, way.bits, choice.jobs, choice.overlap, choice.share),
         details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if choice.overlap else 0)}
-        | ({"SERVER_QUANTIZATION": "bitsandbytes"} if chooser.quantizes_server else {}),
+        | ({"SERVER_QUANTIZATION": "bitsandbytes"} if chooser.quantizes_server else {})
+        | ({"RUST_FRONT": "1"} if chooser.rust_front else {}),
         reasons=_reasons(chooser, choice) | {name.upper(): why for name, why in wishes.origin.items()},
         memory={
             "trainer_bytes": sum(parts.values()),

@@ -113,17 +113,30 @@ class Chooser:
         cpu = schedule.GRAPH if graphed else schedule.LAUNCH * shape.layers * passes / 2
         steps = [count * facts.global_batch / way.micro_batch for count in facts.updates]
         loading = memory.weights(shape, 16, facts.width) / schedule.LOADING
-        own = facts.length - facts.common + facts.max_tokens
-        answering = 2 * weights * own / (schedule.ANSWERING * card)
         sweep = schedule.Sweep(
             trainings=[schedule.Job.of(count * gpu, count * cpu) for _ in range(facts.seeds) for count in steps],
             start=schedule.IMPORTS + loading,
             server=schedule.SERVER_START + loading,
-            answers=schedule.Job.of(facts.items * answering, facts.items * schedule.ASKED),
+            answers=schedule.Job.of(
+                facts.items * self.answering,
+                facts.items * (schedule.ASKED_IN_RUST if self.rust_front else schedule.ASKED),
+            ),
             untrained=facts.untrained,
             together=schedule.TOGETHER if graphed else 0.0,
         )
         return schedule.seconds(sweep, len(facts.gpus), per_gpu, overlap)
+
+    @property
+    def answering(self) -> float:
+        """Return the seconds of a GPU that an answer takes."""
+        facts, shape = self.facts, self.shape
+        own = facts.length - facts.common + facts.max_tokens
+        return 2 * (shape.parameters - shape.embeddings) * own / (schedule.ANSWERING * schedule.flops(self.card.name))
+
+    @property
+    def rust_front(self) -> bool:
+        """Return whether vLLM's front end is that in Rust: where the one in Python would hold the GPU back."""
+        return self.facts.server == "vllm" and self.facts.rust_front and self.answering < schedule.ASKED
 
     # How to train
 

@@ -71,6 +71,7 @@ class Facts:
     width: int = 2  # bytes a number of the precision
     bitsandbytes: bool = False  # installed
     server_bits: int = 16  # of its weights, by SERVER_ARGS
+    rust_front: bool = False  # vLLM's front end in Rust is there and takes all that the server is told
     eager: bool = True  # the server has no CUDA graphs
     max_tokens: int = 64
     cpus: int | None = None
@@ -184,6 +185,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         width=4 if settings.precision == "fp32" else 2,
         bitsandbytes=find_spec("bitsandbytes") is not None,
         server_bits=_served_bits(server),
+        rust_front=not server and _has_rust_front(),
         eager=settings.eager,
         max_tokens=settings.max_tokens,
         cpus=usable_cpus(),
@@ -192,6 +194,12 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         common=common if settings.shared_prefix and may_merge(trainer, shape) else 0,
     )
     return facts, _wishes(settings, trainer | server)
+
+
+def _has_rust_front() -> bool:
+    """Return whether this vLLM has its front end in Rust, as not all its wheels do."""
+    vllm = find_spec("vllm")
+    return vllm is not None and vllm.origin is not None and os.access(Path(vllm.origin).with_name("vllm-rs"), os.X_OK)
 
 
 def _served_bits(flags: Mapping[str, str]) -> int:

@@ -25,7 +25,8 @@ FLOPS = {
 }
 UNKNOWN = 40e12
 ANSWERING = 2.0  # times that: forward alone, many at once
-ASKED = 1 / 217  # seconds an item takes client and server at least, on the CPU
+# Seconds an item takes client and server at least, on the CPU: of vLLM's front end in Python, and in Rust.
+ASKED, ASKED_IN_RUST = 1 / 300, 1 / 1000
 # Seconds a step takes the CPU: a layer's kernels, forward and backward, or all of it where they are a graph.
 LAUNCH, GRAPH = 0.004, 0.015
 IMPORTS, SERVER_START = 12.0, 40.0  # seconds until a trainer, the server loads weights

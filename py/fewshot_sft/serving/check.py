@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import locks
 from ..asynchronous import run_async
@@ -10,7 +12,7 @@ from ..jsonio import write_json
 from ..log import say, say_why
 from ..runs import Run
 from . import probe_set
-from .probe import Probe
+from .probe import NoAnswer, Probe
 from .prompt import stop_token_ids
 
 
@@ -20,7 +22,7 @@ class NotApplied(Exception):
 
 def check(
     run: Run, url: str, pid: int, wait: float, *, load: Path | None = None, base: list[str] | None = None,
-    asks_probe_set: bool = False, ready: Path | None = None,
+    asks_probe_set: bool = False, ready: Path | None = None, prompts: Sequence[dict[str, Any]] = (),
 ) -> None:  # fmt: skip
     """Wait until a server answers as this run, and ask it the probe set.
 
@@ -33,9 +35,10 @@ def check(
         base: the base model's answers, of which one must differ.
         asks_probe_set: with the probe set; ``base`` asks it too.
         ready: where to write when it was ready, what it says it serves, and its first answer.
+        prompts: with the tokens of each, which the server has to make, too.
 
     Raises:
-        NoAnswer: there is no use in waiting; nothing is kept.
+        NoAnswer: there is no use in waiting, or a prompt is another one; nothing is kept.
         NotApplied: all answers equal the base model's.
     """
 
@@ -47,6 +50,13 @@ def check(
             first, another = probe_set.items(run.settings)[0], f"not the server that was expected at {url}"
             answer = await probe.ask(first["instruction"] or None, first["input"], "not ready", another)
             print(f"{run.title}: ready after {probe.seconds:.1f} s", flush=True)
+            for prompt in prompts:
+                if await probe.tokens(prompt["messages"]) != prompt["tokens"]:
+                    text = prompt["messages"][-1]["content"][:60]
+                    raise NoAnswer(
+                        "vLLM's Rust front end builds another prompt than was trained, first for the text "
+                        f"{text!r}; set SERVER_ARGS='--generation-config vllm', with which the Python one serves"
+                    )
             if ready:
                 seconds = round(probe.seconds, 2)
                 write_json(ready, {"seconds": seconds, "models": await probe.models(), "answer": answer})

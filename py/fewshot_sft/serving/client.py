@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .endpoint import hide_key, is_loopback
-from .label_scores import LabelScorer
+from .label_scores import LabelScorer, tokens_of
 
 # Besides 5xx: the server says itself that a later try may succeed.
 PASSING_STATUS = (408, 429)
@@ -84,7 +84,10 @@ def chat_model(
     # not be asked through, whatever NO_PROXY says. Left out, they are made from the environment, and OPENAI_PROXY.
     environment = not is_loopback(base_url)
     # ChatOpenAI sends its own max_tokens as max_completion_tokens, which LLaMA-Factory's server ignores.
-    body = {"max_tokens": max_tokens} | ({"stop_token_ids": list(stop_token_ids)} if stop_token_ids else {})
+    body: dict[str, Any] = {"max_tokens": max_tokens}
+    if stop_token_ids:
+        # As `vllm serve --generation-config vllm` has it, which its Rust front end lacks: nothing of the model's own.
+        body |= {"stop_token_ids": list(stop_token_ids), "repetition_penalty": 1.0}
     return ChatOpenAI(
         base_url=base_url,
         model=model,
@@ -189,6 +192,19 @@ class ChatClient:
             # It went on loading what it was no longer waited for.
             if "already been loaded" not in str(error):
                 raise
+
+    async def tokens(self, messages: Sequence[Mapping[str, str]], timeout: float) -> list[int]:
+        """Return the tokens that `vllm serve` makes of a prompt, ``{"role", "content"}`` each.
+
+        Raises:
+            Refused, Unanswered: it does not tell.
+        """
+
+        async def call() -> list[int]:
+            async with asyncio.timeout(timeout):
+                return await tokens_of(self._chat.root_async_client, messages)
+
+        return await self._reach(timeout, call())
 
     async def models(self, timeout: float) -> list[str]:
         """Return the names that the server says it serves; none when it does not say."""

@@ -49,7 +49,8 @@ class LabelScorer:
         masses, more = self._tree.masses(known)
         prompt: list[int] = []
         while more := [prefix for prefix in more if prefix not in asked]:
-            prompt = prompt or await _tokens_of(client, model, messages, said.usage_metadata)
+            if not prompt and len(prompt := await tokens_of(client, messages)) != said.usage_metadata["input_tokens"]:
+                raise ValueError("the server makes other tokens of the prompt when it is only to tell them")
             found = await asyncio.gather(*(_next_token(client, model, [*prompt, *prefix]) for prefix in more))
             known |= dict(zip(more, found, strict=True))
             asked.update(more)
@@ -57,18 +58,19 @@ class LabelScorer:
         return tuple(masses)
 
 
-async def _tokens_of(client: Any, model: str, messages: list[Any], usage: Any) -> list[int]:
-    """Return the tokens of the prompt; their number is that of the prompt that was answered."""
+async def tokens_of(client: Any, messages: Sequence[Any]) -> list[int]:
+    """Return the tokens that `vllm serve` makes of a prompt.
+
+    Args:
+        client: OpenAI's asynchronous client of the server.
+        messages: ``{"role", "content"}`` each.
+    """
     import httpx
 
-    # Not below /v1, where all else is.
+    # Not below /v1, where all else is. No model is named: the Rust front end knows no adapters here.
     url = str(client.base_url).rstrip("/").removesuffix("/v1") + "/tokenize"
-    body = {"model": model, "messages": messages, "add_generation_prompt": True}
-    answer = await client.post(url, body=body, cast_to=httpx.Response)
-    tokens = [int(each) for each in answer.json()["tokens"]]
-    if len(tokens) != usage["input_tokens"]:
-        raise ValueError("the server makes other tokens of the prompt when it is only to tell them")
-    return tokens
+    answer = await client.post(url, body={"messages": messages, "add_generation_prompt": True}, cast_to=httpx.Response)
+    return [int(each) for each in answer.json()["tokens"]]
 
 
 async def _next_token(client: Any, model: str, prompt: Sequence[int]) -> Found:

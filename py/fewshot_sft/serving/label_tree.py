@@ -18,7 +18,7 @@ Found = dict[int, float]
 """Probabilities by token, at one prefix."""
 
 END = -1  # stands for all tokens that end an answer
-LEAST = 0.001  # less is not asked for
+LEAST = 0.01  # less is not asked for
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -76,6 +76,18 @@ class Probe:
     async def models(self) -> list[str]:
         """Return the names that the server says it serves; none when it does not say."""
         return await self._client.models(FIRST_TIMEOUT)
+
+    async def tokens(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Return the tokens that `vllm serve` makes of a prompt.
+
+        Raises:
+            NoAnswer: it does not tell.
+        """
+
+        def call(timeout: float) -> Awaitable[list[int]]:
+            return self._client.tokens(messages, timeout)
+
+        return await self._until(call, "a prompt's tokens are not told", "it refuses to tell a prompt's tokens")
 
     async def load(self, adapter: Path) -> None:
         """Have `vllm serve` load an adapter under the name that is asked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..jsonio import read_json
@@ -12,6 +13,11 @@ from ..settings import Settings
 def template_file(settings: Settings) -> Path:
     """Return the chat template that py/chat_template.py writes for `vllm serve`."""
     return Path(settings["SAVES_DIR"]) / settings["MODEL_NAME"] / f"{settings['TEMPLATE']}.jinja"
+
+
+def compared(settings: Settings) -> list[dict[str, Any]]:
+    """Return ``{"messages", "tokens"}`` of some prompts, as trained, from the record beside the template."""
+    return list(read_json(template_file(settings).with_suffix(".json"))["prompts"])
 
 
 def stop_token_ids(settings: Settings) -> tuple[int, ...]:
