@@ -20,7 +20,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   setting CONCURRENCY=8
   script eval.sh --methods 'lora zero-shot' --lora-rank 12
   status_is 0
-  equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --chat-template $WORK/saves/a_model/glm4.jinja --generation-config vllm --dtype bfloat16 --max-model-len 4096 --gpu-memory-utilization 0.9 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8 --enforce-eager --host 127.0.0.1 --port $PORT --served-model-name demo-zero-shot" \
+  equal "CUDA_VISIBLE_DEVICES=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=True key=32 serve $WORK/a\\ model --generation-config vllm --chat-template $WORK/saves/a_model/glm4.jinja --dtype bfloat16 --max-model-len 4096 --gpu-memory-utilization 0.9 --enable-prefix-caching --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8 --enforce-eager --host 127.0.0.1 --port $PORT --served-model-name demo-zero-shot" \
     "$(sed "s|$WORK/a model|$WORK/a\\\\ model|" "$STUB/calls" | sed 's|with\\ a\\ space|with a space|g; s|with a space/a model|with a space/a\\ model|')"
   local size
   for size in zero-shot 4 8 16; do evaluated $size; done
@@ -31,6 +31,18 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   script eval.sh --methods 'lora zero-shot'
   status_is 0
   equal '' "$(<"$STUB/calls")" # no server for what is there
+}
+
+@test "vLLM's front end in Rust: without the flag that it lacks, and not where others ask" {
+  # shellcheck disable=SC2016,SC2034 # of the other bash
+  run "$BASH" -p -c 'source bin/eval.sh
+    RUNS=() MODEL=m SAVES_DIR=s MODEL_NAME=m TEMPLATE=t PRECISION=bf16 GPU_MEMORY=0.5 MAX_LORA_RANK=16 EAGER=1
+    KV_CACHE_BYTES=0 SERVER_ARGS= RUST_FRONT=1
+    vllm_command
+    echo "${SERVER_COMMAND[@]:0:6}"
+    [[ " ${SERVER_COMMAND[*]} " != *generation* ]]'
+  equal 'env VLLM_USE_RUST_FRONTEND=1 VLLM_RUNTIME_LORA_ALLOWED_PATH_PREFIXES=/ vllm serve m' "$output"
+  ((status == 0))
 }
 
 @test "a model that fits the GPU at 4 bits only: so the server gets it" {

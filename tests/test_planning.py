@@ -216,8 +216,28 @@ def test_a_batch_as_one_sequence_needs_less():
     # Batches that cost more as one sequence, or are too large for graphs, stay as they are.
     wishes = Wishes(micro_batch=8, checkpointing=False)
     for length in (640, 1024):
-        plain = plan(141, "9.4B", length, fast=True, wishes=wishes)
-        assert plan(141, "9.4B", length, wishes=wishes, **GRAPHS).memory == plain.memory
+        plain = plan(141, "9.4B", length, fast=True, wishes=wishes).memory["trainer_parts"]
+        assert plan(141, "9.4B", length, wishes=wishes, **GRAPHS).memory["trainer_parts"] == plain
+
+
+def test_the_front_end_in_rust_is_for_models_that_the_one_in_python_would_hold_back():
+    def front(model: str, **more: object) -> str | None:
+        return plan(80, model, 496, **GRAPHS | {"rust_front": True, **more}).details.get("RUST_FRONT")
+
+    assert front("0.1B") == "1"
+    assert front("9.4B") is None
+    assert front("0.1B", rust_front=False) is None
+    assert front("0.1B", server="llamafactory") is None
+
+
+def test_the_front_end_in_rust_is_not_asked_for_what_it_may_not_know(settings, tmp_path, monkeypatch):
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not collected(settings)[0].rust_front
+    (tmp_path / "vllm/vllm-rs").touch(mode=0o755)
+    assert collected(settings)[0].rust_front
+    assert not collected(settings, SERVER_ARGS="--seed 1")[0].rust_front
 
 
 def test_lines_have_every_value_and_its_reason():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from openai_server import OpenAIServer
+from openai_server import OpenAIServer, prompt_tokens
 from test_evaluation import KEY, RUN, Sweep, _environment, change_data, change_model, right, server, sweep
 
 from fewshot_sft import runs
@@ -170,6 +170,20 @@ def test_an_adapter_that_is_refused_is_said(sweep, server):
 
 
 # --- The probe set ---
+
+
+def test_a_server_that_builds_another_prompt_than_was_trained_is_not_used(sweep, server):
+    server.next_token = lambda text, said: {0: 1.0}
+    messages = [{"role": "system", "content": "Choose."}, {"role": "user", "content": "text one"}]
+    tokens = prompt_tokens("text one")
+    usable(sweep, server, prompts=[{"messages": messages, "tokens": tokens}])
+    assert server.requests[-1].body == {"messages": messages, "add_generation_prompt": True}
+    with pytest.raises(NoAnswer) as caught:
+        usable(sweep, server, prompts=[{"messages": messages, "tokens": [*tokens, 1]}])
+    assert str(caught.value) == (
+        "vLLM's Rust front end builds another prompt than was trained, first for the text 'text one'; "
+        "set SERVER_ARGS='--generation-config vllm', with which the Python one serves"
+    )
 
 
 @pytest.fixture

@@ -20,9 +20,11 @@ use_hardware() {
     run_child "the hardware plan" python py/plan.py "${how[@]}" || exit
     read_settings "$FEWSHOT_SETTINGS"
   fi
+  # On a CPU two threads are slower than one with small models, and several processes beat both. On a GPU the threads of
+  # several trainers, which are as many as the host has cores for each and wait by spinning, take them from one another.
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
   if [[ $DEVICE == cpu ]]; then
-    # With small models two threads are slower than one, and several processes beat both.
-    export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    export CUDA_VISIBLE_DEVICES=''
   else
     # The plan of a sweep's jobs is made in one of them: each has its own.
     [[ -z ${FEWSHOT_TASK-} ]] || IFS=, read -r -a GPUS <<<"${CUDA_VISIBLE_DEVICES-}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from .label_tree import Found, LabelTree, Prefix, read_position, token_of
 
@@ -19,14 +19,11 @@ MOST = 20  # likeliest tokens that are told where more is asked for (the default
 class LabelScorer:
     """What to ask, and how the answers are read."""
 
-    # What the request of an answer has beside: it changes nothing in the answer.
-    fields: ClassVar[dict[str, Any]] = {
-        "logprobs": True, "top_logprobs": CARRIED, "return_tokens_as_token_ids": True
-    }  # fmt: skip
-
-    def __init__(self, tree: LabelTree) -> None:
-        """Take the tree of the labels."""
+    def __init__(self, tree: LabelTree, carried: int = CARRIED) -> None:
+        """Take the tree of the labels, and how many likeliest tokens come with an answer."""
         self._tree = tree
+        # What the request of an answer has beside: it changes nothing in the answer.
+        self.fields = {"logprobs": True, "top_logprobs": carried, "return_tokens_as_token_ids": True}
 
     async def scores(self, client: Any, model: str, messages: list[Any], said: Any) -> tuple[float, ...]:
         """Return the probability of each label.
