@@ -12,24 +12,24 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# FLOP/s of training, by a part of the card's name: a quarter of the peak.
+# FLOP/s of training, by a part of the card's name: of the first two measured, of the others 0.35 of the peak.
 FLOPS = {
-    "H200": 245e12,
-    "H100": 245e12,
-    "B200": 560e12,
-    "A100": 78e12,
-    "L40S": 90e12,
-    "4090": 41e12,
-    "3090": 18e12,
-    "A10": 31e12,
+    "H200": 430e12,
+    "H100": 350e12,
+    "B200": 790e12,
+    "A100": 110e12,
+    "L40S": 127e12,
+    "4090": 58e12,
+    "3090": 25e12,
+    "A10": 44e12,
 }
 UNKNOWN = 40e12
-ANSWERING = 2.0  # times that: forward alone, many at once
+ANSWERING = 1.4  # times that: forward alone, many at once
 # Seconds an item takes client and server at least, on the CPU: of vLLM's front end in Python, and in Rust.
 ASKED, ASKED_IN_RUST = 1 / 300, 1 / 1000
 # Seconds a step takes the CPU: a layer's kernels, forward and backward, or all of it where they are a graph.
 LAUNCH, GRAPH = 0.004, 0.015
-IMPORTS, SERVER_START = 12.0, 40.0  # seconds until a trainer, the server loads weights
+IMPORTS, SERVER_START = 20.0, 60.0  # seconds until a trainer, the server loads weights
 LOADING = 2e9  # bytes a second
 TOGETHER = 0.1  # of a GPU's speed is won by each further process on it, where steps are graphs
 
