@@ -28,6 +28,7 @@ STARTS = {"facecolor": "#4d4d4d", "edgecolor": "white"}
 RUNS = {"default": "ours, one GPU", "two_gpus": "ours, two GPUs"}
 LAST = 340  # seconds that the timelines show
 BAR = 0.62  # of a row's height
+ABREAST = 4  # models in a row of the picture of losses
 
 
 def time_picture(found: dict[str, Any]) -> Figure:
@@ -110,15 +111,21 @@ def finish(panel: Axes, rows: list[str], last: float) -> None:
 
 
 def loss_picture(found: dict[str, Any]) -> Figure:
-    """Return the losses of both ways to train, step by step and a column for each model, and their differences."""
+    """Return the losses of both ways to train, step by step and two panels for each model, and their differences."""
     models = found["families"]["models"]
-    figure = new_figure(11.0, 5.2, "Training losses, ours and the original's")
-    panels = figure.subplots(2, len(models), sharex="col", height_ratios=(2.2, 1), squeeze=False)
-    for model, column in zip(models, panels.T, strict=True):
-        draw_losses(column, model)
-    panels[0, 0].set_ylabel("training loss of a step")
+    rows = -(-len(models) // ABREAST)
+    figure = new_figure(13.0, 4.4 * rows, "Training losses, ours and the original's")
+    panels = figure.subplots(2 * rows, ABREAST, height_ratios=(2.2, 1) * rows, squeeze=False)
+    for row in range(0, 2 * rows, 2):
+        panels[row, 0].set_ylabel("training loss of a step")
+        panels[row + 1, 0].set_ylabel("ours less the original's")
+    for number, column in enumerate(panels.reshape(rows, 2, ABREAST).transpose(0, 2, 1).reshape(-1, 2)):
+        if number < len(models):
+            draw_losses(column, models[number])
+        else:
+            for panel in column:
+                panel.set_axis_off()
     panels[0, 0].legend(loc="upper right")
-    panels[1, 0].set_ylabel("ours less the original's")
     panels[1, 0].legend(loc="lower right", fontsize=8, framealpha=0)
     return figure
 
@@ -130,7 +137,8 @@ def draw_losses(column: Any, model: dict[str, Any]) -> None:
     steps = range(1, len(original) + 1)
     upper.plot(steps, original, color="#b3b3b3", linewidth=6, label="the original's flags")
     upper.plot(steps, ours, color="black", linewidth=1.2, label="ours")
-    upper.set_title(f"{model['model']}, {model['weights']} weights", loc="left")
+    upper.set_title(f"{model['model']}, {model['weights']} weights", loc="left", fontsize=10)
+    upper.tick_params(labelbottom=False)
     rounding = abs(model["loss_difference"]["first_step"])
     lower.axhspan(-rounding, rounding, color="#e6e6e6", zorder=0, label="as far apart as at the first step")
     lower.plot(steps, [one - other for one, other in zip(ours, original, strict=True)], color="black", linewidth=1.2)

@@ -53,7 +53,7 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   touch -- "$WORK/packages/bitsandbytes.py" # is found, wherever the tests run
   PYTHONPATH=$WORK/packages script eval.sh --methods zero-shot
   status_is 0
-  equal ' --enforce-eager --quantization bitsandbytes' "$(grep -o ' --enforce-eager.*bitsandbytes' "$STUB/calls")"
+  [[ $(<"$STUB/calls") == *' --quantization bitsandbytes '* ]] || fail "$(<"$STUB/calls")"
   evaluated zero-shot
 }
 
