@@ -64,7 +64,7 @@ main() {
   export BENCH_DIR=$WORK
   run_child "the chat template" python py/chat_template.py
   for run in "${RUNS[@]}"; do adapters+=(--adapter "$run"); done
-  vllm_command
+  RUST_FRONT=0 vllm_command # the plain requests have nothing that it needs
   run_child "the bench" python bench/serve.py "$SWEEP_NAME-zero-shot" "$WORK/server.log" "${adapters[@]}" -- \
     "${SERVER_COMMAND[@]}" -- "$BASH" -p bench/server.sh
 }

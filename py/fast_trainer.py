@@ -30,9 +30,7 @@ from transformers import TrainerCallback
 from fewshot_sft.training.batches import FAST, IGNORED, LABELS_OF_BATCH, NOT_WITH, labelled_positions
 
 LIGER = "--enable_liger_kernel"
-# The CPU need not wait for the GPU: neither for each copy of a batch, nor to look whether each loss is a number, which
-# is seen in those that are logged.
-NO_WAITS = {"--accelerator_config": '{"non_blocking": true}', "--logging_nan_inf_filter": "False"}
+NO_WAIT = ["--accelerator_config", '{"non_blocking": true}']  # for the GPU, at each copy of a batch
 SHARED_PREFIX, STEP_GRAPHS = "--shared_prefix", "--step_graphs"  # ours
 NEEDS_LOGITS = "--use_asft_loss"  # of all positions
 
@@ -153,9 +151,7 @@ def main(argv: list[str]) -> None:
         liger_for_glm()
         if LIGER not in argv:
             sys.argv += [LIGER, "True"]
-    for flag, value in NO_WAITS.items():
-        if flag not in argv:
-            sys.argv += [flag, value]
+    sys.argv[1:1] = NO_WAIT  # the user's comes later, and counts
     if graphs:
         graph_steps()
     check = GenerationCheck()

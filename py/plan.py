@@ -14,9 +14,8 @@ import argparse
 import dataclasses
 import sys
 
-from fewshot_sft import hub, planning, runs
+from fewshot_sft import planning, revision, runs
 from fewshot_sft.errors import UserError
-from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.planning import facts, gpus
 from fewshot_sft.planning.small import is_small
@@ -32,7 +31,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write no record")
     args = parser.parse_args(argv)
     settings = Settings.read()
-    settings = settings.but(MODEL_COMMIT=commit(settings))
+    settings = settings.but(MODEL_COMMIT=revision.commit(settings))
     if settings["METHODS"] == "auto":
         settings = settings.but(METHODS=" ".join(methods(settings)))
     if settings.device == "cpu":
@@ -65,21 +64,6 @@ def main(argv: list[str]) -> int:
         record = {"schema": 2, "kind": "plan", **dataclasses.asdict(plan), "facts": dataclasses.asdict(known)}
         write_json(settings.logs_dir / f"{settings.sweep_name}.plan.json", record)
     return 0
-
-
-def commit(settings: Settings) -> str:
-    """Return the commit of a model on Hugging Face's hub, "" where it is unknown or none.
-
-    It is what MODEL_REVISION is; without that the one that this sweep's adapters were trained with, or else the newest.
-    """
-    if not hub.is_name(settings.model) or settings.use_modelscope_hub:
-        return ""
-    revision = settings.model_revision
-    for each in runs.trainings(settings):
-        model = read_record(each.adapter / "training.json").get("decides", {}).get("model", {})
-        if not revision and model.get("hub") == settings.model:
-            revision = model.get("revision", "")
-    return hub.commit(settings.model, revision)
 
 
 def methods(settings: Settings) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_sft import hub, planning, runs
+from fewshot_sft import hub, planning, revision, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.identity import flags_of, read_record
 from fewshot_sft.jsonio import write_json
@@ -238,7 +238,7 @@ def base_model(settings: Settings) -> tuple[Finding, Size]:
     if settings.use_modelscope_hub:
         address = f"https://{os.environ.get('MODELSCOPE_DOMAIN') or MODELSCOPE}"
         return model.check_modelscope(settings.model, address, model.modelscope_cache(), settings.lora_target)
-    where = hub.endpoint(), os.environ, settings.model_revision
+    where = hub.endpoint(), os.environ, revision.wanted(settings)
     return model.check_hugging_face(settings.model, settings.lora_target, *where)
 
 

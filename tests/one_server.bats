@@ -45,6 +45,27 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
   ((status == 0))
 }
 
+@test "vLLM's front end in Rust does not start: the one in Python serves" {
+  with_data
+  echo '{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "vocab_size": 1000,
+    "num_attention_heads": 4, "num_key_value_heads": 2}' >"$WORK/a model/config.json"
+  mkdir -p -- "$WORK/packages/vllm"
+  touch -- "$WORK/packages/vllm/"{__init__.py,vllm-rs}
+  chmod +x -- "$WORK/packages/vllm/vllm-rs"
+  rm -- "$FEWSHOT_VENV/bin/vllm"
+  cat >"$FEWSHOT_VENV/bin/vllm" <<END
+#!/usr/bin/env -S bash -p
+[[ -z \${VLLM_USE_RUST_FRONTEND-} ]] || { echo 'not implemented in Rust frontend yet' && exit 1; }
+exec '$PROJECT/tests/stubs/vllm' "\$@"
+END
+  chmod +x "$FEWSHOT_VENV/bin/vllm"
+  PYTHONPATH=$WORK/packages script eval.sh --methods zero-shot
+  status_is 0
+  said 'not implemented in Rust frontend yet' "the server is started again, with vLLM's front end in Python"
+  [[ $(<"$STUB/calls") == *' --generation-config vllm '* ]] || fail "$(<"$STUB/calls")"
+  evaluated zero-shot
+}
+
 @test "a model that fits the GPU at 4 bits only: so the server gets it" {
   with_data
   echo '{"model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "intermediate_size": 28672, "vocab_size": 128256,

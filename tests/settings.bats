@@ -143,7 +143,7 @@ refused() {
 
 @test "a revision of what is not on a hub, or where another would be loaded, is refused" {
   local hub=(--model own/er --model-revision v1)
-  refused "MODEL_REVISION=v1 is of a model on the hub, and MODEL=$WORK/a model is a folder; unset it, or set MODEL=OWNER/NAME" --model-revision v1
+  refused "MODEL_REVISION=v1 is of a model on the hub, and MODEL=$WORK/a model is none; unset it, or set MODEL=OWNER/NAME" --model-revision v1
   refused "MODEL_REVISION has no effect with USE_MODELSCOPE_HUB=1, whose cache has one revision of a model; fetch it (modelscope download --model own/er --revision v1 --local_dir FOLDER) and set MODEL=FOLDER" \
     "${hub[@]}" --use-modelscope-hub
   refused "SERVER_ARGS has --vllm_config, which would hide MODEL_REVISION from the engine; set SERVER=vllm" \

@@ -16,6 +16,7 @@ from hub_server import HubServer
 import plan
 import preflight
 from fewshot_sft import hub as hubs
+from fewshot_sft import revision
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import sha256_json
 from fewshot_sft.serving import label_tokens
@@ -307,6 +308,6 @@ def test_a_sweep_from_names_alone_of_a_pinned_revision_and_again_offline(hub, fo
     # What main is by now is another model, and is named.
     newest = hub.add("model", "own/er", files | {"README.md": b"new"})
     settings = Settings.read(str(folder / "logs/x.settings.json"))
-    assert plan.commit(settings.but(MODEL_REVISION="")) == pinned  # what it was trained with
+    assert revision.commit(settings.but(MODEL_REVISION="")) == pinned  # what it was trained with
     said = sweep("--dry-run", "--model-revision=main")
     assert f"training of size 12: to do, the base model's revision changed ({pinned} -> {newest})" in said

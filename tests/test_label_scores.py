@@ -94,17 +94,28 @@ def test_150_labels_with_shared_prefixes():
 def test_only_what_may_be_likelier_than_the_likeliest_label_is_asked_for():
     tree = LabelTree(TOKENS, [END])
     assert tree.masses({})[1] == [(), (NEWLINE,)]
-    known = {(): {NEWLINE: 0.9}, (NEWLINE,): {8: 0.6}}
+    known = {(): {NEWLINE: 0.9}, (NEWLINE,): {8: 0.95}}
     masses, more = tree.masses(known)
     assert more == []
-    assert masses == pytest.approx([0.18, 0.18, 0.54])  # the others share what is left
-    known[NEWLINE,] = {8: 0.4}
+    assert masses == pytest.approx([0.0225, 0.0225, 0.855])  # the others share what is left
+    known[NEWLINE,] = {8: 0.8}
+    assert tree.masses(known)[1] == [(NEWLINE,)]  # they would share .18, which may be no label's
+    known[NEWLINE,] = {8: 0.8, 9: 0.05}
     assert tree.masses(known)[1] == []  # no token that is not known is likelier than one that is
     known[NEWLINE,] = {8: 0.4, 5: 0.5}
     assert tree.masses(known)[1] == [(NEWLINE, 5)]
     known[NEWLINE, 5] = {7: 0.9}
     assert tree.masses(known) == (pytest.approx([0.045, 0.405, 0.36]), [])
     assert tree.masses({(): {NEWLINE: LEAST}})[1] == []
+
+
+def test_another_label_that_may_be_as_likely_is_asked_for():
+    tree = LabelTree([[5], [6]], [END])
+    assert tree.masses({(): {6: 0.45}})[1] == [()]
+    # An end is one of several tokens.
+    tree = LabelTree([[5], [5, 6]], [0, 1, 2])
+    assert tree.masses({(): {5: 1.0}, (5,): {6: 0.4}})[1] == [(5,)]
+    assert tree.masses({(): {5: 1.0}, (5,): {6: 0.4, 0: 0.3, 1: 0.3}}) == (pytest.approx([0.6, 0.4]), [])
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -242,6 +242,7 @@ def test_the_front_end_in_rust_is_not_asked_for_what_it_may_not_know(settings, t
     (tmp_path / "vllm/vllm-rs").touch(mode=0o755)
     assert collected(settings)[0].rust_front
     assert not collected(settings, SERVER_ARGS="--seed 1")[0].rust_front
+    assert not collected(settings, MODEL="own/er")[0].rust_front  # the newest revision, whatever it is told
 
 
 def test_lines_have_every_value_and_its_reason():

@@ -180,10 +180,7 @@ def test_a_server_that_builds_another_prompt_than_was_trained_is_not_used(sweep,
     assert server.requests[-1].body == {"messages": messages, "add_generation_prompt": True}
     with pytest.raises(NoAnswer) as caught:
         usable(sweep, server, prompts=[{"messages": messages, "tokens": [*tokens, 1]}])
-    assert str(caught.value) == (
-        "vLLM's Rust front end builds another prompt than was trained, first for the text 'text one'; "
-        "set SERVER_ARGS='--generation-config vllm', with which the Python one serves"
-    )
+    assert str(caught.value) == "it builds another prompt than was trained, first for the text 'text one'"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ one_server() {
 if [[ \${1-} == py/chat_template.py ]]; then
   mkdir -p "$WORK/saves/a_model"
   echo '{{ messages }}' >"$WORK/saves/a_model/glm4.jinja"
-  echo '{"stop_token_ids": [7]}' >"$WORK/saves/a_model/glm4.json"
+  echo '{"stop_token_ids": [7], "prompts": []}' >"$WORK/saves/a_model/glm4.json"
   exit
 fi
 exec '$PROJECT/tests/stubs/python' "\$@"

@@ -75,8 +75,10 @@ class Asking:
         if not isinstance(before, dict):
             return "not readable, made anew"
         other = ", ".join(
-            named(key, before.get(key), new) for key, new in self.decides.items() if before.get(key) != new
-        ).removeprefix("the ")
+            named(key, before.get(key), new).removeprefix("the ")
+            for key, new in self.decides.items()
+            if before.get(key) != new
+        )
         return f"made anew, for it is of another {other}"
 
 

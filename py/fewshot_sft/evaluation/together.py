@@ -46,6 +46,10 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
             with served(settings, command) as server:
                 again, why = _ask(server, todo, failed, follow)
         except NoServer as error:
+            if RUST in command:
+                say("the server is started again, with vLLM's front end in Python")
+                command = in_python(command)
+                continue
             if not follow:
                 _fail(todo, str(error), failed)
                 break
@@ -67,6 +71,11 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
     if failed:
         say(f"evaluation failed: {_titles(failed)}")
     return FAILED if failed else DONE
+
+
+def in_python(command: Sequence[str]) -> list[str]:
+    """Return the command of `vllm serve` without its front end in Rust (bin/eval.sh)."""
+    return [*command[list(command).index("vllm") :], "--generation-config", "vllm"]
 
 
 def _to_do(chosen: Sequence[Run], failed: list[Run], follow: int | None) -> list[Run]:

@@ -185,7 +185,8 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         width=4 if settings.precision == "fp32" else 2,
         bitsandbytes=find_spec("bitsandbytes") is not None,
         server_bits=_served_bits(server),
-        rust_front=not server and _has_rust_front(),
+        # It fetches the newest revision of a hub's model, whatever it is told.
+        rust_front=not server and Path(settings.model).is_dir() and _has_rust_front(),
         eager=settings.eager,
         max_tokens=settings.max_tokens,
         cpus=usable_cpus(),

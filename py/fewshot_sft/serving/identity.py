@@ -28,8 +28,8 @@ def what_serves(settings: Settings) -> dict[str, Any]:
     packages = OF_VLLM if server == "vllm" else [*SERVING_PACKAGES, *["vllm"] * (backend == "vllm")]
     installed = versions(packages)
     flags = flags_of(settings["SERVER_ARGS"])
-    quantized = settings.record().get("SERVER_QUANTIZATION")  # by the hardware plan
-    quantized = quantized or flags.get("quantization") or flags.get("quantization_bit")
+    quantized = flags.get("quantization") or flags.get("quantization_bit")
+    quantized = quantized or settings.record().get("SERVER_QUANTIZATION")  # by the hardware plan
     return {
         "model": model_identity(settings["MODEL"], settings.model_commit),
         "template": settings["TEMPLATE"],

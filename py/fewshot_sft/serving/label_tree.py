@@ -19,6 +19,7 @@ Found = dict[int, float]
 
 END = -1  # stands for all tokens that end an answer
 LEAST = 0.01  # less is not asked for
+SHARED = 0.1  # so much may labels that are not known share
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Branches:
     """What may follow a prefix: the tokens, and for each the labels that go on with it."""
 
     labels: Mapping[int, tuple[int, ...]]
-    asked: tuple[int, ...]  # tokens whose probabilities tell all
+    asked: tuple[int, ...]  # tokens whose probabilities tell all, to who can have any (local_scores)
 
 
 class LabelTree:
@@ -71,14 +72,15 @@ class LabelTree:
         """Return each label's probability, and the prefixes of whose next token more is to be told.
 
         Of a prefix the likeliest tokens are known, or all that matter. Labels of whose way something is not known share
-        what the known tokens leave. Nothing more is to be told when none of them can be likelier than the likeliest
-        that is known, or than LEAST: that one is right then, and its probability to within LEAST.
+        what the known tokens leave. More is to be told where one of them may be as likely as the likeliest that is
+        known and as LEAST, or where they share more than SHARED of what may as well be no label. (Where nothing is
+        known a label has begun; it goes on as one.)
 
         Raises:
             ValueError: a probability is no number.
         """
         masses = [0.0] * self.count
-        best, left = LEAST, dict[Prefix, float]()
+        best, left = LEAST, list[tuple[Prefix, float, float]]()
         reached: dict[Prefix, float] = {(): 1.0}
         for prefix, branches in self.branches.items():
             if (mass := reached.get(prefix)) is None:
@@ -86,39 +88,36 @@ class LabelTree:
             found = known.get(prefix, {})
             if not math.isfinite(sum(found.values())):
                 raise ValueError(f"the probabilities after {prefix} are {found}")
-            told = {token: self._share(token, found) for token in branches.labels}
-            untold = [label for token, own in branches.labels.items() if told[token] is None for label in own]
             rest = mass * max(0.0, 1 - sum(found.values()))
             most = min([rest, *(mass * each for each in found.values())])  # no other token is likelier than a known one
-            if untold:
-                left[prefix] = most
-                for label in untold:
-                    masses[label] = min(most, rest / len(untold))
-            # A label that ends here, by other tokens, too.
-            if most > LEAST and (ended := told.get(END)) is not None and not found.keys() >= set(self.ends):
-                left[prefix] = mass * ended + most
+            untold: list[int] = []
+            likeliest, unknown = 0.0, 0
             for token, own in branches.labels.items():
-                if (share := told[token]) is None:
-                    continue
-                if len(own) == 1:
+                tokens = self.ends if token == END else (token,)
+                share = sum(found.get(each, 0.0) for each in tokens)
+                lacking = sum(each not in found for each in tokens)
+                unknown += lacking
+                if (more_of_it := min(rest, lacking * most)) > LEAST:
+                    likeliest = max(likeliest, mass * share + more_of_it)
+                if lacking == len(tokens):
+                    untold += own
+                elif len(own) == 1:
                     masses[own[0]] = mass * share
                     best = max(best, mass * share)
                 else:
                     reached[*prefix, token] = mass * share
+            for label in untold:
+                masses[label] = min(most, rest / len(untold))
+            left.append((prefix, likeliest, min(rest, unknown * most) if found else 0.0))
         more: list[Prefix] = []
-        for prefix, mass in left.items():
-            if mass > best:
+        for prefix, likeliest, together in left:
+            if likeliest >= best or together > SHARED:
                 more.append(prefix)
                 # What is the only way on is asked for at once, too.
                 while len(on := self.branches[prefix].labels) == 1 and (*prefix, *on) in self.branches:
                     prefix = (*prefix, *on)
                     more.append(prefix)
         return masses, more
-
-    def _share(self, token: int, found: Found) -> float | None:
-        """Return the probability of a branch, None where it is not known."""
-        told = [found[each] for each in (self.ends if token == END else (token,)) if each in found]
-        return sum(told) if told else None
 
     @property
     def twigs(self) -> list[Prefix]:
