@@ -310,7 +310,7 @@ END
 
   script train.sh --model own/none
   status_is 2
-  equal 'error: MODEL=own/none: neither the cache nor the hub tells which revision it is; check the name and the network (HF_ENDPOINT names a mirror)' "$output"
+  equal 'error: MODEL=own/none: neither the cache nor the hub tells which revision it is; check the name, HF_TOKEN if it is gated, and the network (HF_ENDPOINT names a mirror)' "$output"
   script train.sh --trainer llamafactory-cli --model-revision v1
   status_is 0
   [[ $(<"$STUB/calls") == *" --model_name_or_path own/er --model_revision $old "* ]] || fail "$(<"$STUB/calls")"

@@ -146,7 +146,7 @@ refused() {
   refused "MODEL_REVISION=v1 is of a model on the hub, and MODEL=$WORK/a model is none; unset it, or set MODEL=OWNER/NAME" --model-revision v1
   refused "MODEL_REVISION has no effect with USE_MODELSCOPE_HUB=1, whose cache has one revision of a model; fetch it (modelscope download --model own/er --revision v1 --local_dir FOLDER) and set MODEL=FOLDER" \
     "${hub[@]}" --use-modelscope-hub
-  refused "SERVER_ARGS has --vllm_config, which would hide MODEL_REVISION from the engine; set SERVER=vllm" \
+  refused "SERVER_ARGS has --vllm_config, which would hide the model's revision from the engine; set SERVER=vllm, or MODEL=FOLDER" \
     "${hub[@]}" --backend vllm --server-args "--vllm_config '{\"seed\": 1}'"
   refused "TRAIN_ARGS and SERVER_ARGS take no --tokenizer-revision; set MODEL_REVISION, which all that load the model are told" \
     "${hub[@]}" --server-args '--tokenizer-revision v2'

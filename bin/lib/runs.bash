@@ -34,7 +34,7 @@ inputs_are_there() {
 revision_is_known() {
   ((DRY_RUN == 0 && USE_MODELSCOPE_HUB == 0)) && [[ -z $MODEL_COMMIT ]] || return 0
   ! is_hub_name "$MODEL" ||
-    die "MODEL=$MODEL: neither the cache nor the hub tells which revision it is; check the name and the network (HF_ENDPOINT names a mirror)"
+    die "MODEL=$MODEL: neither the cache nor the hub tells which revision it is; check the name, HF_TOKEN if it is gated, and the network (HF_ENDPOINT names a mirror)"
 }
 
 # makes_model_of PROFILE: die where MODEL is another than what this script makes.

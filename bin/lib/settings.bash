@@ -497,11 +497,11 @@ is_hub_name() { [[ $1 == */* && $1 != */*/* && $1 != [./~]* && ! -d $ROOT/$1 ]];
 _check_revisions() {
   local flags=" $TRAIN_ARGS $SERVER_ARGS" pattern=' --((model|tokenizer)[_-])?revision[ =]'
   [[ ! $flags =~ $pattern ]] || die "TRAIN_ARGS and SERVER_ARGS take no${BASH_REMATCH[0]%[ =]}; set MODEL_REVISION, which all that load the model are told"
+  [[ $SERVER != llamafactory || $BACKEND != vllm || " $SERVER_ARGS" != *' --vllm'[_-]'config'* ]] || ! is_hub_name "$MODEL" ||
+    die "SERVER_ARGS has --vllm_config, which would hide the model's revision from the engine; set SERVER=vllm, or MODEL=FOLDER"
   if [[ -n $MODEL_REVISION ]]; then
     [[ -z $MODELS ]] || die "MODELS and MODEL_REVISION contradict each other; a revision is of one model: MODEL=OWNER/NAME"
     is_hub_name "$MODEL" || die "MODEL_REVISION=$MODEL_REVISION is of a model on the hub, and MODEL=$MODEL is none; unset it, or set MODEL=OWNER/NAME"
-    [[ $SERVER != llamafactory || $BACKEND != vllm || " $SERVER_ARGS" != *' --vllm'[_-]'config'* ]] ||
-      die "SERVER_ARGS has --vllm_config, which would hide MODEL_REVISION from the engine; set SERVER=vllm"
     ((USE_MODELSCOPE_HUB == 0)) || die "MODEL_REVISION has no effect with USE_MODELSCOPE_HUB=1, whose cache has one revision of a model; fetch it (modelscope download --model $MODEL --revision $MODEL_REVISION --local_dir FOLDER) and set MODEL=FOLDER"
   fi
   [[ -z $DATASET_REVISION || -n $TRAIN_FILE ]] || [[ $DATASET != [./~]* && $DATASET != synthetic-patents && ! -d $ROOT/$DATASET ]] ||
