@@ -323,7 +323,11 @@ END
   said "llamafactory-cli api --model_name_or_path own/er --model_revision $old " \
     "--vllm_config '{\"revision\": \"$old\", \"tokenizer_revision\": \"$old\"}'"
 
-  # Without a revision it is main, which is another one.
+  # Without a revision it is the one that was trained with; main is another one.
+  script eval.sh --dry-run
+  status_is 3
+  said " --revision $old --tokenizer-revision $old "
+  export MODEL_REVISION=main
   script eval.sh --dry-run
   status_is 2
   said "size 4: not evaluated, it was trained on revision $old of the base model, which is $new now (" '); run bin/train.sh'
