@@ -59,7 +59,8 @@ no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
 exec '$PROJECT/tests/stubs/vllm' "\$@"
 END
   chmod +x "$FEWSHOT_VENV/bin/vllm"
-  PYTHONPATH=$WORK/packages script eval.sh --methods zero-shot
+  packages_are_found
+  script eval.sh --methods zero-shot
   status_is 0
   said 'not implemented in Rust frontend yet' "the server is started again, with vLLM's front end in Python"
   [[ $(<"$STUB/calls") == *' --generation-config vllm '* ]] || fail "$(<"$STUB/calls")"
@@ -72,7 +73,8 @@ END
     "num_attention_heads": 64, "num_key_value_heads": 8}' >"$WORK/a model/config.json"
   mkdir -- "$WORK/packages"
   touch -- "$WORK/packages/bitsandbytes.py" # is found, wherever the tests run
-  PYTHONPATH=$WORK/packages script eval.sh --methods zero-shot
+  packages_are_found
+  script eval.sh --methods zero-shot
   status_is 0
   [[ $(<"$STUB/calls") == *' --quantization bitsandbytes '* ]] || fail "$(<"$STUB/calls")"
   evaluated zero-shot
@@ -103,7 +105,7 @@ END
   plan serve-all hang=9 ok
   script eval.sh --request-timeout 5
   status_is 0
-  said 'no answer within 5 s' 'starting a new server (1 of 2) for size '
+  said 'no answer within ' 'starting a new server (1 of 2) for size '
   for size in 4 8 16; do evaluated $size; done
   nothing_left
 }

@@ -307,7 +307,7 @@ def test_a_sweep_from_names_alone_of_a_pinned_revision_and_again_offline(hub, fo
     assert len(hub.asked) == asked
     # What main is by now is another model, and is named.
     newest = hub.add("model", "own/er", files | {"README.md": b"new"})
-    settings = Settings.read(str(folder / "logs/x.settings.json"))
-    assert revision.commit(settings.but(MODEL_REVISION="")) == pinned  # what it was trained with
+    unpinned = Settings.read(str(folder / "logs/x.settings.json")).but(MODEL_REVISION="")
+    assert revision.commit(unpinned) == pinned  # what it was trained with
     said = sweep("--dry-run", "--model-revision=main")
     assert f"training of size 12: to do, the base model's revision changed ({pinned} -> {newest})" in said

@@ -16,13 +16,20 @@ reason() { value "$ADAPTERS/demo-llm_train_$1/training.json" reason; }
   plan train-4 exit
   plan train-8 exit
   export DATA_DIR=$WORK/data SAVES_DIR=$WORK/saves LOGS_DIR=$LOGS GPU=bf16
+  # What the cache says the model's newest revision is.
+  local commit hub=$WORK/hf/hub/models--zai-org--glm-4-9b-chat-hf
+  printf -v commit 'a%.0s' {1..40}
+  export HF_HOME=$WORK/hf HF_HUB_OFFLINE=1
+  mkdir -p -- "$hub/snapshots/$commit" "$hub/refs"
+  cp -- "$WORK/a model"/* "$hub/snapshots/$commit"
+  printf %s "$commit" >"$hub/refs/main"
   script train.sh --profile glm4-9b-chat --trainer llamafactory-cli
   status_is 1
   local size folder expected=''
   for size in 8 4; do
     folder=$WORK/saves/GLM-4-9B-Chat/lora/glm4-9b-chat-llm_train_$size
     printf -v expected '%sCUDA_VISIBLE_DEVICES=0%s\n' "$expected" "$(printf ' %q' train \
-      --stage sft --do_train True --model_name_or_path zai-org/glm-4-9b-chat-hf --preprocessing_num_workers 16 \
+      --stage sft --do_train True --model_name_or_path zai-org/glm-4-9b-chat-hf --model_revision "$commit" --preprocessing_num_workers 16 \
       --finetuning_type lora --template glm4 --flash_attn auto --dataset_dir "$WORK/data" --dataset "llm_train_$size" \
       --cutoff_len 1024 --learning_rate 5e-05 --num_train_epochs 3.0 --max_samples 100000 \
       --per_device_train_batch_size 2 --gradient_accumulation_steps 4 --lr_scheduler_type cosine --max_grad_norm 1.0 \

@@ -22,3 +22,6 @@ END
   chmod +x "$python"
   ln -sf -- "$PROJECT/tests/stubs/vllm" "$FEWSHOT_VENV/bin/"
 }
+
+# packages_are_found: those in WORK/packages, by our programs; no PYTHONPATH of the user's reaches them.
+packages_are_found() { sed -i "s|^exec |PYTHONPATH='$WORK/packages' &|" "$FEWSHOT_VENV/bin/python"; }
