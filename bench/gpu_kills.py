@@ -65,10 +65,10 @@ class Sweep:
         self.first: dict[str, tuple[int | None, float, float]] = {}  # of each victim the first one: seen from, until
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "output").open("ab") as out:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
             self.process = subprocess.Popen(
-                "bin/sweep.sh", cwd=PROJECT, env=os.environ | own, start_new_session=True, **streams
-            )  # type: ignore
+                "bin/sweep.sh", cwd=PROJECT, env=os.environ | own, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
     def living(self) -> Living:
         """Look at /proc; the title that EngineCore gives itself may cover its mark."""

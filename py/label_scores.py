@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
 
 def served_commit(each: Run) -> str:
     """Return the commit of the base model that was served; "" of a folder."""
-    return read_record(each.result(".json")).get("base_model_revision", "")
+    return read_record(each.result(".json")).get("base_model_revision") or ""
 
 
 def to_do(each: Run) -> str | None:

@@ -76,7 +76,7 @@ END
   packages_are_found
   script eval.sh --methods zero-shot
   status_is 0
-  [[ $(<"$STUB/calls") == *' --quantization bitsandbytes '* ]] || fail "$(<"$STUB/calls")"
+  equal ' --dtype bfloat16 --quantization bitsandbytes --max-model-len 4096' "$(grep -o ' --dtype .* --max-model-len 4096' "$STUB/calls")"
   evaluated zero-shot
 }
 
@@ -103,9 +103,10 @@ END
   with_adapters
   export IMPATIENT=1
   plan serve-all hang=9 ok
-  script eval.sh --request-timeout 5
+  # Adapters that are still waited for are so for longer.
+  script eval.sh --request-timeout 5 --ready-timeout 60
   status_is 0
-  said 'no answer within ' 'starting a new server (1 of 2) for size '
+  said 'no answer within 5 s' 'starting a new server (1 of 2) for size '
   for size in 4 8 16; do evaluated $size; done
   nothing_left
 }

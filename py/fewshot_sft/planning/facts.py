@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .. import runs
+from .. import hub, runs
 from ..errors import UserError
 from ..identity import flags_of, read_record
 from ..preflight import model
@@ -254,7 +254,7 @@ def model_folder(settings: Settings) -> Path | None:
     candidates = [Path(name)]
     if settings.use_modelscope_hub:
         candidates += model.modelscope_folders(name)
-    elif name.count("/") == 1:
+    elif hub.is_name(name):
         home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
         cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
         repository = cache / f"models--{name.replace('/', '--')}"
