@@ -103,8 +103,7 @@ END
   with_adapters
   export IMPATIENT=1
   plan serve-all hang=9 ok
-  # Adapters that are still waited for are so for longer.
-  script eval.sh --request-timeout 5 --ready-timeout 60
+  script eval.sh --request-timeout 5
   status_is 0
   said 'no answer within 5 s' 'starting a new server (1 of 2) for size '
   for size in 4 8 16; do evaluated $size; done

@@ -9,7 +9,7 @@ The behaviour, its first argument:
     ok       serve                                         models    /v1/models answers, completions: 500
     wait     tell the test, wait for it, then serve        refuse    serve the probe, then 401
     die      end at once with status 1                     die=K     end with status 1 after K answers
-    child    the same, but a child stays, deaf to TERM     hang=K    answer nothing more after K answers
+    child    the same, but a child stays, deaf to TERM     hang=K    a name is answered K times, no more
     stubborn serve; deaf to TERM, which it tells the test  held=K    after K answers tell the test and wait for it
     deaf     wait, and stubborn                            unapplied  answer as the base model does
     cut=K    after K answers stream one word and end with status 1
@@ -38,6 +38,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NoReturn
 
@@ -50,6 +51,7 @@ DISTURBED = ("500", "429", "garbage", "half", "reset", "nothing")
 # Of ten documents so many are answered wrongly.
 WRONG = {"0": 10, "4": 6, "8": 4, "16": 2}
 answered = 0
+asked_by: Counter[str | None] = Counter()
 counting = threading.Lock()
 
 
@@ -90,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
         with counting:
             others = answered
             answered += "messages" in body
+            asked = asked_by[body.get("model")]
+            asked_by[body.get("model")] += "messages" in body
         if self.path.endswith("/load_lora_adapter"):
             return self.load(body)
         if body.get("model") not in (*names, None) and SIZE == "all" and WHAT != "thief":
@@ -101,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         if WHAT in DISTURBED:
             if is_among(others, AFTER):
                 return self.disturb()
-        elif WHAT in COUNTED and others >= int(AFTER):
+        elif WHAT in COUNTED and (asked if WHAT == "hang" else others) >= int(AFTER):
             self.misbehave(others == int(AFTER))
         size = size_of(body["model"]) if SIZE == "all" else SIZE
         said = answer(body["messages"][-1]["content"], "0" if BEHAVIOUR == "unapplied" else size)
