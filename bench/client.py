@@ -78,12 +78,12 @@ def main() -> None:
 
 def write_data(folder: Path, items: int) -> None:
     """Write a data folder: prompts as long as those of the original's experiment, all labels the same."""
-    from fewshot_sft.data.prompts import render_document, render_instruction
+    from fewshot_sft.data.prompts import DOCUMENT_PREFIX, render_instruction
 
     folder.mkdir()
     words = "a process for the production of woven cloth wherein the yarn is wound upon a beam and dried with air "
     rows = [
-        {"instruction": render_instruction(LABELS), "input": render_document(f"{n} {words * 5}"), "output": "Physics"}
+        {"instruction": render_instruction(LABELS), "input": f"{DOCUMENT_PREFIX}{n} {words * 5}", "output": "Physics"}
         for n in range(items)
     ]
     path = folder / "llm_test.json"

@@ -17,15 +17,12 @@ import os
 import sys
 import warnings
 
-from fewshot_sft import dry_run, runs
+from fewshot_sft import dry_run, hub, runs
 from fewshot_sft.evaluation import baseline, questions
 from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import DONE, TO_DO, end_on_signals, run
 from fewshot_sft.settings import Settings
-
-# Before the libraries are imported: only lines of ours are shown.
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
 
 
 def main(argv: list[str]) -> int:
@@ -44,7 +41,7 @@ def main(argv: list[str]) -> int:
             print(f"{args.method}: to do ({waits if waits == 'base model' else 'data'})")
             return TO_DO
     end_on_signals()
-    os.environ |= QUIET
+    os.environ |= hub.QUIET
     warnings.simplefilter("ignore")
     absent = wanted
     try:

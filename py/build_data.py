@@ -23,6 +23,7 @@ from typing import Any
 from fewshot_sft import dry_run, runs
 from fewshot_sft.data import categories, cleaning, dataset_info, describe, manifest, prompts, sampling, sources
 from fewshot_sft.errors import UserError
+from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import dumps, sha256_file, sha256_json
 from fewshot_sft.program import DONE, TO_DO, run
 from fewshot_sft.settings import Settings, table
@@ -138,7 +139,7 @@ def splits(
 def plan_of_hub(settings: Settings) -> dict[str, str]:
     """Return what would be written and why, as far as the manifest tells; the hub itself is not asked."""
     out = settings.data_dir
-    before = manifest.read(out / manifest.FILE) or {}
+    before = read_record(out / manifest.FILE)
     built = before.get("source", {})
     of_hub = {
         "kind": "hub",

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import select
 import sys
 from collections.abc import Callable, Iterator
@@ -114,14 +113,10 @@ def line_reader() -> Callable[[str], str]:
 def unbuffered(prompt: str) -> str:
     """Return the next line of standard input."""
     print(prompt, end="", flush=True)
-    line = b""
-    while not line.endswith(b"\n"):
-        piece = os.read(sys.stdin.fileno(), 1)
-        if not piece and not line:
-            raise EOFError
-        if not piece:
-            break
-        line += piece
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as source:
+        line = source.readline()
+    if not line:
+        raise EOFError
     return line.decode("utf-8", "replace").rstrip("\r\n")
 
 

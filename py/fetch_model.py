@@ -32,8 +32,6 @@ from fewshot_sft.settings import Settings
 
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"  # on both hubs
 RECORD = "base_model.json"
-# Before the libraries are imported: only lines of ours are shown.
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
 
 
 def from_hub(part: Path, modelscope: bool) -> dict[str, str] | str:
@@ -138,7 +136,7 @@ def main(argv: list[str]) -> int:
         dry_run.note("base model")
         return TO_DO
     end_on_signals()
-    os.environ |= QUIET
+    os.environ |= hub.QUIET
     with locks.hold(base.with_name(".base.lock"), "base model", settings.stop_timeout + 30) as lock:
         if not settings.force and is_done(base):
             print(f"base model: already there ({base})")

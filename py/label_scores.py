@@ -17,23 +17,17 @@ import os
 import sys
 import time
 
-from fewshot_sft import runs
+from fewshot_sft import hub, runs
 from fewshot_sft.evaluation import questions, scores
 from fewshot_sft.evaluation.files import identity_of
 from fewshot_sft.identity import read_record
-from fewshot_sft.planning.small import is_small
+from fewshot_sft.planning.facts import is_small
 from fewshot_sft.program import end_on_signals, run
 from fewshot_sft.runs import Run
 from fewshot_sft.settings import Settings
 
-# Before the libraries are imported: only lines of ours are shown, and what was served is here.
-QUIET = {
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TQDM_DISABLE": "1",
-    "LLAMAFACTORY_VERBOSITY": "ERROR",
-    "HF_HUB_OFFLINE": "1",
-}
+# What was served is here.
+QUIET = hub.QUIET | {"LLAMAFACTORY_VERBOSITY": "ERROR", "HF_HUB_OFFLINE": "1"}
 
 
 def main(argv: list[str]) -> int:

@@ -18,7 +18,6 @@ from fewshot_sft import planning, revision, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
 from fewshot_sft.planning import facts, gpus
-from fewshot_sft.planning.small import is_small
 from fewshot_sft.preflight.adapters import RANKS, served_rank
 from fewshot_sft.program import run
 from fewshot_sft.settings import Settings
@@ -45,8 +44,8 @@ def main(argv: list[str]) -> int:
     if not (args.known or args.dry_run):
         write_json(path, hardware)
     found = gpus.resolve(settings, hardware)
-    if warning := gpus.warning(settings, found["PRECISION"]):
-        print(f"warning: {warning}", file=sys.stderr)
+    if found["PRECISION"] == "fp16" and settings.template.startswith("glm4"):
+        print("warning: GLM-4 overflows in fp16 (loss 0 or nan); use a GPU with bf16", file=sys.stderr)
     settings = settings.but(**found)
     known, wishes = facts.collect(settings, hardware)
     plan = planning.make(known, wishes)
@@ -69,7 +68,7 @@ def main(argv: list[str]) -> int:
 def methods(settings: Settings) -> tuple[str, ...]:
     """Return what METHODS=auto is: a small base model's own hidden states cost little."""
     usual = runs.methods(settings)
-    return (*usual, "llm-embedding") if settings.task == runs.CLASSIFICATION and is_small(settings) else usual
+    return (*usual, "llm-embedding") if settings.task == runs.CLASSIFICATION and facts.is_small(settings) else usual
 
 
 if __name__ == "__main__":

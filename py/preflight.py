@@ -111,8 +111,10 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     flags = settings.train_args, settings.server_args
     found += adapters.check_template(settings.template, slots, *flags, settings.server)
     found += adapters.check(*flags, settings.lora_rank, settings.server, settings.backend)
-    if wrong := step_counts.not_a_number(flags_of(settings.train_args)):
-        return [*found, Finding("settings", "problem", f"TRAIN_ARGS has {wrong}", "give it a number")]
+    try:
+        step_counts.check_numbers("TRAIN_ARGS", flags_of(settings.train_args))
+    except UserError as error:
+        return [*found, Finding("settings", "problem", *_what_and_mend(str(error)))]
     found.append(adapters.check_steps(runs.sizes(settings), trainer_settings(settings)))
     found += methods.check(settings) + unlabelled.check(settings)
     finding, size = base_model(settings)
@@ -120,7 +122,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     if finding.result == "ok":
         target = flags_of(settings.train_args).get("lora_target", settings.lora_target)
         found.append(model.check_target(target, size.modules))
-        if not is_made_here(settings):
+        if not settings.model_script:
             found += template_tokens(settings, slots)
     found += machine.disk(writes(settings, size, vllm), size.basis)
     if hardware is not None:
@@ -159,11 +161,6 @@ def template_tokens(settings: Settings, slots: templates.Slots | None) -> list[F
     return [finding for finding in found if finding]
 
 
-def is_made_here(settings: Settings) -> bool:
-    """Return whether the base model is the one that a script of ours makes."""
-    return bool(settings.model_script)
-
-
 def gpu_memory(settings: Settings, size: Size, hardware: dict[str, Any]) -> list[Finding]:
     """Compare what the hardware plan needs with what the GPU has; without the model's shape, what its weights do."""
     try:
@@ -198,7 +195,7 @@ def after_data(settings: Settings, known: dict[str, templates.Slots] | None) -> 
     slots = (known or {}).get(settings.template)
     trained = settings.data_dir / f"{runs.dataset_name(max(runs.sizes(settings)), settings.seeds[0])}.json"
     asked = settings.data_dir / f"llm_{settings.split}.json"
-    found = template_tokens(settings, slots) if is_made_here(settings) else []
+    found = template_tokens(settings, slots) if settings.model_script else []
     if names := read_record(settings.data_dir / "manifest.json").get("labels"):
         cleans = settings.backend == "huggingface"  # LLaMA-Factory's engine does, whatever the tokenizer says
         found += labels.check(names, tokenizer, slots, settings.max_tokens, cleans)
@@ -222,7 +219,7 @@ def asked_lengths(settings: Settings, tokenizer: Path | None, slots: templates.S
 def base_model(settings: Settings) -> tuple[Finding, Size]:
     """Check the base model, wherever it comes from."""
     folder = Path(settings.model)
-    made_here = is_made_here(settings)
+    made_here = settings.model_script
     if folder.is_dir():
         finding, size = model.check_folder(folder, settings.lora_target)
         if made_here and finding.mend:
@@ -253,7 +250,7 @@ def writes(settings: Settings, size: Size, vllm: bool) -> list[Writes]:
     trained = machine.training_writes(size, settings.lora_rank, len(to_do), settings.train_jobs or 8, vllm)
     what = f"{len(to_do)} adapter{'s' * (len(to_do) != 1)} with checkpoints"
     planned = [Writes("SAVES_DIR", settings.saves_dir, trained, what)]
-    if is_made_here(settings) and not Path(settings.model).is_dir():
+    if settings.model_script and not Path(settings.model).is_dir():
         planned.append(Writes("SAVES_DIR", settings.saves_dir, MADE[settings.model_script][0], "the base model"))
     if size.download:
         from huggingface_hub.constants import HF_HUB_CACHE

@@ -54,7 +54,7 @@ setup() {
   ran env PATH='' "$BASH" "$PROJECT/bin/sweep.sh" --dry-run
   status_is 2
   local needed=$output program
-  [[ $needed == 'error: not on PATH: flock setpriv setsid (package util-linux), cat '*'timeout tr (package coreutils), grep (package grep), awk (package mawk or gawk); install it, or add its folder to PATH' ]] || fail "$needed"
+  [[ $needed == 'error: not on PATH: flock setpriv setsid (package util-linux), cat '*'timeout tr (package coreutils), grep (package grep), sed (package sed), awk (package mawk or gawk); install it, or add its folder to PATH' ]] || fail "$needed"
   needed=$(sed 's/.*PATH: //; s/;.*//; s/ (package [^)]*),*//g' <<<"$needed")
   for program in $needed; do ln -s -- "$(type -P "$program")" "$WORK/path/"; done
   for program in $needed; do

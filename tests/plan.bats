@@ -136,6 +136,13 @@ results: to do, they are drawn every time" "$steps"
   [[ $output == *'evaluation of size 4: to do'*'encoder: left out'*'results: to do'* ]]
 }
 
+@test "the training alone: from the top, however many it would work on at once" {
+  script build_data.sh --sizes 4 8
+  script train.sh --sizes 4 8 --train-jobs 2 --dry-run
+  status_is 3
+  equal $'training of size 4: to do\ntraining of size 8: to do' "$(grep -v '^    ' <<<"$output")"
+}
+
 @test "a dry run installs nothing" {
   FEWSHOT_VENV=$WORK/none script sweep.sh --dry-run
   status_is 2

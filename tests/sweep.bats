@@ -172,6 +172,9 @@ FEWSHOT_SETTINGS=$(printf %q "$LOGS/both-tiny.settings.json") bin/chat.sh RUN" "
   script sweep.sh --models tiny tiny
   status_is 2
   equal 'error: MODELS (from --models) has tiny twice' "$output"
+  script sweep.sh --models 'tiny tiny-deep' --methods 'tfidf embedding'
+  status_is 2
+  equal 'error: METHODS=tfidf embedding has nothing that differs from model to model; add lora to METHODS, or unset MODELS' "$output"
   script sweep.sh --models tiny --model x/y --template qwen
   status_is 2
   equal 'error: MODELS and MODEL contradict each other; MODELS holds profiles, each with a model of its own' "$output"

@@ -51,6 +51,13 @@ def test_formats_give_the_same_rows(folder, name, content):
     assert table.labels == ["A", "B"]
 
 
+@pytest.mark.parametrize("column", ["par1", "Bzh", "arrow1"])
+def test_a_header_like_a_binary_formats_first_bytes_is_a_header(folder, column):
+    path = folder / "x.csv"
+    path.write_text(f"{column},label\none,A\n")
+    assert read_table(path, column, "label").texts == ["one"]
+
+
 def test_rows_are_named_with_the_line_on_which_they_start(folder):
     path = folder / "x.csv"
     path.write_text('text,label\n\n"a\nb\nc",A\nlast,B\n')

@@ -534,6 +534,10 @@ def test_flags_of_trainer_and_server_are_the_users_choice(settings):
     assert (wishes.quantization, wishes.checkpointing, wishes.gpu_memory) == ("4", False, 0.4)
     assert (found.rank, found.length) == (16, 512)
     assert "QUANTIZATION=4  # TRAIN_ARGS has --quantization_bit 4" in planning.make(found, wishes).lines()
+    # LLaMA-Factory quantizes to 3 bits, too (hqq).
+    assert planning.make(*collected(settings, TRAIN_ARGS="--quantization_bit 3")).settings["QUANTIZATION"] == "3"
+    with pytest.raises(UserError, match=r"^SERVER_ARGS has --gpu_memory_utilization high; give it a number$"):
+        collected(settings, SERVER_ARGS="--gpu-memory-utilization high")
     bits = {"--quantization bitsandbytes": 4, "--quantization fp8": 8, "--quantization_bit 4": 4, "": 16}
     assert {flags: collected(settings, SERVER_ARGS=flags)[0].server_bits for flags in bits} == bits
     for flags, micro in (("--per_device_train_batch_size 4 ", 4), ("", 2)):

@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import preflight
+from fewshot_sft.errors import UserError
 from fewshot_sft.planning import facts as plan_facts
 from fewshot_sft.planning import gpus
 from fewshot_sft.preflight import adapters, amount, labels, lengths, machine, model, templates
@@ -850,12 +851,19 @@ def test_a_cache_that_cannot_be_made(folder, base, capsys, monkeypatch, checked)
 
 
 @pytest.mark.parametrize(
-    ("flags", "wrong"),
+    ("setting", "flags", "wrong"),
     [
-        ({"cutoff_len": "abc"}, "--cutoff_len abc"),
-        ({"lora_rank": "8.5"}, "--lora_rank 8.5"),
-        ({"max_steps": "-1"}, None),
+        ("TRAIN_ARGS", {"cutoff_len": "abc"}, "--cutoff_len abc; give it a number"),
+        ("TRAIN_ARGS", {"lora_rank": "8.5"}, "--lora_rank 8.5; give it a number"),
+        ("TRAIN_ARGS", {"cutoff_len": "0"}, "--cutoff_len 0; give it a number above 0"),
+        ("SERVER_ARGS", {"gpu_memory_utilization": "high"}, "--gpu_memory_utilization high; give it a number"),
+        ("TRAIN_ARGS", {"max_steps": "-1", "num_train_epochs": "0.5"}, None),
     ],
 )
-def test_a_flag_of_the_trainer_that_needs_a_number(flags, wrong):
-    assert step_counts.not_a_number(flags | {"num_train_epochs": "0.5"}) == wrong
+def test_a_flag_of_trainer_or_server_that_needs_a_number(setting, flags, wrong):
+    if wrong is None:
+        step_counts.check_numbers(setting, flags)
+        return
+    with pytest.raises(UserError) as caught:
+        step_counts.check_numbers(setting, flags)
+    assert str(caught.value) == f"{setting} has {wrong}"

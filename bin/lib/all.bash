@@ -28,8 +28,6 @@ source "$_lib/slurm_queue.bash"
 source "$_lib/serving.bash"
 # shellcheck source=models.bash
 source "$_lib/models.bash"
-# shellcheck source=dry_run.bash
-source "$_lib/dry_run.bash"
 unset _lib
 
 SCRIPT_PARTS=()
@@ -71,6 +69,10 @@ begin_script() {
   local parts=()
   [[ $DEVICE != gpu ]] || parts+=(gpu)
   ((USE_MODELSCOPE_HUB == 0)) || parts+=(modelscope)
-  ((DRY_RUN == 0)) || begin_dry_run "${parts[@]}"
+  if ((DRY_RUN)); then
+    environment_is_there "${parts[@]}" ||
+      die "a dry run installs nothing, and the environment is not there yet; make it with: bin/setup.sh${parts[*]:+ ${parts[*]}}"
+    export PYTHONDONTWRITEBYTECODE=1
+  fi
   use_environment "${parts[@]}" "${SCRIPT_PARTS[@]}"
 }

@@ -77,8 +77,9 @@ set +o posix
 clean_environment
 MISSING=''
 need util-linux flock setpriv setsid
-need coreutils cat date dirname env mkdir mktemp mv od readlink rm sha256sum sleep sort tail timeout tr
+need coreutils cat cksum cut date dirname env mkdir mktemp mv od readlink rm sha256sum sleep timeout tr
 need grep grep
+need sed sed
 need 'mawk or gawk' awk
 nothing_is_missing
 # BusyBox's cannot; without it a sweep that is killed would leave its servers behind.

@@ -14,10 +14,18 @@ use_environment() {
   export DISABLE_VERSION_CHECK=1
 }
 
-# environment_is_there [gpu] [modelscope] [demo] [dev]: with these parts, and as the lock is now.
+# environment_is_there [gpu] [modelscope] [demo] [dev]: with these parts, and as the lock is now. The environment's stamp
+# is the hash of the lock, then the parts that are installed.
 environment_is_there() {
+  local have part
   _hash_lock
-  _has_parts "$VENV/.few-shot-sft" "$(_environment_stamp "$@")"
+  [[ -f $VENV/.few-shot-sft ]] || return 1
+  read -r -a have <"$VENV/.few-shot-sft" || true
+  [[ ${have[0]-} == "$FEWSHOT_LOCK" ]] || return 1
+  for part; do
+    # What the tests need has the demo's part in it.
+    [[ " ${have[*]:1} " == *" $part "* || $part == demo && " ${have[*]:1} " == *' dev '* ]] || return 1
+  done
 }
 
 # _hash_lock: set FEWSHOT_LOCK, the hash of the lock and of pyproject. A script that another of ours has started has it
@@ -27,27 +35,6 @@ _hash_lock() {
   local sum
   sum=$(cat -- "$ROOT/requirements.lock" "$ROOT/pyproject.toml" | sha256sum)
   export FEWSHOT_LOCK=${sum%% *}
-}
-
-# The stamp: the hash, then the parts that are installed.
-_environment_stamp() {
-  _hash_lock
-  printf '%s' "$FEWSHOT_LOCK"
-  (($# == 0)) || printf ' %s' "$@"
-  printf '\n'
-}
-
-# _has_parts STAMP WANT: the stamp has WANT's hash and all of its parts.
-_has_parts() {
-  [[ -f $1 ]] || return 1
-  local have want part
-  read -r -a have <"$1" || true
-  read -r -a want <<<"$2"
-  [[ ${have[0]-} == "${want[0]}" ]] || return 1
-  for part in "${want[@]:1}"; do
-    # What the tests need has the demo's part in it.
-    [[ " ${have[*]:1} " == *" $part "* || $part == demo && " ${have[*]:1} " == *' dev '* ]] || return 1
-  done
 }
 
 _make_environment() {
@@ -91,7 +78,7 @@ _make_environment() {
     --constraints requirements.lock --requirements pyproject.toml "${arguments[@]}") ||
     die "the packages could not be installed; check the network and the free disk (df -h), behind a firewall set UV_DEFAULT_INDEX to a mirror, and run the same command again"
   "$VENV/bin/python" -m compileall -q "$ROOT/py" >/dev/null || true # not there yet in the image, or read-only
-  _environment_stamp "${parts[@]}" >"$VENV/.few-shot-sft"
+  printf '%s\n' "$FEWSHOT_LOCK${parts[*]:+ ${parts[*]}}" >"$VENV/.few-shot-sft"
   exec 8>&-
   say "environment: ready"
 }

@@ -3,7 +3,6 @@
 
 declare -A CHILDREN=() # process group -> what it is, for messages
 declare -A FAMILY=()   # process group of a script of ours -> the mark that everything below it carries
-declare -A PATIENCE=() # process group -> seconds between TERM and KILL, where that is not STOP_TIMEOUT
 STARTING=0             # a child runs that is not in CHILDREN yet
 ENDED_BY=''            # the exit status of a signal that came meanwhile
 AT_EXIT=''             # a function that end_children calls last, with the exit status
@@ -28,16 +27,15 @@ start_group() {
   [[ -z $ENDED_BY ]] || exit "$ENDED_BY"
 }
 
-# start_family WHAT COMMAND...: start_group for a program of ours that starts groups of its own: it ends them, each within
-# STOP_TIMEOUT, before it ends; killed earlier it would leave them behind. Everything that it starts carries a mark in
-# its environment: what a program that was killed could not end is found by it. With SPT_NOENV the title that a program
-# gives itself (setproctitle; vLLM's EngineCore) does not overwrite it.
+# start_family WHAT COMMAND...: start_group for a program of ours that starts groups of its own: it ends them before it
+# ends; killed earlier it would leave them behind. Everything that it starts carries a mark in its environment: what a
+# program that was killed could not end is found by it. With SPT_NOENV the title that a program gives itself
+# (setproctitle; vLLM's EngineCore) does not overwrite it.
 start_family() {
   local mark
   mark=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
   SPT_NOENV=1 FEWSHOT_FAMILY=${FEWSHOT_FAMILY-:}$mark: start_group "$1" - "${@:2}"
   FAMILY[$GROUP]=$mark
-  PATIENCE[$GROUP]=$((3 * STOP_TIMEOUT + 60))
 }
 
 # start_script WHAT SCRIPT ARGUMENT...: start_family for a script of ours, which need not be executable (an unpacked ZIP
@@ -102,32 +100,27 @@ group_members() {
 # stop_group GROUP: TERM, KILL after STOP_TIMEOUT seconds, and proof that nothing is left.
 # Returns 1 when something survives even KILL (a process stuck in the kernel or the GPU driver).
 stop_group() {
-  local group=$1 what=${CHILDREN[$1]-process group $1} patience=${PATIENCE[$1]-${STOP_TIMEOUT:-30}} deadline
+  local group=$1 what=${CHILDREN[$1]-process group $1} patience=${STOP_TIMEOUT:-30} deadline killed=''
+  [[ ! -v FAMILY[$group] ]] || patience=$((3 * STOP_TIMEOUT + 60)) # it ends groups of its own, each within STOP_TIMEOUT
   _signal_group TERM "$group"
   now
   deadline=$((NOW + patience))
   until [[ -z $(group_members "$group") ]]; do
     now
-    if ((NOW >= deadline)); then
+    if ((NOW >= deadline)) && [[ -n $killed ]]; then
+      warn "$what cannot be ended: process $(group_members "$group" | tr '\n' ' ')is stuck"
+      unset "CHILDREN[$group]" "FAMILY[$group]"
+      return 1
+    elif ((NOW >= deadline)); then
       warn "$what did not end within $patience s of TERM; killing it"
       _signal_group KILL "$group"
-      deadline=$((NOW + 10))
-      until [[ -z $(group_members "$group") ]]; do
-        now
-        if ((NOW >= deadline)); then
-          warn "$what cannot be ended: process $(group_members "$group" | tr '\n' ' ')is stuck"
-          unset "CHILDREN[$group]" "PATIENCE[$group]" "FAMILY[$group]"
-          return 1
-        fi
-        sleep 0.1
-      done
-      break
+      killed=1 deadline=$((NOW + 10))
     fi
     sleep 0.1
   done
   wait "$group" 2>/dev/null || true
   if [[ -v FAMILY[$group] ]]; then _end_family "${FAMILY[$group]}" "$what" || true; fi
-  unset "CHILDREN[$group]" "PATIENCE[$group]" "FAMILY[$group]"
+  unset "CHILDREN[$group]" "FAMILY[$group]"
 }
 
 # _signal_group SIGNAL GROUP: the group exists from setsid on. In the instant before, the child is a copy of this shell,

@@ -1,33 +1,27 @@
 # The settings: one table, and how a value is found: flag > environment > settings.sh > profile > default.
 # shellcheck shell=bash
 
-mapfile -t SETTINGS < <(grep -v '^#' "$ROOT/bin/settings.table") # NAME|type|default|meaning
 SETTINGS_FILE=${SETTINGS_FILE:-$ROOT/settings.sh}
 [[ $SETTINGS_FILE == /* ]] || SETTINGS_FILE=$CALLER_DIR/$SETTINGS_FILE
 
 SETTING_NAMES=()
-declare -A SETTING_TYPE=() SETTING_DEFAULT=() SETTING_FLAG=()
-_row='' _name='' _type=''
-for _row in "${SETTINGS[@]}"; do
-  _name=${_row%%|*} _row=${_row#*|}
-  _type=${_row%%|*} _row=${_row#*|}
+declare -A SETTING_TYPE=() SETTING_DEFAULT=() SETTING_MEANING=() SETTING_FLAG=()
+while IFS='|' read -r _name _type _default _meaning; do
+  [[ $_name != \#* ]] || continue
   SETTING_NAMES+=("$_name")
-  SETTING_TYPE[$_name]=$_type
-  SETTING_DEFAULT[$_name]=${_row%%|*}
-  _row=${_name,,}
-  SETTING_FLAG["--${_row//_/-}"]=$_name
-done
-unset _row _name _type
+  SETTING_TYPE[$_name]=$_type SETTING_DEFAULT[$_name]=$_default SETTING_MEANING[$_name]=$_meaning
+  _name=--${_name,,}
+  SETTING_FLAG[${_name//_/-}]=${SETTING_NAMES[-1]}
+done <"$ROOT/bin/settings.table"
+unset _name _type _default _meaning
 
 # settings_help: the table, as --help prints it.
 settings_help() {
-  local row name type default meaning flag
+  local name flag
   printf '\nSettings (flag > environment > settings.sh > profile > default):\n'
-  for row in "${SETTINGS[@]}"; do
-    IFS='|' read -r name type default meaning <<<"$row"
-    flag=${name,,}
-    flag="--${flag//_/-}"
-    printf '  %-24s %s%s\n' "$flag" "$meaning" "${default:+ [$default]}"
+  for name in "${SETTING_NAMES[@]}"; do
+    flag=--${name,,}
+    printf '  %-24s %s%s\n' "${flag//_/-}" "${SETTING_MEANING[$name]}" "${SETTING_DEFAULT[$name]:+ [${SETTING_DEFAULT[$name]}]}"
   done
 }
 
@@ -181,27 +175,24 @@ _set() {
   esac
   [[ ! $value =~ ^0[0-9]+$ ]] || zero=', without a leading 0'
   case $type in
-  bool)
+  bool | auto_bool)
+    [[ -n $value || $type == auto_bool ]] || value=0
     case ${value,,} in
     1 | true | yes | on) value=1 ;;
-    0 | false | no | off | '') value=0 ;;
-    *) die "$where is '$value'; it must be 0 or 1" ;;
+    0 | false | no | off) value=0 ;;
+    *)
+      [[ $type == auto_bool ]] || die "$where is '$value'; it must be 0 or 1"
+      [[ ${value,,} == auto ]] || die "$where is '$value'; it must be auto, 0 or 1"
+      value=auto
+      ;;
     esac
     ;;
-  methods:*) _set_methods "$value" ;;
-  profiles) _set_profiles "$value" ;;
+  methods:*) _set_list 'be auto, or' "${type#methods:}" ;;
+  profiles) _set_list 'hold profiles,' "$(_profiles)" ;;
   target) [[ -z $value || $value =~ ^(0?\.[0-9]{1,9}|1(\.0{1,9})?)$ ]] || die "$where is '$value'; it must be a score from 0 to 1, such as 0.8, or empty" ;;
   price) [[ -z $value ]] || _is_number "$value" $most || die "$where is '$value'; it must be a number from 0 to $most, or empty" ;;
   int) [[ $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be a whole number from 1 to $most$zero" ;;
   int0) [[ $value =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "$where is '$value'; it must be a whole number from 0 to $most$zero" ;;
-  auto_bool)
-    case ${value,,} in
-    auto) value=auto ;;
-    1 | true | yes | on) value=1 ;;
-    0 | false | no | off) value=0 ;;
-    *) die "$where is '$value'; it must be auto, 0 or 1" ;;
-    esac
-    ;;
   auto_share) [[ $value == auto || $value =~ ^0?\.0*[1-9][0-9]*$ ]] || die "$where is '$value'; it must be auto, or a share like 0.9" ;;
   auto_int) [[ $value == auto || $value =~ ^[1-9][0-9]{0,8}$ ]] || die "$where is '$value'; it must be auto, or a whole number from 1 to $most$zero" ;;
   port) [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] || die "$where is '$value'; it must be a port, 1 to 65535" ;;
@@ -405,29 +396,18 @@ _set_numbers() {
   done
 }
 
-# _set_methods VALUE: make _set's value a list with spaces between, each once and known; or auto.
-_set_methods() {
-  local method words seen=' ' known=${type#methods:}
-  known=${known//,/ }
-  read -r -a words <<<"${1//[],;()\"\'$'\n\t'[]/ }"
+# _set_list HOW KNOWN: make _set's value a list with spaces between, each once and of KNOWN; that of methods may be auto.
+_set_list() {
+  local each words seen=' ' known=" ${2//,/ } "
+  known=${known/ custom / }
+  read -r -a words <<<"${value//[],;()\"\'$'\n\t'[]/ }"
   value=${words[*]-}
-  [[ $value != auto ]] || return 0
-  ((${#words[@]} > 0)) || die "$where is empty; it must be auto, or some of $known"
-  for method in "${words[@]}"; do
-    [[ " $known " == *" $method "* ]] || die "$where has '$method'; it must be auto, or some of $known"
-    [[ $seen != *" $method "* ]] || die "$where has $method twice"
-    seen+="$method "
-  done
-}
-
-# _set_profiles VALUE: make _set's value a list of profiles with spaces between, each once and known; it may be empty.
-_set_profiles() {
-  local each words known seen=' '
-  known=" $(_profiles) "
-  read -r -a words <<<"${1//[],;()\"\'$'\n\t'[]/ }"
-  value=${words[*]-}
+  if [[ $type == methods:* ]]; then
+    [[ $value != auto ]] || return 0
+    [[ -n $value ]] || die "$where is empty; it must $1 some of${known% }"
+  fi
   for each in "${words[@]}"; do
-    [[ $each != custom && $known == *" $each "* ]] || die "$where has '$each'; it must hold profiles, some of${known/ custom / }"
+    [[ $known == *" $each "* ]] || die "$where has '$each'; it must $1 some of${known% }"
     [[ $seen != *" $each "* ]] || die "$where has $each twice"
     seen+="$each "
   done

@@ -16,6 +16,8 @@ HUB = "https://huggingface.co"
 PATIENCE = 3.0  # seconds for the hub's first answer: behind a firewall its client would retry for minutes
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
 COMMIT = re.compile("[0-9a-f]{40}")
+# For the environment, before the libraries are imported: only lines of ours are shown.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
 YES = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads a variable
 
 

@@ -54,7 +54,7 @@ END
   export SETTINGS_FILE=$WORK/settings.sh FEWSHOT_VENV=$WORK/venv
   mkdir -p -- "$FEWSHOT_VENV/bin"
   ln -s -- "$PROJECT/tests/stubs/llamafactory-cli" "$PROJECT/tests/stubs/python" "$FEWSHOT_VENV/bin/"
-  in_library '_environment_stamp gpu modelscope dev' >"$FEWSHOT_VENV/.few-shot-sft"
+  in_library '_hash_lock; echo "$FEWSHOT_LOCK gpu modelscope dev"' >"$FEWSHOT_VENV/.few-shot-sft"
   # shellcheck disable=SC2034 # for the tests
   ADAPTERS=$WORK/saves/a_model/lora LOGS=$WORK/logs OBJS=$WORK/objs
 }

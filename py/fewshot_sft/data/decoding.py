@@ -75,8 +75,9 @@ def read_bytes(path: Path) -> bytes:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path}: not a whole gzip file ({error}); get it again") from None
-    head = content[:64].lstrip().lower()
-    kind = next((kind for magic, kind in BY_CONTENT.items() if head.startswith(magic.lower())), None)
+    head = content[:64].lstrip()
+    kinds = (kind for magic, kind in BY_CONTENT.items() if head.startswith(magic) or head.lower().startswith(magic))
+    kind = next(kinds, None)
     if kind == "archive" and BY_SUFFIX.get(path.suffix.lower()) in ("spreadsheet", "program"):
         kind = BY_SUFFIX[path.suffix.lower()]  # .xlsx and .docx are ZIP archives
     if kind == "parquet" and path.suffix.lower() == ".parquet":

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..jsonio import dumps, read_json, remove_leftovers, write_bytes
+from ..identity import read_record
+from ..jsonio import dumps, remove_leftovers, write_bytes
 from ..provenance import git_revision, now, versions
 from . import dataset_info
 from .cleaning import Example
@@ -51,7 +52,7 @@ def split_record(name: str, examples: Sequence[Example], labels: Sequence[str], 
 
 def never_seen(folder: Path, dataset: str) -> list[str] | None:
     """Return the labels without an example in a training subset; None when no manifest tells."""
-    split = (read(folder / FILE) or {}).get("splits", {}).get(dataset)
+    split = read_record(folder / FILE).get("splits", {}).get(dataset)
     return [label for label, count in split.get("per_class", {}).items() if not count] if split else None
 
 
@@ -90,14 +91,14 @@ def pending(folder: Path, content: Mapping[str, Any], files: Mapping[str, bytes]
     Raises:
         UserError: data files of the same names are there that no build of this kind has left.
     """
-    before = read(folder / FILE)
+    before, is_new = read_record(folder / FILE), not (folder / FILE).exists()
     found = {}
     for name, data in files.items():
         if _holds(folder / name, data):
             continue
         if not (folder / name).exists():
             found[name] = "not there"
-        elif before is None and name != dataset_info.FILE:
+        elif is_new and name != dataset_info.FILE:
             raise UserError(
                 f"{folder / name}: is there already and was not made by this command (no {FILE} beside it); "
                 f"move it away or choose another folder, DATA_DIR"
@@ -105,21 +106,21 @@ def pending(folder: Path, content: Mapping[str, Any], files: Mapping[str, bytes]
         else:
             found[name] = why_changed(before, content)
     if found or not _describes(folder, content):
-        found[FILE] = "not there" if before is None else why_changed(before, content)
+        found[FILE] = "not there" if is_new else why_changed(before, content)
     return found
 
 
-def why_changed(before: Mapping[str, Any] | None, content: Mapping[str, Any]) -> str:
+def why_changed(before: Mapping[str, Any], content: Mapping[str, Any]) -> str:
     """Say which of the parts that decide the data differ from those of an earlier build."""
     if before and before.get("schema") != SCHEMA:
         return "it is of an earlier version"
-    parts = [part for part in DECISIVE if part in content and (before or {}).get(part) != content[part]]
+    parts = [part for part in DECISIVE if part in content and before.get(part) != content[part]]
     return f"{', '.join(parts)} changed" if parts else "not as it was built"
 
 
 def _describes(folder: Path, content: Mapping[str, Any]) -> bool:
     """Return whether the manifest on disk says the same, its circumstances aside."""
-    before = read(folder / FILE) or {}
+    before = read_record(folder / FILE)
     return {key: value for key, value in before.items() if key not in CIRCUMSTANCES} == content
 
 
@@ -135,17 +136,6 @@ def check_writable(folder: Path) -> None:
 def stale(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     """Return the names of training files in the folder that are not among this build's."""
     return sorted(path.name for path in folder.glob("llm_train_*.json") if path.name not in files)
-
-
-def read(path: Path) -> dict[str, Any] | None:
-    """Return the manifest of an earlier build, ``{}`` if it is damaged, None if there is none."""
-    if not path.exists():
-        return None
-    try:
-        found = read_json(path)
-    except UserError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _holds(path: Path, content: bytes) -> bool:

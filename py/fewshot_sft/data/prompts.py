@@ -17,24 +17,15 @@ INSTRUCTION_TEMPLATE = (
 DOCUMENT_PREFIX = "Classify the document:\n"
 
 
-def quoted(label: str) -> str:
-    """Return a category as the instruction shows it. Labels hold no double quote, so nothing needs escaping."""
-    return f'"{label}"'
-
-
 def render_instruction(labels: Sequence[str], template: str = INSTRUCTION_TEMPLATE) -> str:
     """Return the instruction (the system turn): the template with one quoted category a line."""
-    return template.replace(PLACEHOLDER, "\n".join(quoted(label) for label in labels))
-
-
-def render_document(text: str) -> str:
-    """Return the input (the user turn) of one document."""
-    return DOCUMENT_PREFIX + text
+    # Labels hold no double quote, so nothing needs escaping.
+    return template.replace(PLACEHOLDER, "\n".join(f'"{label}"' for label in labels))
 
 
 def alpaca_row(text: str, label: str, instruction: str) -> dict[str, str]:
     """Return one Alpaca item: ``instruction``, ``input`` and ``output``, in this order."""
-    return {"instruction": instruction, "input": render_document(text), "output": label}
+    return {"instruction": instruction, "input": DOCUMENT_PREFIX + text, "output": label}
 
 
 def read_template(path: Path | None) -> str:

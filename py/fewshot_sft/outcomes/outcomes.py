@@ -52,8 +52,7 @@ def begin(folder: Path, step: str, run: str | None = None, log: str | None = Non
     Raises:
         OSError: it cannot be written.
     """
-    head = {"schema": SCHEMA, "kind": "outcome", "step": step, "run": run}
-    _write(folder / file_name(step, run), {**head, "state": "running", "log": log, "started": _text(_now())})
+    _write(folder / file_name(step, run), Outcome(step, run, "running", log=log, started=_text(_now())))
 
 
 def finish(folder: Path, step: str, state: str, run: str | None = None, reason: str | None = None) -> None:
@@ -67,19 +66,13 @@ def finish(folder: Path, step: str, state: str, run: str | None = None, reason: 
     """
     path, finished = folder / file_name(step, run), _now()
     before = _read_or_none(path) or Outcome(step, run, state)
-    record = {
-        "schema": SCHEMA,
-        "kind": "outcome",
-        "step": step,
-        "run": run,
-        "state": state,
-        "reason": (before.reason or reason) if state in ("left out", "failed") else None,
-        "log": before.log,
-        "started": before.started,
-        "finished": _text(finished),
-        "seconds": seconds_between(before.started, finished) if state != "skipped" else None,
-    }
-    _write(path, record)
+    ended = before._replace(
+        state=state,
+        reason=(before.reason or reason) if state in ("left out", "failed") else None,
+        finished=_text(finished),
+        seconds=seconds_between(before.started, finished) if state != "skipped" else None,
+    )
+    _write(path, ended)
 
 
 @contextmanager
@@ -125,7 +118,7 @@ def note_reason(text: str) -> None:
             return
         found = _read_or_none(Path(name))
         if found is not None and found.state == "running":
-            _write(Path(name), {"schema": SCHEMA, "kind": "outcome", **found._asdict(), "reason": text})
+            _write(Path(name), found._replace(reason=text))
     except Exception:
         pass
 
@@ -184,7 +177,8 @@ def seconds_between(started: str | None, finished: datetime) -> float | None:
     return round(seconds, 1) if seconds >= 0 else None
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
+def _write(path: Path, outcome: Outcome) -> None:
+    record = {"schema": SCHEMA, "kind": "outcome", **outcome._asdict()}
     free = {key: redact(record[key]) for key in ("reason", "log") if record.get(key)}
     write_json(path, {key: value for key, value in (record | free).items() if value not in (None, "")})
 

@@ -23,6 +23,7 @@ from .memory import ModelShape, shape_of
 SHARE = 0.92  # of a GPU that is planned with; the rest covers what the estimates miss
 # Below, the memory in use is the driver's own and that of the process that looked: bytes, and a share of a small GPU.
 NOTICED, NOTICED_SHARE = 2**30, 0.04
+SMALL = 1e9  # parameters of a base model whose hidden states and label scores cost little on any machine
 TRUE = ("true", "1", "yes", "on")
 
 
@@ -147,11 +148,11 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         hardware: the record of the GPUs (planning/gpus.py).
 
     Raises:
-        UserError: a flag in TRAIN_ARGS that should have a number has none.
+        UserError: a flag in TRAIN_ARGS or SERVER_ARGS that needs a number has none.
     """
     trainer, server = flags_of(settings.train_args), flags_of(settings.server_args)
-    if wrong := step_counts.not_a_number(trainer):
-        raise UserError(f"TRAIN_ARGS has {wrong}; give it a number")
+    step_counts.check_numbers("TRAIN_ARGS", trainer)
+    step_counts.check_numbers("SERVER_ARGS", server)
     if "gradient_accumulation_steps" in trainer:
         trainer.setdefault("per_device_train_batch_size", str(settings.batch_size))
     cutoff = int(trainer.get("cutoff_len", settings.cutoff_len))
@@ -263,6 +264,16 @@ def model_folder(settings: Settings) -> Path | None:
             revision = (repository / "refs" / revision).read_text().strip()
         candidates.append(repository / "snapshots" / revision)
     return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+
+
+def is_small(settings: Settings) -> bool:
+    """Return whether the base model is known to have less than :data:`SMALL` parameters."""
+    folder = model_folder(settings)
+    try:
+        parameters = model.size_of(folder, settings.lora_target).parameters if folder else None
+    except UserError:
+        return False
+    return parameters is not None and 0 < parameters < SMALL
 
 
 def read_shape(name: str, folder: Path | None, target: str) -> tuple[ModelShape | None, str]:

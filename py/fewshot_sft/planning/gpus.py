@@ -73,10 +73,3 @@ def resolve(settings: Settings, hardware: dict[str, Any] | None) -> dict[str, st
     if precision == "auto":
         precision = "bf16" if bf16 else "fp16"
     return {"PRECISION": precision, "GPUS": " ".join(names)}
-
-
-def warning(settings: Settings, precision: str) -> str | None:
-    """Return what is known to go wrong with this precision, or None."""
-    if precision == "fp16" and settings.template.startswith("glm4"):
-        return "GLM-4 overflows in fp16 (loss 0 or nan); use a GPU with bf16"
-    return None

@@ -175,7 +175,7 @@ def weights(shape: ModelShape, bits: int, width: int = 2, served: bool = False) 
         return shape.quantized
     if bits >= 16:
         return shape.parameters * width
-    each = SERVED.get(bits, BITS[bits]) if served else BITS[bits]
+    each = SERVED.get(bits, BITS.get(bits, bits)) if served else BITS.get(bits, bits)
     return round((shape.parameters - shape.embeddings) * each / 8) + shape.embeddings * width
 
 

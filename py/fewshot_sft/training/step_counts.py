@@ -5,19 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-# Flags of the trainer that what is checked and planned before the training depends on.
-WHOLE = ("cutoff_len", "gradient_accumulation_steps", "lora_rank", "max_steps", "per_device_train_batch_size")
-NUMBERS = ("learning_rate", "logging_steps", "lora_dropout", "num_train_epochs", "save_steps", "warmup_steps")
+from ..errors import UserError
+
+# Flags of trainer and server that what is checked and planned before the training depends on.
+ABOVE_0 = ("cutoff_len", "gradient_accumulation_steps", "lora_rank", "per_device_train_batch_size")
+WHOLE = (*ABOVE_0, "max_steps", "quantization_bit")
+OF_TRAINER = ("learning_rate", "logging_steps", "lora_dropout", "num_train_epochs", "save_steps", "warmup_steps")
+OF_SERVER = ("gpu_memory_utilization", "vllm_gpu_util")
 
 
-def not_a_number(flags: Mapping[str, str]) -> str | None:
-    """Return the first flag that should have a number and has none, as ``--cutoff_len abc``; None when all are well."""
-    for name in (*WHOLE, *NUMBERS):
+def check_numbers(setting: str, flags: Mapping[str, str]) -> None:
+    """Check the flags that ``setting``, TRAIN_ARGS or SERVER_ARGS, has.
+
+    Raises:
+        UserError: one that needs a number has none.
+    """
+    for name in (*WHOLE, *OF_TRAINER, *OF_SERVER):
         try:
-            (int if name in WHOLE else float)(flags.get(name, "0"))
+            number = (int if name in WHOLE else float)(flags.get(name, "1"))
         except ValueError:
-            return f"--{name} {flags[name]}"
-    return None
+            raise UserError(f"{setting} has --{name} {flags[name]}; give it a number") from None
+        if name in ABOVE_0 and number < 1:
+            raise UserError(f"{setting} has --{name} {number}; give it a number above 0")
 
 
 def count(size: int, settings: Mapping[str, str]) -> int | None:

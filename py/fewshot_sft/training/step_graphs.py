@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -30,20 +30,13 @@ Step = Callable[[dict[str, torch.Tensor], torch.Tensor], torch.Tensor]
 Shape = tuple[tuple[str, torch.Size, torch.dtype], ...]
 
 
-class Captured(Protocol):
-    """A step that was captured."""
-
-    def replay(self, inputs: Inputs, items: torch.Tensor) -> torch.Tensor:
-        """Do the step with another batch of the same shape; returns its loss, which the next replay overwrites."""
-
-
 class StepGraphs:
     """The graphs of one training."""
 
     def __init__(
         self,
         parameters: Iterable[torch.nn.Parameter],
-        capture: Callable[[Step, Inputs, torch.Tensor, Any], Captured] | None = None,
+        capture: Callable[[Step, Inputs, torch.Tensor, Any], CudaGraph] | None = None,
         new_pool: Callable[[], Any] | None = None,
     ) -> None:
         """Prepare.
@@ -59,7 +52,7 @@ class StepGraphs:
         self._capture = capture or CudaGraph
         self._new_pool = new_pool or torch.cuda.graph_pool_handle
         self._gradients: list[torch.Tensor] = []  # where the graphs add to
-        self._graphs: dict[Shape, Captured] = {}
+        self._graphs: dict[Shape, CudaGraph] = {}
         self._warm = False  # a batch was computed as ever
         self._pool: Any = None
         self._largest = 0

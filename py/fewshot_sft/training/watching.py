@@ -38,26 +38,6 @@ def mark_of(path: Path) -> Mark:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-class Silence:
-    """How long nothing has been written, in seconds between the looks of this process.
-
-    No clock of the day takes part, and a look that comes late (the machine was suspended, the container paused, and
-    the trainer with it) counts as one interval only.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._marks: tuple[Mark, ...] = ()
-        self._last = time.monotonic()
-
-    def look(self, *marks: Mark) -> float:
-        """Return the seconds since the last change of any file, of which these are the marks."""
-        now = time.monotonic()
-        self.seconds = self.seconds + min(now - self._last, 2 * INTERVAL) if marks == self._marks else 0.0
-        self._last, self._marks = now, marks
-        return self.seconds
-
-
 class Watch:
     """The watch over one training."""
 
@@ -72,7 +52,8 @@ class Watch:
                 attempt, which may load its model for minutes.
         """
         self._losses, self._log, self._stall, self._resumed_at = folder / TRAINER_LOG, log, stall, resumed_at
-        self._silence = Silence()
+        self._marks: tuple[Mark, ...] = ()
+        self._silent, self._last = 0.0, time.monotonic()
 
     def look(self) -> Abort | None:
         """Return why the training is to be ended, or None. Called every :data:`INTERVAL` seconds."""
@@ -82,7 +63,12 @@ class Watch:
             if (reason := broken_step(step, loss)) is not None:
                 return Abort(reason, resumable=False)
         patience = self._stall * (1 if begun else BEFORE_FIRST_STEP)
-        if self._silence.look(*marks) >= patience > 0:
+        # No clock of the day takes part, and a look that comes late (the machine was suspended, the container paused,
+        # and the trainer with it) counts as one interval only.
+        now = time.monotonic()
+        self._silent = self._silent + min(now - self._last, 2 * INTERVAL) if marks == self._marks else 0.0
+        self._last, self._marks = now, marks
+        if self._silent >= patience > 0:
             when = "" if begun else ", before its first step"
             return Abort(f"the trainer has been silent for {patience} s{when}", resumable=True)
         return None
