@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import UserError
 from ..redaction import redact
-from ..results.losses import read_losses
 from ..results.record import Result
 from ..settings import table
 from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Table, Text, cut
@@ -28,7 +27,7 @@ def losses(source: Source) -> Sequence[Block]:
     logged: list[tuple[Result, list[tuple[int, float]]]] = []
     for one in source.trained:
         try:
-            if points := read_losses(one):
+            if points := one.losses:
                 logged.append((one, points))
         except UserError:
             continue  # among the warnings already
