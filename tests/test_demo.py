@@ -229,7 +229,7 @@ def page(folder, monkeypatch):
     monkeypatch.setattr(labelling, "ask_served", ask_served)
     session.begin(settings)
     yield AppTest.from_file(str(DEMO / "page.py"), default_timeout=60).run()
-    session.end()
+    session.shared().server.close()
 
 
 def test_a_run_that_fails_is_told_and_the_others_answer(page):
