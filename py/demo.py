@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         try:
             return 128 + asyncio.run(show(args.host, port))
         finally:
-            session.end()
+            session.shared().server.close()
 
 
 async def show(host: str, port: int) -> int:

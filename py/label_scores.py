@@ -76,7 +76,7 @@ def served_commit(each: Run) -> str:
 def to_do(each: Run) -> str | None:
     """Return the identity of a run's evaluation record when it lacks scores, else None."""
     identity = identity_of(each.result(".json"))
-    return identity if identity != scores.identity_of(each.result(".scores.json")) else None
+    return identity if identity != identity_of(each.result(".scores.json")) else None
 
 
 if __name__ == "__main__":

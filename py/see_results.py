@@ -25,7 +25,6 @@ from fewshot_sft.errors import UserError, describe
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus
 from fewshot_sft.program import run
-from fewshot_sft.results.losses import read_losses
 from fewshot_sft.results.record import Result
 from fewshot_sft.results.sweep import Sweep, read_sweep, together, warnings_of
 from fewshot_sft.results.table import row_of, to_csv, to_text
@@ -174,7 +173,7 @@ def read_all_losses(sweeps: Sequence[Sweep], warnings: list[str]) -> dict[str, d
     for sweep in sweeps:
         for one in sweep.evaluations:
             try:
-                points = read_losses(one)
+                points = one.losses
             except UserError as error:
                 warnings.append(f"{error}; its loss is left out of the picture")
                 continue

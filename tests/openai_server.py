@@ -40,17 +40,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived; ``body`` is None for a GET."""
+    """One request as it arrived."""
 
     method: str
     path: str
     headers: dict[str, str]  # names in lower case
-    body: dict[str, Any] | None
+    body: dict[str, Any]
 
     @property
     def text(self) -> str:
         """The last message: the user's."""
-        return self.body["messages"][-1]["content"] if self.body and "messages" in self.body else ""
+        return self.body["messages"][-1]["content"] if "messages" in self.body else ""
 
 
 class OpenAIServer:
@@ -62,7 +62,6 @@ class OpenAIServer:
         self.script: deque[str] = deque()
         self.error_body = "it broke"
         self.api_key: str | None = None  # when set, another key gets 401
-        self.models = ["tiny"]
         # Of a user message and the tokens said so far: the next one's probabilities.
         self.next_token: Callable[[str, tuple[int, ...]], dict[int, float]] | None = None
         self.release = threading.Event()
@@ -111,8 +110,6 @@ class OpenAIServer:
             self._changed.notify_all()
             if self.api_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
                 return "401"
-            if request.body is None:
-                return "ok"
             return self.script.popleft() if self.script else self.behave(request.text)
 
     def _ended(self, answered: str | None) -> None:
@@ -139,19 +136,14 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:
             """Log nothing."""
 
-        def do_GET(self) -> None:
-            self._serve(None)
-
         def do_POST(self) -> None:
-            self._serve(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def _serve(self, body: dict[str, Any] | None) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, self.path, headers, body)
             behaviour = server._arrived(request)
             answered = None
             try:
-                if self._respond(behaviour, request) and body is not None:
+                if self._respond(behaviour, request):
                     answered = request.text
             finally:
                 server._ended(answered)
@@ -170,10 +162,6 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
                 self._send(int(behaviour), json.dumps({"detail": message}).encode())
             elif behaviour in _BODIES:
                 self._send(200, _BODIES[behaviour])
-            elif request.body is None:
-                models = [{"id": name, "object": "model"} for name in server.models]
-                self._send(200, json.dumps({"object": "list", "data": models}).encode())
-                return True
             elif request.path.endswith("/tokenize"):
                 self._send(200, json.dumps({"tokens": prompt_tokens(request.text)}).encode())
             elif request.path.endswith("/v1/completions"):

@@ -35,7 +35,7 @@ ROWS = [(f"a text about {label.lower()} number {n}", label) for n in range(8) fo
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("a.csv", "text,label\none, Animals \ntwo,\n", (["one", "two"], ["Animals", ""])),
+        ("a.csv", "text,label\none, Animals \ntwo,\n", (["one", "two"], ["Animals", None])),
         ("a.csv", 'text\n"one\nand more"\n', (["one\nand more"], [None])),
         ("a.txt", "one\n\n 二, und drei \r\n", (["one", "二, und drei"], [None, None])),
         ("a.jsonl", '{"text": "one", "label": 1}', (["one"], ["1"])),
@@ -229,7 +229,7 @@ def page(folder, monkeypatch):
     monkeypatch.setattr(labelling, "ask_served", ask_served)
     session.begin(settings)
     yield AppTest.from_file(str(DEMO / "page.py"), default_timeout=60).run()
-    session.end()
+    session.shared().server.close()
 
 
 def test_a_run_that_fails_is_told_and_the_others_answer(page):
@@ -249,6 +249,16 @@ def test_a_run_that_fails_is_told_and_the_others_answer(page):
         "label": "Plants",
     }
     assert not page.exception
+
+
+def test_the_history_for_a_spreadsheet_has_no_formulas(page, monkeypatch):
+    files = []
+    monkeypatch.setattr(streamlit, "download_button", lambda *args, **_: files.append(args[1].decode("utf-8-sig")))
+    page.multiselect(key="runs.en").set_value(["x-tfidf_16"])
+    page.text_area(key="text.en").input("=1+1, plants").run()
+    page.button[0].click().run()
+
+    assert """,x-tfidf_16,"'=1+1, plants",,Plants,""" in files[-1]
 
 
 def test_the_runs_of_several_models_side_by_side(page, monkeypatch):

@@ -165,7 +165,7 @@ def sweep(built, given, folder: Path) -> Settings:
     settings = given(**values, SPLIT="test")
     data = questions.load(folder / "data", "test")
     for run in runs.evaluations(settings):
-        files = EvaluationFiles.of(run)
+        files = EvaluationFiles(run)
         log = PredictionLog(files.predictions, run.head(predictions.KIND) | {"identity": "i" * 64})
         for index, item in enumerate(data.items):
             good = index < (run.size or 0)

@@ -206,6 +206,7 @@ def test_without_an_answer_the_report_says_why(made: Made) -> None:
     text = (folder / "report.md").read_text()
 
     assert text.startswith("# No answer yet\n")
+    assert "**Next:" not in text
     assert "There is no answer: no method that learns from labels was measured" in text
     assert "| x-zero-shot |" in text.replace("\\", "")
 

@@ -25,7 +25,6 @@ from fewshot_sft import runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.results.interval import largest_class, wilson
-from fewshot_sft.results.losses import read_losses
 from fewshot_sft.results.plots import confusion, curve, fonts, labels, losses, radar, style
 from fewshot_sft.results.sweep import read_sweep
 from fewshot_sft.results.table import to_text
@@ -803,7 +802,7 @@ def test_losses_that_are_not_finite_are_passed_over(sweeps: Sweeps) -> None:
     sweeps.add("tiny", (50,), log=True)
     log = sweeps.saves / "tiny" / "lora" / "tiny-llm_train_50" / "trainer_log.jsonl"
     log.write_text('{"current_steps": 5, "loss": 2.5}\n{"current_steps": 10, "loss": NaN}\n{"current_steps": 10}\n')
-    assert read_losses(sweeps.read("tiny")[0].evaluations[0]) == [(5, 2.5)]
+    assert sweeps.read("tiny")[0].evaluations[0].losses == [(5, 2.5)]
 
 
 def test_letters_that_no_font_has_are_told_once(
@@ -867,7 +866,7 @@ def figures_of(found: Sequence[Any]) -> Iterator[tuple[str, Figure]]:
     yield "radar", radar.draw(found)
     for one in (found[0].evaluations[0], found[-1].evaluations[-1]):
         yield "confusion", confusion.draw(one)
-    logged = {sweep.name: {one.run: read_losses(one) for one in sweep.evaluations if one.run.size} for sweep in found}
+    logged = {sweep.name: {one.run: one.losses for one in sweep.evaluations if one.run.size} for sweep in found}
     yield "losses", losses.draw(logged)
 
 

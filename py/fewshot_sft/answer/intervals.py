@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse, stats
@@ -16,26 +16,12 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from .texts import TextCell
+
 DRAWS = 1000
 LEVEL = 0.95
 OUTSIDE = -1  # an answer that is none of the labels
 METRICS = ("accuracy", "f1")  # f1: the macro mean
-
-
-class Point(Protocol):
-    """A point of a curve: the scores of a method at a size, for each seed, on all items or on draws of them."""
-
-    metrics: ClassVar[tuple[str, ...]]
-
-    @property
-    def seeds(self) -> int: ...
-
-    @property
-    def items(self) -> int: ...
-
-    def score(self, metric: str) -> np.ndarray: ...
-
-    def drawn(self, metric: str, weights: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +57,9 @@ class Cell:
     def drawn(self, metric: str, weights: np.ndarray) -> np.ndarray:
         """Return each seed's score on each draw of items, (draws, seeds)."""
         return np.stack([scores(row, self.truth, self.classes, metric, weights) for row in self.answers], 1)
+
+
+Point = Cell | TextCell
 
 
 def class_scores(answers: np.ndarray, truth: np.ndarray, classes: int, weights: np.ndarray | None = None) -> np.ndarray:
@@ -120,7 +109,7 @@ def bootstrap(each: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return draws of the mean over seeds, (draws,), of items and, if there are several, of seeds.
 
     Args:
-        each: (draws, seeds), from :meth:`Point.drawn`.
+        each: (draws, seeds), from :meth:`Cell.drawn`.
         rng: draws the seeds. A bootstrap of n values is too narrow by sqrt((n-1)/n), which matters for three: the
             deviation is widened by that.
     """
@@ -161,7 +150,7 @@ def item_covariance(each: Sequence[np.ndarray], items: int) -> np.ndarray:
     all wrong, would say that nothing is unknown.
 
     Args:
-        each: of each cell (draws, seeds), from :meth:`Point.drawn` with the same weights.
+        each: of each cell (draws, seeds), from :meth:`Cell.drawn` with the same weights.
         items: how many there are.
     """
     covariance = np.atleast_2d(np.cov(np.stack([one.mean(1) for one in each])))
@@ -201,7 +190,7 @@ def compare(
     Args:
         pairs: names of cells.
         cells: by name.
-        each: by name, (draws, seeds), from :meth:`Point.drawn` with the same weights.
+        each: by name, (draws, seeds), from :meth:`Cell.drawn` with the same weights.
         metric: of METRICS.
         rng: draws the seeds.
     """

@@ -18,6 +18,7 @@ from fewshot_sft.errors import UserError, describe
 from fewshot_sft.evaluation import questions
 from fewshot_sft.evaluation.questions import EvaluationSet
 from fewshot_sft.jsonio import read_json
+from fewshot_sft.quality.files import to_csv
 from fewshot_sft.runs import Run
 from fewshot_sft.text import comparable
 from fewshot_sft.words import one_line
@@ -312,8 +313,9 @@ def show_history(say: Words) -> None:
             return
         shown = [{say(f"column.{key}"): value for key, value in row.items()} for row in rows]
         st.dataframe(shown[::-1], hide_index=True)
+        content = to_csv(list(rows[0]), (row.values() for row in rows))
         st.download_button(
-            say("history.download"), texts.as_csv(rows), "history.csv", "text/csv", on_click="ignore", key="download"
+            say("history.download"), content, "history.csv", "text/csv", on_click="ignore", key="download"
         )
         if st.button(say("history.clear")):
             st.session_state.history = []

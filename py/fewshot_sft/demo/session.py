@@ -49,8 +49,3 @@ def sweeps_of(settings: Settings) -> list[Settings]:
 def shared() -> Shared:
     """Return what :func:`begin` began."""
     return _shared[0]
-
-
-def end() -> None:
-    """End the server."""
-    shared().server.close()

@@ -1,11 +1,9 @@
-"""The texts of an uploaded file, and the history as one."""
+"""The texts of an uploaded file."""
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.readers import data_suffix, read_table, read_text
@@ -49,16 +47,7 @@ def _read(path: Path, settings: Settings) -> tuple[Sequence[object], list[str | 
     text, label = settings["TEXT_COLUMN"], settings["LABEL_COLUMN"]
     try:
         table = read_table(path, text, label, *how)
-        return table.texts, [str(each).strip() if each is not None else None for each in table.labels]
+        return table.texts, [(str(each).strip() or None) if each is not None else None for each in table.labels]
     except UserError:  # without labels it serves as well
         table = read_table(path, text, None, *how)
         return table.texts, [None] * len(table.texts)
-
-
-def as_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
-    """Return rows as CSV, with a byte order mark: spreadsheets take it for another encoding otherwise."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue().encode("utf-8-sig")

@@ -49,7 +49,7 @@ class Baseline:
     @property
     def files(self) -> EvaluationFiles:
         """Where its results are."""
-        return EvaluationFiles.of(self.run)
+        return EvaluationFiles(self.run)
 
     @property
     def identity(self) -> str:
@@ -65,7 +65,7 @@ class Baseline:
         """Return None when the result is there, else why it is made ("" when there is nothing yet)."""
         record = self.files.record
         if identity_of(record) == self.identity and not self.run.settings.force:
-            there = scores.identity_of(self.run.result(".scores.json")) == self.identity
+            there = identity_of(self.run.result(".scores.json")) == self.identity
             return None if there else "its label scores are not there"
         if not record.exists():
             return ""
@@ -118,36 +118,29 @@ def make(method: str, todo: Sequence[Baseline], settings: Settings) -> None:
         Unavailable: the method cannot run here.
     """
     module = import_module(f"fewshot_sft.methods.{MODULES[method]}")
-    watch = Stopwatch()
+    begun = _clocks()
     try:
         answers = module.answer([each.task for each in todo], settings)
     except ImportError as error:
         raise Unavailable(f"a package is missing ({error}); install it with bin/setup.sh") from None
-    shared = {f"shared_{key}": value for key, value in watch.spent().items()}
+    shared = {f"shared_{key}": value for key, value in _spent(begun).items()}
     for each in todo:
         run = each.run
         with outcomes.of_run("evaluation", run.name) as ended, locks.hold(each.files.lock, run.title, 60):
-            watch, started = Stopwatch(), now()
+            begun, started = _clocks(), now()
             found: Answers = next(answers)
-            _write(each, found, {"started": started, **watch.spent(), **shared})
+            _write(each, found, {"started": started, **_spent(begun), **shared})
             ended("done")
 
 
-class Stopwatch:
-    """Seconds of wall time, and of the CPU time of this process and its children, since it was made."""
+def _clocks() -> tuple[float, float]:
+    """Return the seconds of wall time, and of the CPU time of this process and its children."""
+    return time.monotonic(), sum(os.times()[:4])
 
-    def __init__(self) -> None:
-        """Begin."""
-        self._begun = self._now()
 
-    def spent(self) -> dict[str, float]:
-        """Return both."""
-        found = (now - then for now, then in zip(self._now(), self._begun, strict=True))
-        return {key: round(value, 3) for key, value in zip(("seconds", "cpu_seconds"), found, strict=True)}
-
-    @staticmethod
-    def _now() -> tuple[float, float]:
-        return time.monotonic(), sum(os.times()[:4])
+def _spent(begun: tuple[float, float]) -> dict[str, float]:
+    seconds, cpu_seconds = (now - then for now, then in zip(_clocks(), begun, strict=True))
+    return {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
 
 
 def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:

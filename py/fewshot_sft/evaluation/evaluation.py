@@ -93,7 +93,7 @@ class Evaluation:
         """
         settings = run.settings
         self.run = run
-        self.files = EvaluationFiles.of(run)
+        self.files = EvaluationFiles(run)
         self.data = questions.load(Path(settings["DATA_DIR"]), settings["SPLIT"], settings.eval_limit)
         decides = {
             "items": self.data.identity,
@@ -237,7 +237,7 @@ class Evaluation:
 
 def set_results_aside(run: Run) -> None:
     """Move the results of an evaluation that is to be made anew (FORCE=1) out of the way; the caller holds the lock."""
-    files = EvaluationFiles.of(run)
+    files = EvaluationFiles(run)
     set_aside([*files.results], identity_of(files.record), "to be made anew")
     for path in (files.predictions, files.constrained):
         set_aside([path], (predictions.read(path).header or {}).get("identity"), "made anew (--force)")
@@ -245,5 +245,5 @@ def set_results_aside(run: Run) -> None:
 
 def has_results(run: Run) -> bool:
     """Return whether there is anything that FORCE=1 would set aside."""
-    files = EvaluationFiles.of(run)
+    files = EvaluationFiles(run)
     return any(path.exists() for path in (*files.results, files.predictions, files.constrained))

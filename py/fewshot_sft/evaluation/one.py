@@ -55,7 +55,7 @@ def look(run: Run) -> Evaluation | None:
 
 def lock(run: Run) -> AbstractContextManager[int]:
     """Hold the lock of a run's evaluation; of one that was killed parts may still be ending."""
-    return locks.hold(EvaluationFiles.of(run).lock, run.title, patience(run))
+    return locks.hold(EvaluationFiles(run).lock, run.title, patience(run))
 
 
 def patience(run: Run) -> float:

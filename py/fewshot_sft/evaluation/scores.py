@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..identity import read_record
 from ..jsonio import read_json, write_json
-from ..runs import SCHEMA, Run
+from ..runs import Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,16 +56,6 @@ def write_masses(run: Run, identity: str, labels: Sequence[str], masses: Sequenc
 def write_absent(run: Run, identity: str, reason: str) -> None:
     """Write why a run has no scores."""
     write_json(run.result(".scores.json"), run.head("scores") | {"identity": identity, "absent": reason})
-
-
-def identity_of(path: Path) -> str | None:
-    """Return the identity of the evaluation that the scores are of; None when there are none, or of an earlier version.
-
-    A file that says why there are none has one, too.
-    """
-    found = read_record(path)
-    identity = found.get("identity")
-    return identity if found.get("schema") == SCHEMA and isinstance(identity, str) else None
 
 
 def read(path: Path, identity: object, labels: Sequence[str], items: int) -> np.ndarray:

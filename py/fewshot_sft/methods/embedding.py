@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ def answer(tasks: Sequence[Task], settings: Settings) -> Iterator[Answers]:
         Unavailable: there is no encoder.
     """
     encoder = _encoder(settings)
-    vectors = encode(encoder, tasks)
+    vectors = encode(encoder, (text for task in tasks for text in (*task.texts, *task.asked)))
     unknown = share_unknown(encoder.tokenizer, tasks)
     if (share := unknown.get("unknown_tokens", 0)) >= MANY_UNKNOWN:
         print(
@@ -49,15 +49,14 @@ def learn(task: Task, settings: Settings) -> Callable[[Sequence[str]], Answers]:
     """
     encoder = _encoder(settings)
 
-    def matrix(asked: Task) -> np.ndarray:
-        vectors = encode(encoder, [asked])
-        return np.stack([vectors[text] for text in asked.asked])
+    def matrix(texts: Sequence[str]) -> np.ndarray:
+        vectors = encode(encoder, texts)
+        return np.stack([vectors[text] for text in texts])
 
-    model, facts = logistic.fit(task, matrix(replace(task, texts=[], asked=task.texts)))
+    model, facts = logistic.fit(task, matrix(task.texts))
 
     def answer_to(texts: Sequence[str]) -> Answers:
-        asked = replace(task, asked=texts)
-        return logistic.answers_of(asked, model, matrix(replace(asked, texts=[])), facts)
+        return logistic.answers_of(replace(task, asked=texts), model, matrix(texts), facts)
 
     return answer_to
 
@@ -72,11 +71,11 @@ def _encoder(settings: Settings) -> Any:
     return encoders.load(lambda each: SentenceTransformer(each, device=device), folder)
 
 
-def encode(encoder: Any, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
-    """Return the vector of each text of the tasks, of length 1."""
-    texts = list(dict.fromkeys(text for task in tasks for text in (*task.texts, *task.asked)))
-    found = encoder.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
-    return dict(zip(texts, found, strict=True))
+def encode(encoder: Any, texts: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return the vector of each text, of length 1."""
+    once = list(dict.fromkeys(texts))
+    found = encoder.encode(once, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+    return dict(zip(once, found, strict=True))
 
 
 def share_unknown(tokenizer: Any, tasks: Sequence[Task]) -> dict[str, float]:

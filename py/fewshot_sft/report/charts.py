@@ -45,7 +45,7 @@ class Series:
     style: int
     points: Sequence[tuple[float, float]]
     band: Sequence[tuple[float, float, float]] = ()  # x, low, high
-    role: str = "line"  # line; expected: dashed, without markers; dots: markers alone; thin: a line alone
+    role: str = "line"  # line; expected: dashed, without markers; thin: a line alone
     rings: Sequence[tuple[float, float]] = ()  # points that are marked
     legend: bool = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -14,22 +14,22 @@ SHOWN = 12  # labels; more are folded
 NAMED = 6  # in a sentence
 
 
-def classes(source: Source) -> Sequence[Block]:
-    """Return the F1 of each label of the method in use, the hardest first."""
+def classes(source: Source) -> Iterator[Block]:
+    """Yield the F1 of each label of the method in use, the hardest first."""
     w = source.w
     if not source.methods:
-        return [no_answer(source)]
+        yield no_answer(source)
+        return
     point = source.methods[source.use]["points"][-1]
     found = sorted(point.get("per_class", {}).items(), key=lambda each: (each[1]["mean"], each[1]["high"]))
     mean = point["f1"]["mean"]
     below = [label for label, score in found if score["high"] < mean]
-    blocks: list[Block] = []
     if below:
         named = w("list.comma").join(isolated(label) for label in below[:NAMED])
         more = w("classes.more", count=len(below) - NAMED) if len(below) > NAMED else ""
-        blocks.append(Text(w("classes.below", labels=named + more, mean=w.score(point["f1"]))))
+        yield Text(w("classes.below", labels=named + more, mean=w.score(point["f1"])))
     else:
-        blocks.append(Text(w("classes.alike", mean=w.score(point["f1"]))))
+        yield Text(w("classes.alike", mean=w.score(point["f1"])))
     examples, sizes = _examples(source), _sizes(source)
     rows = [_row(source, label, score, examples, sizes) for label, score in found]
     columns = [Column(w("column.label"), "wide"), Column(w("column.items"), "number")]
@@ -38,11 +38,10 @@ def classes(source: Source) -> Sequence[Block]:
     columns += [Column(w("column.trend"), "plot")] if sizes else []
     caption = w("classes.caption", method=source.use, labels=w.labels(point.get("size")))
     few = rows[: SHOWN if len(rows) > SHOWN + 3 else None]
-    blocks.append(Table(caption, columns, few, w("classes.note")))
+    yield Table(caption, columns, few, w("classes.note"))
     if len(few) < len(rows):
         rest = Table(w("classes.others"), columns, rows[len(few) :])
-        blocks.append(Fold(w("classes.rest", count=len(rows) - len(few)), [rest]))
-    return blocks
+        yield Fold(w("classes.rest", count=len(rows) - len(few)), [rest])
 
 
 def _sizes(source: Source) -> list[int]:

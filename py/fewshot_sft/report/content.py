@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..catalogue import Words
@@ -13,7 +13,7 @@ from .headline import Headline
 from .source import Source
 
 # name, key of the title, what makes it
-SECTIONS: Sequence[tuple[str, str, Callable[[Source], Sequence[Block]]]] = (
+SECTIONS: Sequence[tuple[str, str, Callable[[Source], Iterable[Block]]]] = (
     ("curve", "curve.title", scores.learning_curve),
     ("cost", "cost.title", scores.by_cost),
     ("table", "table.title", scores.table),
@@ -48,7 +48,7 @@ def make(source: Source) -> tuple[Report, list[str]]:
         if name in (OF_LABELS if source.is_free else OF_FREE_TEXT):
             continue
         try:
-            found = blocks(source)
+            found = list(blocks(source))
         except Exception as error:  # of one damaged record: the other parts are worth having
             why = describe(error)
             complaints.append(f"the report's part {source.w(title)!r} could not be made: {why}")

@@ -17,12 +17,8 @@ EXPLAINED = 5  # pairs with texts
 SAMPLES = 5  # answers outside the labels
 
 
-def confusion(source: Source) -> Sequence[Block]:
-    """Return the confusions of the method in use at its largest size, its seeds together."""
-    return list(_confusion_blocks(source))
-
-
-def _confusion_blocks(source: Source) -> Iterator[Block]:
+def confusion(source: Source) -> Iterator[Block]:
+    """Yield the confusions of the method in use at its largest size, its seeds together."""
     w, one = source.w, source.last[0]
     counts = np.sum([each.confusion for each in source.last], axis=0)
     wrong = counts.copy()
@@ -37,7 +33,7 @@ def _confusion_blocks(source: Source) -> Iterator[Block]:
         yield Text(w("confusion.none"))
         return
     names = [*(cut(label, LABEL) for label in one.labels), w("confusion.outside")]
-    rows = [[names[i], names[j], _share(source, counts[i, j], counts[i].sum())] for i, j in pairs]
+    rows = [[names[i], names[j], w("number.of", count=int(counts[i, j]), all=int(counts[i].sum()))] for i, j in pairs]
     columns = [
         Column(w("column.true"), "wide"),
         Column(w("column.answered"), "wide"),
@@ -53,10 +49,6 @@ def _confusion_blocks(source: Source) -> Iterator[Block]:
         yield Table(w("confusion.examples", seed="–" if one.run.seed is None else one.run.seed), wide, examples)
     else:
         yield Text(w("confusion.no_texts"), "absent")
-
-
-def _share(source: Source, count: int, items: int) -> str:
-    return source.w("number.of", count=int(count), all=int(items))
 
 
 def _matrix(source: Source, counts: np.ndarray) -> Table:
@@ -87,22 +79,21 @@ def _examples(source: Source, pairs: Sequence[tuple[int, int]]) -> Iterator[list
             yield [cut(source.text_of(each.index), TEXT), cut(each.label, LABEL), cut(each.pred, LABEL)]
 
 
-def outside(source: Source) -> Sequence[Block]:
-    """Return how many answers are no label, and what they are instead."""
+def outside(source: Source) -> Iterator[Block]:
+    """Yield how many answers are no label, and what they are instead."""
     w = source.w
     found = {method: own for method, own in source.by_method.items() if any(one.not_in_labels for one in own)}
     if not found:
-        return [Text(w("outside.none"))]
+        yield Text(w("outside.none"))
+        return
     rows = [row for method, own in found.items() for row in _outside_rows(method, own)]
     titles = [w("column.method"), w("column.labels"), w("column.outside_seeds"), w("column.items")]
     columns = [Column(title, "number" if index else "text") for index, title in enumerate(titles)]
-    blocks: list[Block] = [Table(w("outside.caption"), columns, rows, w("outside.note"))]
-    samples = [row for method, own in found.items() for row in _samples(method, own)]
-    if samples:
+    yield Table(w("outside.caption"), columns, rows, w("outside.note"))
+    if samples := [row for method, own in found.items() for row in _samples(method, own)]:
         columns = [Column(w("column.method")), Column(w("column.labels"), "number")]
         columns += [Column(w("column.answer"), "wide"), Column(w("column.count"), "number")]
-        blocks.append(Fold(w("outside.samples"), [Table(w("outside.samples_caption"), columns, samples)]))
-    return blocks
+        yield Fold(w("outside.samples"), [Table(w("outside.samples_caption"), columns, samples)])
 
 
 def _outside_rows(method: str, own: Sequence[Result]) -> Iterator[list[str]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import UserError
 from ..redaction import redact
-from ..results.losses import read_losses
 from ..results.record import Result
 from ..settings import table
 from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Table, Text, cut
@@ -27,7 +27,7 @@ def losses(source: Source) -> Sequence[Block]:
     logged: list[tuple[Result, list[tuple[int, float]]]] = []
     for one in source.trained:
         try:
-            if points := read_losses(one):
+            if points := one.losses:
                 logged.append((one, points))
         except UserError:
             continue  # among the warnings already
@@ -85,26 +85,23 @@ def _overfits(source: Source, one: Result) -> Iterator[str]:
         yield source.w("losses.overfits", **_losses_on_validation(one))
 
 
-def what_was_run(source: Source) -> Sequence[Block]:
-    """Return the machine, the versions, the settings that are not the defaults, the data."""
+def what_was_run(source: Source) -> Iterator[Block]:
+    """Yield the machine, the versions, the settings that are not the defaults, the data."""
     w = source.w
     facts = [[name, Data(value)] for name, value in _facts(source) if value]
-    blocks: list[Block] = [
-        Table(w("ran.caption"), [Column(w("column.what")), Column(w("column.value"), "long")], facts)
-    ]
+    yield Table(w("ran.caption"), [Column(w("column.what")), Column(w("column.value"), "long")], facts)
     changed = [[name, cut(redact(value)), cut(table()[name].default or "–")] for name, value in _changed(source)]
     columns = [Column(w("column.setting")), Column(w("column.value"), "wide"), Column(w("column.default"), "wide")]
-    blocks.append(Fold(w("ran.settings", count=len(changed)), [Table(w("ran.settings_caption"), columns, changed)]))
+    yield Fold(w("ran.settings", count=len(changed)), [Table(w("ran.settings_caption"), columns, changed)])
     files = [
         [name, str(each["rows"]), each["sha256"][:16]]
         for name, each in sorted(source.manifest.get("splits", {}).items())
     ]
     if files:
         columns = [Column(w("column.file")), Column(w("column.rows"), "number"), Column("SHA-256")]
-        blocks.append(Fold(w("ran.data", count=len(files)), [Table(w("ran.data_caption"), columns, files)]))
+        yield Fold(w("ran.data", count=len(files)), [Table(w("ran.data_caption"), columns, files)])
     else:
-        blocks.append(Text(w("ran.no_manifest"), "absent"))
-    return blocks
+        yield Text(w("ran.no_manifest"), "absent")
 
 
 def _facts(source: Source) -> Iterator[tuple[str, str]]:
@@ -159,10 +156,7 @@ def _warnings(source: Source) -> Iterator[str]:
     for name, found in source.methods.items():
         if "left_out" in found:
             yield w("warnings.left_out", method=name, runs=w("list.comma").join(found["left_out"]))
-    groups: dict[tuple[str, str], int] = {}
-    for each in source.results["absent"]:
-        key = each["method"], each["reason"]
-        groups[key] = groups.get(key, 0) + 1
+    groups = Counter((each["method"], each["reason"]) for each in source.results["absent"])
     for (method, why), count in groups.items():
         yield w("warnings.absent", method=method, count=count, why=cut(redact(why)))
     for one in source.sweep.evaluations:
@@ -222,8 +216,8 @@ def _of_data(source: Source) -> Iterator[str]:
                 yield w("warnings.removed", count=each["count"], split=split, what=what)
 
 
-def repeat(source: Source) -> Sequence[Block]:
-    """Return the command that runs this sweep again."""
+def repeat(source: Source) -> Iterator[Block]:
+    """Yield the command that runs this sweep again."""
     w = source.w
     given = {"SWEEP_NAME": source.sweep.name, "METHODS": source.settings["METHODS"]} | dict(_changed(source))
     if source.settings["MODEL_SCRIPT"]:  # the profile's own model, which it makes only where none is named
@@ -231,10 +225,10 @@ def repeat(source: Source) -> Sequence[Block]:
     words = [f"{name}={shlex.quote(redact(value))}" for name, value in sorted(given.items())]
     revisions = sorted({each for one in source.sweep.evaluations if (each := one.record.get("git_revision"))})
     checkout = f"git checkout {revisions[0]}\n" if len(revisions) == 1 else ""
-    blocks: list[Block] = [Text(w("repeat.text")), Code(checkout + _wrapped([*words, "bin/sweep.sh"]))]
+    yield Text(w("repeat.text"))
+    yield Code(checkout + _wrapped([*words, "bin/sweep.sh"]))
     if len(revisions) > 1:
-        blocks.append(Text(w("repeat.revisions"), "note"))
-    return blocks
+        yield Text(w("repeat.revisions"), "note")
 
 
 def _wrapped(words: list[str]) -> str:

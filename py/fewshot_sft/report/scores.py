@@ -19,18 +19,12 @@ from .source import Source
 EXAMPLES = 5
 
 
-def learning_curve(source: Source) -> Sequence[Block]:
-    """Return the curve of all methods: measured, and what is expected of more labels."""
-    return list(_curve_blocks(source)) if source.methods else [no_answer(source)]
-
-
-def no_answer(source: Source) -> Text:
-    """Return why there is nothing that answer.json would have told."""
-    return Text(source.w("absent.answer", why=source.answer.get("absent", "")), "absent")
-
-
-def _curve_blocks(source: Source) -> Iterator[Block]:
+def learning_curve(source: Source) -> Iterator[Block]:
+    """Yield the curve of all methods: measured, and what is expected of more labels."""
     w, metric = source.w, source.metric
+    if not source.methods:
+        yield no_answer(source)
+        return
     forecasts = any("expected" in found for found in source.methods.values())
     picture = "learning_curve.png" if "learning_curve.png" in source.results["pictures"] else ""
     yield Figure([_curve(source, metric, ahead=True)], w("curve.note") + w("curve.ahead") * forecasts, picture)
@@ -42,6 +36,11 @@ def _curve_blocks(source: Source) -> Iterator[Block]:
     for other in source.shown:
         if other != metric:
             yield Fold(w("curve.other", metric=metric_name(other, w)), [Figure([_curve(source, other, ahead=False)])])
+
+
+def no_answer(source: Source) -> Text:
+    """Return why there is nothing that answer.json would have told."""
+    return Text(source.w("absent.answer", why=source.answer.get("absent", "")), "absent")
 
 
 def _refused(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -157,16 +156,17 @@ def by_cost(source: Source) -> Sequence[Block]:
     return [Figure([chart], w("cost.note")), Table(caption, _columns(titles), rows)]
 
 
-def table(source: Source) -> Sequence[Block]:
-    """Return the table by labels and methods; all numbers, and each run, on demand."""
+def table(source: Source) -> Iterator[Block]:
+    """Yield the table by labels and methods; all numbers, and each run, on demand."""
     w = source.w
-    blocks: list[Block] = (
-        [_by_size(source), Fold(w("table.all"), [_all(source)])] if source.methods else [no_answer(source)]
-    )
-    blocks.append(Fold(w("table.runs"), [_runs(source)]))
+    if source.methods:
+        yield _by_size(source)
+        yield Fold(w("table.all"), [_all(source)])
+    else:
+        yield no_answer(source)
+    yield Fold(w("table.runs"), [_runs(source)])
     if source.is_free:
-        blocks.append(Text(w("absent.free_text"), "absent"))
-    return blocks
+        yield Text(w("absent.free_text"), "absent")
 
 
 def _by_size(source: Source) -> Table:
@@ -205,31 +205,21 @@ def _all(source: Source) -> Table:
 
 
 def _runs(source: Source) -> Table:
-    w = source.w
-    if source.is_free:
-        return _runs_of_free_text(source)
-    titles = [w("column.run"), w("column.accuracy_items"), w("column.outside"), w("column.items"), w("column.time")]
+    w, free = source.w, source.is_free
+    titles = (
+        [metric_name(each, w) for each in source.shown] if free else [w("column.accuracy_items"), w("column.outside")]
+    )
     rows = []
     for each in source.results["rows"]:
-        score = {"mean": each["accuracy"], "low": each["accuracy_low"], "high": each["accuracy_high"]}
-        time = w.duration(each["seconds"]) if "seconds" in each else ""
-        rows.append([each["run"], score_cell(w, score), str(each["not_in_labels"]), str(each["items"]), time])
-    return Table(w("table.runs_caption"), _columns(titles), rows, w("table.runs_note"))
-
-
-def _runs_of_free_text(source: Source) -> Table:
-    w = source.w
-    titles = [
-        w("column.run"),
-        *(metric_name(metric, w) for metric in source.shown),
-        w("column.items"),
-        w("column.time"),
-    ]
-    rows: list[list[str | Cell]] = []
-    for each in source.results["rows"]:
-        time = w.duration(each["seconds"]) if "seconds" in each else ""
-        rows.append([each["run"], *(f"{each[metric]:.3f}" for metric in source.shown), str(each["items"]), time])
-    return Table(w("table.runs_caption"), _columns(titles), rows)
+        row: list[str | Cell] = [each["run"]]
+        if free:
+            row += [f"{each[metric]:.3f}" for metric in source.shown]
+        else:
+            score = {"mean": each["accuracy"], "low": each["accuracy_low"], "high": each["accuracy_high"]}
+            row += [score_cell(w, score), str(each["not_in_labels"])]
+        rows.append([*row, str(each["items"]), w.duration(each["seconds"]) if "seconds" in each else ""])
+    columns = _columns([w("column.run"), *titles, w("column.items"), w("column.time")])
+    return Table(w("table.runs_caption"), columns, rows, "" if free else w("table.runs_note"))
 
 
 def examples(source: Source) -> Sequence[Block]:

@@ -13,16 +13,12 @@ SURE = 0.8  # share of the texts that is said in words
 IN_TABLE = (0.5, 0.8, 1.0)
 
 
-def calibration(source: Source) -> Sequence[Block]:
-    """Return whether probabilities are what they say, and how right the surest answers are."""
+def calibration(source: Source) -> Iterator[Block]:
+    """Yield whether probabilities are what they say, and how right the surest answers are."""
     w, record = source.w, source.beside("calibration")
-    blocks = list(_calibration_blocks(source, record)) if record else []
-    return blocks if record.get("runs") else [Text(w("calibration.absent"), "absent"), *blocks]
-
-
-def _calibration_blocks(source: Source, record: Mapping[str, Any]) -> Iterator[Block]:
-    w = source.w
-    runs = list(_largest(record["runs"]))
+    runs = list(_largest(record["runs"] if record else []))
+    if not runs:
+        yield Text(w("calibration.absent"), "absent")
     own = next((each for each in runs if each["series"] == source.use), None)
     sure = next((each for each in own["answered"] if abs(each["share"] - SURE) < 1e-6), None) if own else None
     if sure:
@@ -31,11 +27,7 @@ def _calibration_blocks(source: Source, record: Mapping[str, Any]) -> Iterator[B
     if runs:
         yield Figure([_reliability(source, runs), _answered(source, runs)], w("calibration.note"))
         yield _calibration_table(source, runs)
-    reasons: dict[tuple[str, str], int] = {}
-    for each in record.get("absent", []):
-        key = each["method"], each["reason"]
-        reasons[key] = reasons.get(key, 0) + 1
-    if reasons:
+    if reasons := dict.fromkeys((each["method"], each["reason"]) for each in record.get("absent", [])):
         yield Listing([w("absent.of", what=method, why=cut(why)) for method, why in reasons])
 
 
@@ -90,24 +82,23 @@ def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> Tab
     return Table(w("calibration.caption"), columns, rows)
 
 
-def data(source: Source) -> Sequence[Block]:
-    """Return what is suspicious in the data, and what to label next."""
+def data(source: Source) -> Iterator[Block]:
+    """Yield what is suspicious in the data, and what to label next."""
     w, record = source.w, source.beside("data_quality")
     if not record:
-        return [Text(w("data.absent"), "absent")]
+        yield Text(w("data.absent"), "absent")
+        return
     parts: dict[str, tuple[str, Callable[[Source, Mapping[str, Any]], Iterator[Block]]]] = {
         "suspicious": (w("suspicious.title"), _suspicious),
         "near_duplicates": (w("duplicates.title"), _duplicates),
         "label_next": (w("label_next.title"), _label_next),
     }
-    blocks: list[Block] = []
     for name, (_, show) in parts.items():
         if name in record:
-            blocks += show(source, record[name])
+            yield from show(source, record[name])
     for name, why in record.get("absent", {}).items():
         title = parts[name][0] if name in parts else name
-        blocks.append(Text(w("absent.of", what=title, why=cut(why)), "absent"))
-    return blocks
+        yield Text(w("absent.of", what=title, why=cut(why)), "absent")
 
 
 def _where(row: Mapping[str, Any]) -> str:

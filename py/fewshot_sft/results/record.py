@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..runs import FREE_METRICS, SCHEMA, Run
+from ..training import trainer_log
 
 METRICS = ("accuracy", "precision", "recall", "f1")
 # bin/eval.sh evaluates what has no record, so a record that is wrong must be moved away first.
@@ -48,6 +49,17 @@ class Result:
         """The hash of the data file that was evaluated, when the record tells it."""
         settings = self.record.get("settings")
         return settings.get("data_sha256") if isinstance(settings, dict) else None
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        """The finite losses that the trainer logged, if it did: (optimizer step, mean loss since the line before).
+
+        Raises:
+            UserError: a line of the log is no JSON.
+        """
+        if self.adapter is None or not (self.adapter / trainer_log.TRAINER_LOG).is_file():
+            return []
+        return [(step, loss) for step, loss in trainer_log.losses(self.adapter) if math.isfinite(loss)]
 
     @property
     def test_data(self) -> tuple[Any, ...]:

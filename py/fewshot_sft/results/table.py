@@ -122,28 +122,7 @@ _COLUMNS: tuple[_Column, ...] = (
 # A sweep has those of its task; what it does not have is not shown.
 _OF_LABELS = {"accuracy", "95% interval", "precision", "recall", "F1", "outside", "original's acc.", "original's F1"}
 _FREE: tuple[_Column, ...] = tuple((name, _score(key)) for key, name in FREE_METRICS.items())
-_FREE_MEANS: tuple[_Column, ...] = (
-    ("method", lambda row: row["method"]),
-    ("N", lambda row: str(row["size"])),
-    ("seeds", lambda row: str(row["seeds"])),
-    *(
-        column
-        for key, name in FREE_METRICS.items()
-        for column in (
-            (f"mean {name}", _mean(key)),
-            ("95% interval", _interval(key)),
-        )
-    ),
-)
-_MEAN_COLUMNS: tuple[_Column, ...] = (
-    ("method", lambda row: row["method"]),
-    ("N", lambda row: str(row["size"])),
-    ("seeds", lambda row: str(row["seeds"])),
-    ("mean accuracy", _mean("accuracy")),
-    ("95% interval", _interval("accuracy")),
-    ("mean F1", _mean("f1")),
-    ("95% interval", _interval("f1")),
-)
+_MEANS = {"accuracy": "accuracy", "f1": "F1"}  # the metrics of labels, and their names
 NOTES = (
     "precision, recall, F1: macro averages. An answer outside the labels counts as wrong; its rate is `outside`.\n"
     "original's acc., original's F1: as the original scores, such answers replaced by a random label.\n"
@@ -182,11 +161,11 @@ def to_text(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None, *,
     rows = [{"size": row["method"], **row} if "method" in hidden else row for *_, row in shown]
     text = _aligned(columns, rows, bold=bold)
     if means := _means(answer or {}):
-        text = [*_aligned(_FREE_MEANS if free else _MEAN_COLUMNS, means, bold=bold), "", *text]
+        text = [*_aligned(_mean_columns(FREE_METRICS if free else _MEANS), means, bold=bold), "", *text]
     caption = f"{', '.join(sweep.name for sweep in sweeps)}: split {shown[0][2]['split']}"
-    absent = [f"absent: {_of(sweep) * several}{what}: {why}" for sweep in sweeps for what, why in _absent(sweep)]
+    absent = [f"absent: {f'{sweep.name}, ' * several}{what}: {why}" for sweep in sweeps for what, why in _absent(sweep)]
     unseen = [
-        f"classes never seen: {_of(sweep) * several}{one.run.title}: {count} of {len(one.labels)}"
+        f"classes never seen: {f'{sweep.name}, ' * several}{one.run.title}: {count} of {len(one.labels)}"
         for sweep, one, row in shown
         if (count := row.get("train_never_seen"))
     ]
@@ -198,6 +177,16 @@ def to_text(sweeps: Sequence[Sweep], answer: Mapping[str, Any] | None = None, *,
         *([_FREE_MEANS_NOTE if free else _MEANS_NOTE] if means else []),
     ]
     return "\n".join([caption, "", *text, "", *absent, *unseen, *([""] if absent or unseen else []), *notes])
+
+
+def _mean_columns(names: Mapping[str, str]) -> tuple[_Column, ...]:
+    means = (((f"mean {name}", _mean(key)), ("95% interval", _interval(key))) for key, name in names.items())
+    return (
+        ("method", lambda row: row["method"]),
+        ("N", lambda row: str(row["size"])),
+        ("seeds", lambda row: str(row["seeds"])),
+        *(column for pair in means for column in pair),
+    )
 
 
 def _means(answer: Mapping[str, Any]) -> list[Row]:
@@ -242,10 +231,6 @@ def _updates(trained: Sequence[dict[str, Any]]) -> list[str]:
     if len(epochs) == 1 and "" not in epochs and not any("max_steps" in each for each in given):
         return [f"updates: {float(epochs.pop()):g} epochs for every size, so a larger one has more of them."]
     return []
-
-
-def _of(sweep: Sweep) -> str:
-    return f"{sweep.name}, "
 
 
 def _cell(show: Any, row: Row) -> str:

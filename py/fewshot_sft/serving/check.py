@@ -34,7 +34,7 @@ def check(
         load: an adapter that the server has to load before.
         base: the base model's answers, of which one must differ.
         asks_probe_set: with the probe set; ``base`` asks it too.
-        ready: where to write when it was ready, what it says it serves, and its first answer.
+        ready: where to write when it was ready, and its first answer.
         prompts: with the tokens of each, which the server has to make, too.
 
     Raises:
@@ -55,8 +55,7 @@ def check(
                     text = prompt["messages"][-1]["content"][:60]
                     raise NoAnswer(f"it builds another prompt than was trained, first for the text {text!r}")
             if ready:
-                seconds = round(probe.seconds, 2)
-                write_json(ready, {"seconds": seconds, "models": await probe.models(), "answer": answer})
+                write_json(ready, {"seconds": round(probe.seconds, 2), "answer": answer})
             if asks_probe_set or base is not None:
                 await _ask_probe_set(run, probe, base, wait)
         finally:

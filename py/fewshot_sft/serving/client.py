@@ -206,14 +206,6 @@ class ChatClient:
 
         return await self._reach(timeout, call())
 
-    async def models(self, timeout: float) -> list[str]:
-        """Return the names that the server says it serves; none when it does not say."""
-        try:
-            async with asyncio.timeout(timeout):
-                return [str(model.id) for model in (await self._chat.root_async_client.models.list()).data]
-        except Exception:  # whatever it is, it is only for the record
-            return []
-
     async def _reach(self, timeout: float, call: Awaitable[T]) -> T:
         try:
             return await call

@@ -73,10 +73,6 @@ class Probe:
         """Close the connections."""
         await self._client.close()
 
-    async def models(self) -> list[str]:
-        """Return the names that the server says it serves; none when it does not say."""
-        return await self._client.models(FIRST_TIMEOUT)
-
     async def tokens(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Return the tokens that `vllm serve` makes of a prompt.
 

@@ -58,7 +58,8 @@ def place_values(axes: Axes, marks: Sequence[Mark], lines: Sequence[Sequence[tup
         free = (
             box
             for box in boxes
-            if _within(box, inside)
+            if inside.contains(*box.min)
+            and inside.contains(*box.max)
             and not any(box.overlaps(other) for other in taken)
             and not any(segment.intersects_bbox(box, filled=False) for segment in segments)
         )
@@ -84,10 +85,6 @@ def _box(to_pixels: Callable, mark: Mark, place: tuple, width: float, height: fl
     else:
         middle_y = y + level * (height / 2 + gap / 2)
     return Bbox.from_extents(middle_x - width / 2, middle_y - height / 2, middle_x + width / 2, middle_y + height / 2)
-
-
-def _within(box: Bbox, outer: Bbox) -> bool:
-    return box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1
 
 
 def fit_ticks(panels: Sequence[Axes]) -> None:

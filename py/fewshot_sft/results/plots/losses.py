@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ...runs import Run
-from ..losses import Points
+from ...training.trainer_state import Points
 from .style import new_figure, panel_grid, size_styles, size_text, wrap
 
 
