@@ -60,8 +60,7 @@ command_of() {
     --max_samples "$((size > 100000 ? size : 100000))"
     --per_device_train_batch_size "$MICRO_BATCH"
     --gradient_accumulation_steps "$((BATCH_SIZE * GRADIENT_ACCUMULATION / MICRO_BATCH))"
-    --lr_scheduler_type cosine
-    --max_grad_norm 1.0
+    --lr_scheduler_type cosine --max_grad_norm 1.0
     --logging_steps "$LOGGING_STEPS"
     --save_steps "$SAVE_STEPS"
     --warmup_steps "$WARMUP_STEPS" --optim "$optim"

@@ -18,7 +18,7 @@ import sys
 import warnings
 
 from fewshot_sft import dry_run, hub, runs
-from fewshot_sft.evaluation import baseline, questions
+from fewshot_sft.evaluation import questions, without_server
 from fewshot_sft.methods import Unavailable
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import DONE, TO_DO, end_on_signals, run
@@ -28,7 +28,7 @@ from fewshot_sft.settings import Settings
 def main(argv: list[str]) -> int:
     """Make the method's runs, or say what would be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=tuple(baseline.MODULES))
+    parser.add_argument("method", choices=tuple(without_server.MODULES))
     parser.add_argument("--dry-run", action="store_true", help="write nothing: print what would be done and why")
     args = parser.parse_args(argv)
     settings = Settings.read()
@@ -47,9 +47,9 @@ def main(argv: list[str]) -> int:
     try:
         if settings.task == runs.GENERATION:
             raise Unavailable(runs.NO_TEXT)
-        model = baseline.model_of(args.method, settings, fetch=not args.dry_run)
+        model = without_server.model_of(args.method, settings, fetch=not args.dry_run)
         data = questions.load(settings.data_dir, settings["SPLIT"], settings.eval_limit)
-        found = [baseline.look(each, model, data) for each in wanted]
+        found = [without_server.look(each, model, data) for each in wanted]
         todo = []
         for each in found:
             why = each.why_made()
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
             return TO_DO if todo else DONE
         absent = [each.run for each in todo]
         if todo:
-            baseline.make(args.method, todo, settings)
+            without_server.make(args.method, todo, settings)
     except Unavailable as error:
         for each_run in [] if args.dry_run else absent:
             with outcomes.of_run("evaluation", each_run.name) as ended:

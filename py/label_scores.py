@@ -18,7 +18,7 @@ import sys
 import time
 
 from fewshot_sft import hub, runs
-from fewshot_sft.evaluation import questions, scores
+from fewshot_sft.evaluation import label_probabilities, questions
 from fewshot_sft.evaluation.files import identity_of
 from fewshot_sft.identity import read_record
 from fewshot_sft.planning.facts import is_small
@@ -57,12 +57,12 @@ def main(argv: list[str]) -> int:
         for commit in dict.fromkeys(map(served_commit, todo)):
             chosen = [each for each in todo if served_commit(each) == commit]
             for each, masses in local_scores.masses(chosen, data, settings.but(MODEL_COMMIT=commit)):
-                scores.write_masses(each, todo.pop(each), data.labels, masses)
+                label_probabilities.write_masses(each, todo.pop(each), data.labels, masses)
     except Exception as error:  # of libraries, and of what an adapter may be: the evaluation stays
         reason = f"its labels could not be scored: {(str(error).splitlines() or [type(error).__name__])[0]}"
         print(f"warning: label scores: {reason}", file=sys.stderr)
         for each, identity in todo.items():
-            scores.write_absent(each, identity, reason)
+            label_probabilities.write_absent(each, identity, reason)
         return 0
     print(f"label scores: done in {time.monotonic() - began:.1f} s")
     return 0

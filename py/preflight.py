@@ -38,7 +38,6 @@ from fewshot_sft.preflight import (
     methods,
     model,
     templates,
-    unlabelled,
 )
 from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
@@ -116,7 +115,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     except UserError as error:
         return [*found, Finding("settings", "problem", *_what_and_mend(str(error)))]
     found.append(adapters.check_steps(runs.sizes(settings), trainer_settings(settings)))
-    found += methods.check(settings) + unlabelled.check(settings)
+    found += methods.check(settings) + methods.check_unlabelled(settings)
     finding, size = base_model(settings)
     found.append(finding)
     if finding.result == "ok":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_sft.answer import calibration
-from fewshot_sft.answer.making import make as make_answer
+from fewshot_sft.answer.answer_file import make as make_answer
 from fewshot_sft.errors import UserError, describe
 from fewshot_sft.jsonio import write_bytes, write_json
 from fewshot_sft.processes import be_a_worker, usable_cpus

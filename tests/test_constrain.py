@@ -12,7 +12,7 @@ from test_evaluation import LABELS, RUN, Sweep, _environment, right, server, swe
 from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation.evaluation import Evaluation, set_results_aside
 from fewshot_sft.program import AGAIN
-from fewshot_sft.serving import identity, prompt
+from fewshot_sft.serving import prompt, served_model
 
 VLLM = {"SERVER": "vllm", "BACKEND": "vllm"}
 BOTH = VLLM | {"CONSTRAIN": "1"}
@@ -22,7 +22,7 @@ BOTH = VLLM | {"CONSTRAIN": "1"}
 def _vllm(monkeypatch):
     monkeypatch.setattr(prompt, "read_json", lambda path: {"stop_token_ids": [7]})
     # vLLM is not installed where only the tests are.
-    monkeypatch.setattr(identity, "versions", lambda names: dict.fromkeys(names, "1.0"))
+    monkeypatch.setattr(served_model, "versions", lambda names: dict.fromkeys(names, "1.0"))
 
 
 def constrained_lines(sweep: Sweep) -> list[dict]:

@@ -14,7 +14,7 @@ import pytest
 
 import demo
 from fewshot_sft import runs
-from fewshot_sft.demo import labelling, model_server, session, texts
+from fewshot_sft.demo import labelling, model_server, session, uploads
 from fewshot_sft.demo.model_server import ModelServer
 from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation.questions import EvaluationSet, Item
@@ -42,7 +42,7 @@ ROWS = [(f"a text about {label.lower()} number {n}", label) for n in range(8) fo
     ],
 )
 def test_the_texts_of_a_file(name, content, found):
-    assert texts.uploaded(name, content.encode(), Settings({})) == found
+    assert uploads.uploaded(name, content.encode(), Settings({})) == found
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_texts_of_a_file(name, content, found):
 )
 def test_a_file_that_is_no_use(name, content, message):
     with pytest.raises(UserError) as error:
-        texts.uploaded(name, content.encode(), Settings({}))
+        uploads.uploaded(name, content.encode(), Settings({}))
     assert str(error.value) == message
 
 

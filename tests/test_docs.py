@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,10 @@ def test_what_a_page_links_to_is_there(path):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
 
     assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+def test_no_two_modules_and_no_two_classes_have_one_name():
+    files = [each for each in (PROJECT / "py").rglob("*.py") if each.name != "__init__.py"]
+    names = Counter(each.name for each in files)
+    names.update(name for each in files for name in re.findall(r"^class (\w+)", each.read_text("utf-8"), re.MULTILINE))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -31,7 +31,7 @@ from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import AGAIN
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import versions
-from fewshot_sft.serving import endpoint, identity, ports, weights
+from fewshot_sft.serving import endpoint, ports, served_model, weights
 from fewshot_sft.serving.client import Answer, ChatClient, Refused, Retry, Unanswered
 from fewshot_sft.serving.server import Server
 from fewshot_sft.settings import Settings
@@ -663,7 +663,7 @@ def test_what_decides_the_answers_makes_the_evaluation_anew(
     finished, server, capsys, monkeypatch, change, changed, what
 ):
     # Whether vLLM is installed here is no matter.
-    monkeypatch.setattr(identity, "versions", lambda names: versions([name for name in names if name != "vllm"]))
+    monkeypatch.setattr(served_model, "versions", lambda names: versions([name for name in names if name != "vllm"]))
     mark, record_mark = finished.lines[0]["identity"][:8], finished.record["identity"][:8]
     old = (finished.objs / f"{RUN}.predictions.jsonl").read_bytes()
     if change:
@@ -814,7 +814,7 @@ def test_concurrency_auto_is_noted_and_what_the_scores_need_is_loaded_meanwhile(
     sweep = Sweep.make(tmp_path, items=60)
     server.behave = lambda text: "slow"
     loaded = threading.Event()
-    monkeypatch.setattr(asking.metrics, "prepare", loaded.set)
+    monkeypatch.setattr(asking.macro, "prepare", loaded.set)
 
     def release() -> None:
         server.wait_for(lambda: server.in_flight == 8)

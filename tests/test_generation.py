@@ -20,7 +20,7 @@ from fewshot_sft import runs
 from fewshot_sft.answer import decision, texts
 from fewshot_sft.answer.curves import Curve
 from fewshot_sft.errors import UserError
-from fewshot_sft.evaluation import free_text, predictions, questions, record
+from fewshot_sft.evaluation import evaluated, free_text, predictions, questions
 from fewshot_sft.evaluation.files import EvaluationFiles
 from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
 from fewshot_sft.outcomes import summary
@@ -172,7 +172,7 @@ def sweep(built, given, folder: Path) -> Settings:
             log.append(Prediction(index, item.output if good else "", item.output, 0.1, cut=not good and not index))
         log.close()
         rest = {"timings": {"seconds": 1.0}, "identity": "e" * 64}
-        record.write(run, data, log, files, {}, {}, rest)
+        evaluated.write(run, data, log, files, {}, {}, rest)
     return settings
 
 
@@ -232,7 +232,7 @@ def test_all_pictures_but_confusions(sweep: Settings) -> None:
 def test_labels_and_free_text_do_not_compare(sweep: Settings, given) -> None:
     path = Path(sweep["OBJS_DIR"]) / "y-zero-shot.json"
     head = runs.zero_shot(sweep.but(SWEEP_NAME="y")).head("evaluation") | {"split": "test"}
-    path.write_text(json.dumps(head | record.findings(["a"], ["a"], ["a", "b"], 0, 42)))
+    path.write_text(json.dumps(head | evaluated.findings(["a"], ["a"], ["a", "b"], 0, 42)))
     with pytest.raises(UserError, match="some of these sweeps are of labels and some of free text"):
         see_results.main(["--run", "y"])
 

@@ -20,7 +20,7 @@ from fewshot_sft import revision
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import sha256_json
 from fewshot_sft.serving import label_tokens
-from fewshot_sft.serving.identity import what_serves
+from fewshot_sft.serving.served_model import what_serves
 from fewshot_sft.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))

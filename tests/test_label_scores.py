@@ -26,7 +26,7 @@ from fewshot_sft.jsonio import write_json
 from fewshot_sft.program import AGAIN
 from fewshot_sft.serving import label_tokens
 from fewshot_sft.serving.client import ChatClient, Retry
-from fewshot_sft.serving.label_scores import LabelScorer
+from fewshot_sft.serving.label_scorer import LabelScorer
 from fewshot_sft.serving.label_tree import LEAST, LabelTree
 
 NEWLINE, END = 208, 0

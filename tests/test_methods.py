@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from fewshot_sft import hub, runs
-from fewshot_sft.evaluation import baseline
+from fewshot_sft.evaluation import without_server
 from fewshot_sft.evaluation.questions import EvaluationSet
 from fewshot_sft.methods import Answers, Task, Unavailable, embedding, encoders, tfidf
 from fewshot_sft.preflight import methods
@@ -89,7 +89,7 @@ def test_a_class_without_an_example_has_probability_0() -> None:
 @pytest.mark.usefixtures("offline")
 def test_with_one_label_that_is_the_answer(method: str) -> None:
     pytest.importorskip(encoders.PACKAGE)
-    module = importlib.import_module(f"fewshot_sft.methods.{baseline.MODULES[method]}")
+    module = importlib.import_module(f"fewshot_sft.methods.{without_server.MODULES[method]}")
     (found,) = module.answer([task({"Plants": 3})], Settings({}))
     is_sound(found)
     assert found.answers == ["Plants"] * 3
@@ -197,7 +197,7 @@ def test_llm_embedding_is_of_the_base_models_weights(given: Callable[..., Settin
     def identities() -> list[str]:
         asked = EvaluationSet(folder, [], CLASSES, "")
         found = [runs.baselines(settings, method)[0] for method in ("llm-embedding", "tfidf")]
-        return [baseline.look(run, "base", asked).identity for run in found]
+        return [without_server.look(run, "base", asked).identity for run in found]
 
     with pytest.raises(Unavailable, match=r"^MODEL=.*/model: no such folder"):
         identities()
@@ -213,7 +213,7 @@ def test_llm_embedding_is_of_the_base_models_weights(given: Callable[..., Settin
 @pytest.mark.usefixtures("offline")
 def test_the_encoder_tuned(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(encoders.PACKAGE)
-    module = importlib.import_module(f"fewshot_sft.methods.{baseline.MODULES[method]}")
+    module = importlib.import_module(f"fewshot_sft.methods.{without_server.MODULES[method]}")
     monkeypatch.setattr(module, "EPOCHS" if method == "encoder" else "STEPS", 2)
     (found,) = module.answer([task({"Stones": 2, "Animals": 2})], Settings({}))
     is_sound(found)
@@ -262,4 +262,4 @@ def test_only_lines_of_ours_and_what_all_sizes_share_apart(given: Callable[..., 
 
 def test_the_setting_takes_the_methods_that_there_are():
     assert set(table()["METHODS"].type.removeprefix("methods:").split(",")) == set(runs.METHODS)
-    assert set(baseline.MODULES) == {*runs.ON_CPU, *runs.ON_GPU}
+    assert set(without_server.MODULES) == {*runs.ON_CPU, *runs.ON_GPU}

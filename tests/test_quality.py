@@ -17,8 +17,8 @@ import build_data
 import data_quality
 from fewshot_sft.data.prompts import DOCUMENT_PREFIX as PREFIX
 from fewshot_sft.data.readers import read_table
-from fewshot_sft.preflight import unlabelled as preflight
-from fewshot_sft.quality import Absent, Labelled, duplicates, files, label_next, making, suspicious, unlabelled
+from fewshot_sft.preflight import methods as preflight
+from fewshot_sft.quality import Absent, Labelled, duplicates, label_next, making, spreadsheets, suspicious, unlabelled
 from fewshot_sft.settings import Settings
 
 WORDS = {
@@ -196,7 +196,7 @@ def test_parquet_one_column_and_a_text_a_line(folder: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_known_before_the_night(folder: Path) -> None:
     def check(name: str, **more: str) -> list[tuple[str, str]]:
-        found = preflight.check(Settings({"UNLABELLED_FILE": str(folder / name) if name else "", **more}))
+        found = preflight.check_unlabelled(Settings({"UNLABELLED_FILE": str(folder / name) if name else "", **more}))
         return [(each.result, each.text.replace(f"{folder}/", "")) for each in found]
 
     (folder / "a.csv").write_text("body\none\n")
@@ -327,7 +327,7 @@ def test_a_part_that_fails_leaves_the_others_and_is_tried_again(
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
-    content = files.to_csv(("text", "p"), [("=1+1", -0.5), ("-2", 1), ("@x", 1), ("a=1", 1), ('今天,"', 1)])
+    content = spreadsheets.to_csv(("text", "p"), [("=1+1", -0.5), ("-2", 1), ("@x", 1), ("a=1", 1), ('今天,"', 1)])
     assert content.decode("utf-8-sig") == 'text,p\n\'=1+1,-0.5\n\'-2,1\n\'@x,1\na=1,1\n"今天,""",1\n'
 
 

@@ -12,7 +12,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from fewshot_sft import text
-from fewshot_sft.evaluation import metrics, notebook_pickle, record, scoring
+from fewshot_sft.evaluation import evaluated, macro, notebook_pickle, scoring
 
 PY = Path(__file__).resolve().parents[1] / "py"
 CLASSES = ["Physics", "Electricity", "Textiles; Paper"]
@@ -71,7 +71,7 @@ def test_no_outside_answer_is_a_rate_of_zero():
 
 @pytest.mark.filterwarnings("error")
 def test_metrics_count_an_outside_answer_as_wrong_and_a_class_never_predicted_as_zero():
-    found = record.findings(ANSWERS, TRUTH, CLASSES, cut=0, seed=1)
+    found = evaluated.findings(ANSWERS, TRUTH, CLASSES, cut=0, seed=1)
 
     # By hand. Precision: 1/1, 1/2, none predicted; recall: 1/2, 1/2, 0/2.
     assert found["metrics"] == pytest.approx(
@@ -92,14 +92,14 @@ def test_the_originals_metrics_are_scikit_learns_defaults_over_the_classes_that_
             "f1": sklearn_metrics.f1_score(references, predictions, average="macro"),
         }
 
-    assert metrics.compute(predictions, references) == expected
-    assert metrics.compute(predictions, references, range(4))["recall"] == pytest.approx(expected["recall"] * 3 / 4)
+    assert macro.compute(predictions, references) == expected
+    assert macro.compute(predictions, references, range(4))["recall"] == pytest.approx(expected["recall"] * 3 / 4)
 
 
 def test_the_record_is_warned_about_labels_without_items_and_answers_cut_off():
-    found = record.findings(["Physics"], ["Physics"], CLASSES, cut=1, seed=1)
+    found = evaluated.findings(["Physics"], ["Physics"], CLASSES, cut=1, seed=1)
 
-    assert record.summary(found) == [
+    assert evaluated.summary(found) == [
         "accuracy 1.0000, macro F1 0.3333; 0 of 1 answers outside the labels",
         "warning: answers that MAX_TOKENS cut off: 1; a label may need more",
         'warning: without an item here, so 0 in the macro means: "Electricity", "Textiles; Paper"',
@@ -107,8 +107,8 @@ def test_the_record_is_warned_about_labels_without_items_and_answers_cut_off():
 
 
 def test_metrics_need_no_network_no_home_and_do_not_race(tmp_path):
-    code = "from fewshot_sft.evaluation import metrics; import json; "
-    code += "print(json.dumps(metrics.compute([0, 1, -1], [0, 1, 1], range(2))))"
+    code = "from fewshot_sft.evaluation import macro; import json; "
+    code += "print(json.dumps(macro.compute([0, 1, -1], [0, 1, 1], range(2))))"
     home = tmp_path / "home"
     home.mkdir(mode=0o500)
     temporary = tmp_path / "tmp"
@@ -220,7 +220,7 @@ def test_what_a_tokenizer_changes_on_the_way_makes_no_answer_wrong(label, answer
     classes = ["other", label]
     number = 1 if alike else scoring.OUTSIDE
     assert scoring.numbers([answer, label], classes) == [number, 1]
-    found = record.findings([answer], [label], classes, cut=0, seed=1)
+    found = evaluated.findings([answer], [label], classes, cut=0, seed=1)
     assert (found["metrics"]["accuracy"], found["not_in_labels"]["rate"]) == (float(alike), float(not alike))
     assert found["comparison"] == text.COMPARISON
     notebook_pickle.write(folder / "x.pkl", "x", [answer], [label], classes, {})

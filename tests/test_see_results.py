@@ -25,7 +25,7 @@ from fewshot_sft import runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.results.interval import largest_class, wilson
-from fewshot_sft.results.plots import confusion, curve, fonts, labels, losses, radar, style
+from fewshot_sft.results.plots import confusion, curve, fonts, losses, placing, radar, style
 from fewshot_sft.results.sweep import read_sweep
 from fewshot_sft.results.table import to_text
 from fewshot_sft.runs import Run
@@ -514,7 +514,7 @@ def test_records_of_an_earlier_version_are_named_and_not_used(
 
 
 def test_a_record_of_the_evaluator_is_read(sweeps: Sweeps) -> None:
-    from fewshot_sft.evaluation.record import findings  # slow to import, and only this test needs it
+    from fewshot_sft.evaluation.evaluated import findings  # slow to import, and only this test needs it
 
     truth = [NEWS[k % 4] for k in range(40)]
     answers = [*truth[:30], *["Unknown"] * 4, *["World"] * 6]
@@ -909,7 +909,7 @@ def test_a_picture_whose_process_is_killed(sweeps: Sweeps, monkeypatch: pytest.M
 
 def test_the_overlap_check_sees_overlaps(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps.add("tiny", (10, 90, 100, 110, 120, 130, 1000, 1010))
-    monkeypatch.setattr(labels.Bbox, "overlaps", lambda *_: False)
+    monkeypatch.setattr(placing.Bbox, "overlaps", lambda *_: False)
     with style.drawing(["tiny"]):
         figure = curve.draw(sweeps.read("tiny"))
         monkeypatch.undo()

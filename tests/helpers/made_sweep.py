@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_sft.evaluation.record import findings
+from fewshot_sft.evaluation.evaluated import findings
 from fewshot_sft.runs import LORA, WITHOUT_MODEL, ZERO_SHOT, Run
 from fewshot_sft.settings import Settings
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..evaluation import predictions, scores, scoring
+from ..evaluation import label_probabilities, predictions, scoring
 from ..results.interval import wilson
 from ..results.record import Result
 from ..results.sweep import Sweep
@@ -43,7 +43,7 @@ def of_run(one: Result) -> dict[str, Any]:
     path = one.run.result(".scores.json")
     if not path.exists():
         raise UserError(_why_none(one, path))
-    found = scores.read(path, one.record.get("identity"), one.labels, one.items)
+    found = label_probabilities.read(path, one.record.get("identity"), one.labels, one.items)
     answers = predictions.read(one.run.result(".predictions.jsonl")).predictions
     if set(answers) != set(range(one.items)):
         raise UserError(f"{one.run.result('.predictions.jsonl')}: not the answers of the record")

@@ -10,7 +10,7 @@ from ..runs import K_SHOT, LORA, ON_CPU, ON_GPU, Run
 WITH_MODEL, WITHOUT = "models", "methods"  # the arrays: with a GPU where DEVICE is one, without
 
 
-class Task(NamedTuple):
+class ArrayTask(NamedTuple):
     """One task of an array: scripts of bin/ with their flags, and the runs they are restricted to."""
 
     part: str
@@ -18,7 +18,7 @@ class Task(NamedTuple):
     runs: tuple[Run, ...]
 
 
-def group(missing: Sequence[Run], device: str) -> list[Task]:
+def group(missing: Sequence[Run], device: str) -> list[ArrayTask]:
     """Return the tasks that make the missing runs.
 
     What a server answers for is packed so that no task trains on more examples than the largest size has: small sizes
@@ -26,17 +26,17 @@ def group(missing: Sequence[Run], device: str) -> list[Task]:
     those of ON_CPU have a task each, for they compute once what all runs share; the others one a seed.
     """
     tasks = [
-        Task(WITH_MODEL, ("train", "eval") if any(run.is_trained for run in each) else ("eval",), tuple(each))
+        ArrayTask(WITH_MODEL, ("train", "eval") if any(run.is_trained for run in each) else ("eval",), tuple(each))
         for each in packed(run for run in missing if run.method not in (*ON_CPU, *ON_GPU))
     ]
     for method in ON_CPU:
         if found := tuple(run for run in missing if run.method == method):
-            tasks.append(Task(WITHOUT, ("baselines",), found))
+            tasks.append(ArrayTask(WITHOUT, ("baselines",), found))
     part, script = (WITH_MODEL, "baselines --on-gpu") if device == "gpu" else (WITHOUT, "baselines")
     for method in ON_GPU:
         of_method = [run for run in missing if run.method == method]
         for seed in dict.fromkeys(run.seed for run in of_method):
-            tasks.append(Task(part, (script,), tuple(run for run in of_method if run.seed == seed)))
+            tasks.append(ArrayTask(part, (script,), tuple(run for run in of_method if run.seed == seed)))
     return tasks
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .. import runs
 from ..errors import UserError
-from ..evaluation import baseline, questions
+from ..evaluation import questions, without_server
 from ..evaluation.evaluation import Evaluation
 from ..methods import Unavailable
 from ..runs import Run
@@ -46,8 +46,8 @@ def _missing_of(method: str, settings: Settings) -> list[Run]:
     if not wanted or settings.task == runs.GENERATION:
         return []
     try:
-        model = baseline.model_of(method, settings, fetch=False)
+        model = without_server.model_of(method, settings, fetch=False)
         data = questions.load(settings.data_dir, settings["SPLIT"], settings.eval_limit)
-        return [run for run in wanted if baseline.look(run, model, data).why_made() is not None]
+        return [run for run in wanted if without_server.look(run, model, data).why_made() is not None]
     except (Unavailable, UserError):
         return wanted

@@ -18,7 +18,7 @@ from ..methods import Answers, task_of
 from ..runs import Run
 from ..serving import label_tokens
 from ..serving.client import Answer, ChatClient, Refused, Retry, Unanswered
-from ..serving.label_scores import LabelScorer
+from ..serving.label_scorer import LabelScorer
 from ..serving.label_tree import LabelTree
 from ..serving.prompt import stop_token_ids
 from ..settings import Settings

@@ -11,14 +11,14 @@ import streamlit as st
 
 from fewshot_sft import runs
 from fewshot_sft.catalogue import Words
-from fewshot_sft.demo import labelling, texts
+from fewshot_sft.demo import labelling, uploads
 from fewshot_sft.demo.labelling import Said
 from fewshot_sft.demo.session import shared
 from fewshot_sft.errors import UserError, describe
 from fewshot_sft.evaluation import questions
 from fewshot_sft.evaluation.questions import EvaluationSet
 from fewshot_sft.jsonio import read_json
-from fewshot_sft.quality.files import to_csv
+from fewshot_sft.quality.spreadsheets import to_csv
 from fewshot_sft.runs import Run
 from fewshot_sft.text import comparable
 from fewshot_sft.words import one_line
@@ -153,12 +153,12 @@ def give(say: Words, data: EvaluationSet, prefix: str) -> tuple[list[str], list[
     )
     st.session_state.way = way
     if way == "file":
-        label = say("file.label", column=shared().settings["TEXT_COLUMN"], most=texts.MOST)
-        file = st.file_uploader(label, type=list(texts.SUFFIXES), key="file")
+        label = say("file.label", column=shared().settings["TEXT_COLUMN"], most=uploads.MOST)
+        file = st.file_uploader(label, type=list(uploads.SUFFIXES), key="file")
         if file is None:
             return [], []
         try:
-            found, labels = texts.uploaded(file.name, file.getvalue(), shared().settings)
+            found, labels = uploads.uploaded(file.name, file.getvalue(), shared().settings)
         except UserError as error:
             st.error(say("error.file", error=error))
             return [], []
@@ -183,8 +183,8 @@ def give(say: Words, data: EvaluationSet, prefix: str) -> tuple[list[str], list[
     typed = st.text_area(say("type.label"), first, placeholder=say("type.placeholder"), height=160, key=key)
     st.session_state.text = typed
     text = typed.strip()
-    if len(text) > texts.LONGEST:
-        st.error(say("error.long", count=f"{len(text):,}", most=f"{texts.LONGEST:,}"))
+    if len(text) > uploads.LONGEST:
+        st.error(say("error.long", count=f"{len(text):,}", most=f"{uploads.LONGEST:,}"))
         return [], []
     return ([text], [None]) if text else ([], [])
 

@@ -15,13 +15,13 @@ from ..progress import Progress
 from ..runs import Run
 from ..serving import endpoint
 from ..serving.client import Answer, ChatClient, Refused, Retry
-from ..serving.label_scores import CARRIED, LabelScorer
+from ..serving.label_scorer import CARRIED, LabelScorer
 from ..serving.label_tree import LabelTree
 from ..serving.ports import NotOurs
 from ..serving.prompt import stop_token_ids
 from ..serving.server import Server
 from ..settings import Settings
-from . import metrics
+from . import macro
 from .ask import STALL, GaveUp, ask_all
 from .predictions import Prediction, PredictionLog
 from .questions import Item
@@ -123,7 +123,7 @@ def ask_missing(
             before, looked = looked, (time.monotonic(), time.thread_time())
             if preparing is None and looked[1] - before[1] < IDLE * (looked[0] - before[0]):
                 # A daemon: an interrupt ends this process without waiting for it.
-                preparing = threading.Thread(target=metrics.prepare, daemon=True)
+                preparing = threading.Thread(target=macro.prepare, daemon=True)
                 preparing.start()
 
         try:

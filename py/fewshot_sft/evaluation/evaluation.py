@@ -17,10 +17,10 @@ from ..provenance import now
 from ..replaced import set_aside
 from ..runs import K_SHOT, SCHEMA, Run
 from ..serving import label_tokens
-from ..serving.identity import what_serves
+from ..serving.served_model import what_serves
 from ..serving.server import Server
 from ..serving.weights import adapter_identity
-from . import first_answers, predictions, questions, record, scores, shots
+from . import evaluated, first_answers, label_probabilities, predictions, questions, shots
 from .asking import ask_missing
 from .files import EvaluationFiles, identity_of
 from .predictions import PredictionLog
@@ -147,12 +147,13 @@ class Evaluation:
             if found is None:
                 return AGAIN
             rest = self._rest(self._free, found[1]) | self._write_scores(found[0])
-            record.write_served(self.run, self.data, found[0], self.files, rest)
+            evaluated.write_served(self.run, self.data, found[0], self.files, rest)
         if self.run.settings.constrain:
             found = self._answer(self._constrained, server, how)
             if found is None:
                 return AGAIN
-            record.add_constrained(self.run, self.data, found[0], self.files, self._rest(self._constrained, found[1]))
+            rest = self._rest(self._constrained, found[1])
+            evaluated.add_constrained(self.run, self.data, found[0], self.files, rest)
         return DONE
 
     def _why_free(self) -> str | None:
@@ -179,9 +180,9 @@ class Evaluation:
         try:
             label_tokens.read(self.run.settings, self.data.labels)
         except UserError as error:
-            scores.write_absent(self.run, self._identity(self._free), str(error))
+            label_probabilities.write_absent(self.run, self._identity(self._free), str(error))
         else:
-            scores.write_masses(self.run, self._identity(self._free), self.data.labels, masses)
+            label_probabilities.write_masses(self.run, self._identity(self._free), self.data.labels, masses)
         return {"scores": str(self.run.result(".scores.json"))}
 
     def _tokens(self) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:

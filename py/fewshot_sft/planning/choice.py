@@ -113,11 +113,11 @@ class Chooser:
         cpu = schedule.GRAPH if graphed else schedule.LAUNCH * shape.layers * passes / 2
         steps = [count * facts.global_batch / way.micro_batch for count in facts.updates]
         loading = memory.weights(shape, 16, facts.width) / schedule.LOADING
-        sweep = schedule.Sweep(
-            trainings=[schedule.Job.of(count * gpu, count * cpu) for _ in range(facts.seeds) for count in steps],
+        sweep = schedule.Workload(
+            trainings=[schedule.Work.of(count * gpu, count * cpu) for _ in range(facts.seeds) for count in steps],
             start=schedule.IMPORTS + loading,
             server=schedule.SERVER_START + loading,
-            answers=schedule.Job.of(
+            answers=schedule.Work.of(
                 facts.items * self.answering,
                 facts.items * (schedule.ASKED_IN_RUST if self.rust_front else schedule.ASKED),
             ),

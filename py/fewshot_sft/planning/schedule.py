@@ -35,27 +35,27 @@ TOGETHER = 0.1  # of a GPU's speed is won by each further process on it, where s
 
 
 @dataclass(frozen=True)
-class Job:
+class Work:
     """Work on a GPU: ``seconds`` when it is alone, in which it has the GPU busy for the share ``demand``."""
 
     seconds: float
     demand: float = 1.0
 
     @classmethod
-    def of(cls, gpu: float, cpu: float) -> Job:
+    def of(cls, gpu: float, cpu: float) -> Work:
         """Return a job that takes the GPU and the CPU so many seconds, side by side."""
         seconds = max(gpu, cpu)
         return cls(seconds, gpu / seconds if seconds else 0.0)
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Workload:
     """What there is to do, whatever the plan."""
 
-    trainings: Sequence[Job]  # in their order
+    trainings: Sequence[Work]  # in their order
     start: float  # seconds of a trainer until its first step
     server: float  # seconds of the server until it answers
-    answers: Job  # of one run's items
+    answers: Work  # of one run's items
     untrained: int = 0  # runs that need no training
     together: float = 0.0  # TOGETHER, or nothing
 
@@ -66,11 +66,11 @@ class _Process:
 
     gpu: int
     waits: float
-    jobs: deque[Job] = field(default_factory=deque)
+    jobs: deque[Work] = field(default_factory=deque)
     done: float = 0.0  # seconds of the first job
 
 
-def seconds(sweep: Sweep, gpus: int, per_gpu: int, overlap: bool) -> float:
+def seconds(sweep: Workload, gpus: int, per_gpu: int, overlap: bool) -> float:
     """Return how long the sweep takes.
 
     Args:

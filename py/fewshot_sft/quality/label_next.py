@@ -30,7 +30,7 @@ BATCH = 10_000  # texts that are vectors at once
 
 
 @dataclass(frozen=True)
-class Choice:
+class Suggestion:
     """An unlabelled text, and the label that it probably has."""
 
     index: int
@@ -38,7 +38,7 @@ class Choice:
     p_likely: float
 
 
-def rank(texts: Sequence[str], labels: Sequence[str], unlabelled: Sequence[str]) -> list[Choice]:
+def rank(texts: Sequence[str], labels: Sequence[str], unlabelled: Sequence[str]) -> list[Suggestion]:
     """Return the unlabelled texts, at most MOST, the one whose label is worth most first.
 
     Args:
@@ -72,4 +72,4 @@ def rank(texts: Sequence[str], labels: Sequence[str], unlabelled: Sequence[str])
     weights = np.maximum(1 - margin[pool], 1e-6)
     _, picked = kmeans_plusplus(vectors, min(MOST, len(pool)), sample_weight=weights, random_state=0)
     order = list(dict.fromkeys([*pool[picked], *by_margin]))[:MOST]  # of texts that are alike one is picked
-    return [Choice(int(index), str(model.classes_[likely[index]]), float(best[index, 1])) for index in order]
+    return [Suggestion(int(index), str(model.classes_[likely[index]]), float(best[index, 1])) for index in order]

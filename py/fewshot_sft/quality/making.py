@@ -20,7 +20,7 @@ from ..provenance import now, versions
 from ..replaced import set_aside
 from ..settings import Settings
 from . import Labelled, unlabelled
-from .files import to_csv
+from .spreadsheets import to_csv
 
 VERSION = 1  # raised when something else is found in the same data
 PACKAGES = ("cleanlab", "scikit-learn")

@@ -56,7 +56,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell of a table that is more than a text or a number."""
 
     text: str
@@ -67,10 +67,10 @@ class Cell:
     trend: Sequence[float] = ()  # drawn as a line, evenly spaced, from 0 to 1
 
 
-def score_cell(w: Words, score: Mapping[str, float], *, strong: bool = False) -> Cell:
+def score_cell(w: Words, score: Mapping[str, float], *, strong: bool = False) -> TableCell:
     """Return a score and its interval."""
     low, high = f"{score['low']:.3f}", f"{score['high']:.3f}"
-    return Cell(f"{score['mean']:.3f}", w("number.range", low=low, high=high), strong=strong)
+    return TableCell(f"{score['mean']:.3f}", w("number.range", low=low, high=high), strong=strong)
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """A table; the first cell of a row is its heading."""
 
     kind: ClassVar[str] = "table"
     caption: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Sequence[str | TableCell]]
     note: str = ""
     stacked: bool = False  # intervals below the numbers, for many columns
 
@@ -117,7 +117,7 @@ class Fold:
     blocks: Sequence[Block]
 
 
-Block = Text | Listing | Code | Table | Figure | Fold
+Block = Text | Listing | Code | TableBlock | Figure | Fold
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from .blocks import LABEL, Block, Cell, Column, Fold, Table, Text, cut, isolated, score_cell
+from .blocks import LABEL, Block, Column, Fold, TableBlock, TableCell, Text, cut, isolated, score_cell
 from .scores import no_answer
 from .source import Source
 
@@ -38,9 +38,9 @@ def classes(source: Source) -> Iterator[Block]:
     columns += [Column(w("column.trend"), "plot")] if sizes else []
     caption = w("classes.caption", method=source.use, labels=w.labels(point.get("size")))
     few = rows[: SHOWN if len(rows) > SHOWN + 3 else None]
-    yield Table(caption, columns, few, w("classes.note"))
+    yield TableBlock(caption, columns, few, w("classes.note"))
     if len(few) < len(rows):
-        rest = Table(w("classes.others"), columns, rows[len(few) :])
+        rest = TableBlock(w("classes.others"), columns, rows[len(few) :])
         yield Fold(w("classes.rest", count=len(rows) - len(few)), [rest])
 
 
@@ -52,12 +52,12 @@ def _sizes(source: Source) -> list[int]:
 
 def _row(
     source: Source, label: str, score: Mapping[str, float], examples: Mapping[str, str], sizes: Sequence[int]
-) -> list[str | Cell]:
+) -> list[str | TableCell]:
     one = source.last[0]
-    row: list[str | Cell] = [cut(label, LABEL), str(one.support[one.labels.index(label)])]
+    row: list[str | TableCell] = [cut(label, LABEL), str(one.support[one.labels.index(label)])]
     row += [examples[label]] if examples else []
-    row += [score_cell(source.w, score), Cell("", interval=(score["mean"], score["low"], score["high"]))]
-    return [*row, Cell("", trend=_trend(source, label, sizes))] if sizes else row
+    row += [score_cell(source.w, score), TableCell("", interval=(score["mean"], score["low"], score["high"]))]
+    return [*row, TableCell("", trend=_trend(source, label, sizes))] if sizes else row
 
 
 def _examples(source: Source) -> dict[str, str]:

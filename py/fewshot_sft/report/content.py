@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..catalogue import Words
 from ..errors import describe
-from . import classes, errors, headline, ran, scores, trust
+from . import classes, confusions, headline, ran, scores, trust
 from .blocks import Block, Section, Text, cut
 from .headline import Headline
 from .source import Source
@@ -18,8 +18,8 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Source], Iterable[Block]]]] = (
     ("cost", "cost.title", scores.by_cost),
     ("table", "table.title", scores.table),
     ("classes", "classes.title", classes.classes),
-    ("confusion", "confusion.title", errors.confusion),
-    ("outside", "outside.title", errors.outside),
+    ("confusion", "confusion.title", confusions.confusion),
+    ("outside", "outside.title", confusions.outside),
     ("calibration", "calibration.title", trust.calibration),
     ("data", "data.title", trust.data),
     ("examples", "examples.title", scores.examples),

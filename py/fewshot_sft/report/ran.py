@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..redaction import redact
 from ..results.record import Result
 from ..settings import table
-from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, Table, Text, cut
+from .blocks import TEXT, Block, Code, Column, Data, Figure, Fold, Listing, TableBlock, Text, cut
 from .charts import Chart, Series, linear_scale, log_scale
 from .source import Source
 
@@ -69,7 +69,7 @@ def _validation(source: Source) -> Iterator[Block]:
     if rows:
         titles = [w("losses.best_step"), w("losses.best"), w("losses.last")]
         columns = [Column(w("column.run")), *(Column(title, "number") for title in titles)]
-        yield Table(w("losses.validation"), columns, rows)
+        yield TableBlock(w("losses.validation"), columns, rows)
 
 
 def _losses_on_validation(one: Result) -> dict[str, str]:
@@ -89,17 +89,17 @@ def what_was_run(source: Source) -> Iterator[Block]:
     """Yield the machine, the versions, the settings that are not the defaults, the data."""
     w = source.w
     facts = [[name, Data(value)] for name, value in _facts(source) if value]
-    yield Table(w("ran.caption"), [Column(w("column.what")), Column(w("column.value"), "long")], facts)
+    yield TableBlock(w("ran.caption"), [Column(w("column.what")), Column(w("column.value"), "long")], facts)
     changed = [[name, cut(redact(value)), cut(table()[name].default or "–")] for name, value in _changed(source)]
     columns = [Column(w("column.setting")), Column(w("column.value"), "wide"), Column(w("column.default"), "wide")]
-    yield Fold(w("ran.settings", count=len(changed)), [Table(w("ran.settings_caption"), columns, changed)])
+    yield Fold(w("ran.settings", count=len(changed)), [TableBlock(w("ran.settings_caption"), columns, changed)])
     files = [
         [name, str(each["rows"]), each["sha256"][:16]]
         for name, each in sorted(source.manifest.get("splits", {}).items())
     ]
     if files:
         columns = [Column(w("column.file")), Column(w("column.rows"), "number"), Column("SHA-256")]
-        yield Fold(w("ran.data", count=len(files)), [Table(w("ran.data_caption"), columns, files)])
+        yield Fold(w("ran.data", count=len(files)), [TableBlock(w("ran.data_caption"), columns, files)])
     else:
         yield Text(w("ran.no_manifest"), "absent")
 

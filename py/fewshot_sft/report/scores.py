@@ -12,7 +12,7 @@ from ..answer.sentences import metric_name, refusal
 from ..catalogue import money
 from ..evaluation import free_text, predictions
 from ..runs import FREE_METRICS
-from .blocks import TEXT, Block, Cell, Column, Figure, Fold, Listing, Table, Text, cut, score_cell
+from .blocks import TEXT, Block, Column, Figure, Fold, Listing, TableBlock, TableCell, Text, cut, score_cell
 from .charts import Chart, Rule, Scale, Series, linear_scale, log_scale, unit_scale
 from .source import Source
 
@@ -92,7 +92,7 @@ def _curve(source: Source, metric: str, *, ahead: bool) -> Chart:
     )
 
 
-def _expected(source: Source) -> Table:
+def _expected(source: Source) -> TableBlock:
     w = source.w
     titles = [
         w("column.method"),
@@ -110,7 +110,7 @@ def _expected(source: Source) -> Table:
             ranges = (w("number.range", low=f"{each[f'low{n}']:.3f}", high=f"{each[f'high{n}']:.3f}") for n in (80, 95))
             row = [name, str(each["size"]), f"{each['median']:.3f}", *ranges]
             rows.append([*row, w.percent(each["p_target"])] if with_target else row)
-    return Table(w("expected.caption", metric=metric_name(source.metric, w)), _columns(titles), rows)
+    return TableBlock(w("expected.caption", metric=metric_name(source.metric, w)), _columns(titles), rows)
 
 
 def _columns(titles: list[str]) -> list[Column]:
@@ -153,7 +153,7 @@ def by_cost(source: Source) -> Sequence[Block]:
         for each in pareto
     ]
     caption = w("cost.caption_money") if priced else w("cost.caption")
-    return [Figure([chart], w("cost.note")), Table(caption, _columns(titles), rows)]
+    return [Figure([chart], w("cost.note")), TableBlock(caption, _columns(titles), rows)]
 
 
 def table(source: Source) -> Iterator[Block]:
@@ -169,26 +169,26 @@ def table(source: Source) -> Iterator[Block]:
         yield Text(w("absent.free_text"), "absent")
 
 
-def _by_size(source: Source) -> Table:
+def _by_size(source: Source) -> TableBlock:
     w, metric = source.w, source.metric
     points = {
         (name, point.get("size", 0)): point[metric]
         for name, found in source.methods.items()
         for point in found["points"]
     }
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | TableCell]] = []
     for size in sorted({size for _, size in points}):
         best = max((points[name, size]["mean"] for name in source.methods if (name, size) in points), default=0)
-        row: list[str | Cell] = [str(size)]
+        row: list[str | TableCell] = [str(size)]
         for name in source.methods:
             score = points.get((name, size))
             row.append(score_cell(w, score, strong=score["mean"] == best and size > 0) if score else "")
         rows.append(row)
     columns = [Column(w("column.labels"), "number"), *(Column(name, "number") for name in source.methods)]
-    return Table(w("table.caption", metric=metric_name(metric, w)), columns, rows, w("table.note"), stacked=True)
+    return TableBlock(w("table.caption", metric=metric_name(metric, w)), columns, rows, w("table.note"), stacked=True)
 
 
-def _all(source: Source) -> Table:
+def _all(source: Source) -> TableBlock:
     w = source.w
     priced = any("cost" in point for found in source.methods.values() for point in found["points"])
     titles = [w("column.method"), w("column.labels"), w("column.seeds")]
@@ -197,21 +197,21 @@ def _all(source: Source) -> Table:
     rows = []
     for name, found in source.methods.items():
         for point in found["points"]:
-            row: list[str | Cell] = [name, str(point.get("size", 0)), str(point["seeds"])]
+            row: list[str | TableCell] = [name, str(point.get("size", 0)), str(point["seeds"])]
             row += [score_cell(w, point[key]) for key in source.shown]
             row.append(w.duration(point["gpu_seconds"] + point["cpu_seconds"]))
             rows.append(row + ([money(point["cost"])] if priced else []))
-    return Table(w("table.all_caption"), _columns(titles), rows)
+    return TableBlock(w("table.all_caption"), _columns(titles), rows)
 
 
-def _runs(source: Source) -> Table:
+def _runs(source: Source) -> TableBlock:
     w, free = source.w, source.is_free
     titles = (
         [metric_name(each, w) for each in source.shown] if free else [w("column.accuracy_items"), w("column.outside")]
     )
     rows = []
     for each in source.results["rows"]:
-        row: list[str | Cell] = [each["run"]]
+        row: list[str | TableCell] = [each["run"]]
         if free:
             row += [f"{each[metric]:.3f}" for metric in source.shown]
         else:
@@ -219,7 +219,7 @@ def _runs(source: Source) -> Table:
             row += [score_cell(w, score), str(each["not_in_labels"])]
         rows.append([*row, str(each["items"]), w.duration(each["seconds"]) if "seconds" in each else ""])
     columns = _columns([w("column.run"), *titles, w("column.items"), w("column.time")])
-    return Table(w("table.runs_caption"), columns, rows, "" if free else w("table.runs_note"))
+    return TableBlock(w("table.runs_caption"), columns, rows, "" if free else w("table.runs_note"))
 
 
 def examples(source: Source) -> Sequence[Block]:
@@ -236,4 +236,4 @@ def examples(source: Source) -> Sequence[Block]:
     ]
     titles = (w("column.text"), w("column.target"), w("column.answer"))
     columns = [Column(FREE_METRICS["rouge_l"], "number"), *(Column(title, "long") for title in titles)]
-    return [Table(w("examples.caption", method=source.use, labels=w.labels(one.run.size)), columns, rows)]
+    return [TableBlock(w("examples.caption", method=source.use, labels=w.labels(one.run.size)), columns, rows)]

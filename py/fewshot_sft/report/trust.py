@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .blocks import TEXT, Block, Cell, Column, Figure, Listing, Table, Text, cut, isolated, score_cell
+from .blocks import TEXT, Block, Column, Figure, Listing, TableBlock, TableCell, Text, cut, isolated, score_cell
 from .charts import Chart, Rule, Scale, Series, unit_scale
 from .source import Source
 
@@ -63,13 +63,13 @@ def _answered(source: Source, runs: Sequence[Mapping[str, Any]]) -> Chart:
     )
 
 
-def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> Table:
+def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> TableBlock:
     w = source.w
     titles = [w("column.method"), w("column.labels"), w("column.ece")]
     titles += [w("column.at_share", share=f"{100 * share:.0f}") for share in IN_TABLE]
     rows = []
     for each in runs:
-        row: list[str | Cell] = [
+        row: list[str | TableCell] = [
             each["series"],
             str(each.get("size", 0)),
             score_cell(w, each["ece"] | {"mean": each["ece"]["value"]}),
@@ -79,7 +79,7 @@ def _calibration_table(source: Source, runs: Sequence[Mapping[str, Any]]) -> Tab
             row.append(score_cell(w, found | {"mean": found["accuracy"]}) if found else "")
         rows.append(row)
     columns = [Column(title, "number" if index else "text") for index, title in enumerate(titles)]
-    return Table(w("calibration.caption"), columns, rows)
+    return TableBlock(w("calibration.caption"), columns, rows)
 
 
 def data(source: Source) -> Iterator[Block]:
@@ -128,7 +128,7 @@ def _suspicious(source: Source, found: Mapping[str, Any]) -> Iterator[Block]:
         for row in found["rows"]
     ]
     columns = [Column(w("column.row")), Column(w("column.text"), "long"), Column(w("column.given"), "wide")]
-    yield Table(w("suspicious.caption"), [*columns, Column(w("column.likely"), "wide")], rows)
+    yield TableBlock(w("suspicious.caption"), [*columns, Column(w("column.likely"), "wide")], rows)
 
 
 def _duplicates(source: Source, found: Mapping[str, Any]) -> Iterator[Block]:
@@ -144,7 +144,7 @@ def _duplicates(source: Source, found: Mapping[str, Any]) -> Iterator[Block]:
         rows.append(row)
     columns = [Column(w("column.rows_of_pair")), Column(w("column.similarity"), "number")]
     columns += [Column(w("column.first"), "long"), Column(w("column.second"), "long")]
-    yield Table(w("duplicates.caption"), columns, rows)
+    yield TableBlock(w("duplicates.caption"), columns, rows)
 
 
 def _label_next(source: Source, found: Mapping[str, Any]) -> Iterator[Block]:
@@ -158,4 +158,4 @@ def _label_next(source: Source, found: Mapping[str, Any]) -> Iterator[Block]:
         likely = w("suspicious.label", label=isolated(row["likely"]), p=w.percent(row["p_likely"]))
         rows.append([str(row["row"]), cut(row["text"], TEXT), likely])
     columns = [Column(w("column.row")), Column(w("column.text"), "long"), Column(w("column.likely"), "wide")]
-    yield Table(w("label_next.caption"), columns, rows)
+    yield TableBlock(w("label_next.caption"), columns, rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .endpoint import hide_key, is_loopback
-from .label_scores import LabelScorer, tokens_of
+from .label_scorer import LabelScorer, tokens_of
 
 # Besides 5xx: the server says itself that a later try may succeed.
 PASSING_STATUS = (408, 429)

@@ -26,7 +26,7 @@ from ..errors import UserError
 from ..jsonio import read_json, sha256_json
 from ..runs import SCHEMA, Run
 from ..settings import Settings
-from .identity import what_serves
+from .served_model import what_serves
 
 ITEMS = 8
 # Few: beside another run that is being asked, each token waits its turn.

@@ -18,7 +18,7 @@ from ...runs import FREE_METRICS
 from ..interval import largest_class, wilson
 from ..record import Result
 from ..sweep import Sweep
-from .labels import Mark, fit_ticks, place_values
+from .placing import Mark, fit_ticks, place_values
 from .style import method_style, new_figure, sweep_style, wrap
 
 _PANELS = (("accuracy", "accuracy"), ("f1", "macro-F1"))

@@ -13,7 +13,7 @@ from ..jsonio import write_bytes, write_json
 from ..provenance import git_revision, versions
 from ..runs import FREE_METRICS, Run
 from ..text import COMPARISON
-from . import free_text, metrics, notebook_pickle, scoring
+from . import free_text, macro, notebook_pickle, scoring
 from .files import EvaluationFiles
 from .predictions import PredictionLog
 from .questions import EvaluationSet
@@ -38,12 +38,12 @@ def findings(
         "labels": list(classes),
         "comparison": COMPARISON,
         "counts": counts | {"cut_by_max_tokens": cut},
-        "metrics": metrics.compute(scoring.numbers(answers, classes), references, classes=range(len(classes))),
+        "metrics": macro.compute(scoring.numbers(answers, classes), references, classes=range(len(classes))),
         "per_class": scoring.per_class(counts["per_class"]),
         "not_in_labels": scoring.outside(answers, classes),
         "original_scoring": {
             "seed": seed,
-            "metrics": metrics.compute(scoring.original_numbers(answers, classes, seed), references),
+            "metrics": macro.compute(scoring.original_numbers(answers, classes, seed), references),
         },
         "confusion": {"rows": "true label", "columns": [*classes, scoring.OUTSIDE_COLUMN], "matrix": matrix},
     }

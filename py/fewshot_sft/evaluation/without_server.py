@@ -20,11 +20,11 @@ from ..replaced import set_aside
 from ..runs import Run
 from ..serving.weights import model_identity
 from ..settings import Settings
-from . import scores
+from . import label_probabilities
+from .evaluated import write
 from .files import EvaluationFiles, identity_of
 from .predictions import KIND, Prediction, PredictionLog
 from .questions import EvaluationSet
-from .record import write
 
 # Raised when a method answers otherwise than before: its earlier records are then made anew.
 VERSION = 3
@@ -153,7 +153,7 @@ def _write(each: Baseline, found: Answers, timings: dict[str, Any]) -> None:
     for index, (answer, label) in enumerate(zip(found.answers, truth, strict=True)):
         log.append(Prediction(index, answer, label, 0.0))
     log.close()
-    scores.write(run, each.identity, data.labels, found.probabilities)
+    label_probabilities.write(run, each.identity, data.labels, found.probabilities)
     about = {
         "device": "gpu" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu",
         "chosen": found.facts,

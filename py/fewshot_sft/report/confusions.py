@@ -8,7 +8,7 @@ import numpy as np
 
 from ..evaluation import predictions, scoring
 from ..results.record import Result
-from .blocks import LABEL, TEXT, Block, Cell, Column, Fold, Table, Text, cut
+from .blocks import LABEL, TEXT, Block, Column, Fold, TableBlock, TableCell, Text, cut
 from .source import Source
 
 MATRIX = 20  # labels up to which the whole matrix is shown
@@ -39,30 +39,30 @@ def confusion(source: Source) -> Iterator[Block]:
         Column(w("column.answered"), "wide"),
         Column(w("column.count"), "number"),
     ]
-    yield Table(w("confusion.pairs"), columns, rows)
+    yield TableBlock(w("confusion.pairs"), columns, rows)
     if examples := list(_examples(source, pairs[:EXPLAINED])):
         wide = [
             Column(w("column.text"), "long"),
             Column(w("column.true"), "wide"),
             Column(w("column.answered"), "wide"),
         ]
-        yield Table(w("confusion.examples", seed="–" if one.run.seed is None else one.run.seed), wide, examples)
+        yield TableBlock(w("confusion.examples", seed="–" if one.run.seed is None else one.run.seed), wide, examples)
     else:
         yield Text(w("confusion.no_texts"), "absent")
 
 
-def _matrix(source: Source, counts: np.ndarray) -> Table:
+def _matrix(source: Source, counts: np.ndarray) -> TableBlock:
     w, one = source.w, source.last[0]
     width = len(one.labels) + bool(counts[:, -1].any())
     columns = [Column(w("column.true"), "wide"), *(Column(str(i + 1), "count") for i in range(len(one.labels)))]
     if width > len(one.labels):
         columns.append(Column(w("column.outside"), "count"))
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | TableCell]] = []
     for i, label in enumerate(one.labels):
         whole = max(int(counts[i].sum()), 1)
-        cells = [Cell(str(int(n)), shade=float(n) / whole, strong=i == j) for j, n in enumerate(counts[i, :width])]
+        cells = [TableCell(str(int(n)), shade=float(n) / whole, strong=i == j) for j, n in enumerate(counts[i, :width])]
         rows.append([cut(f"{i + 1} {label}", LABEL), *cells])
-    return Table(w("confusion.caption"), columns, rows, w("confusion.note"))
+    return TableBlock(w("confusion.caption"), columns, rows, w("confusion.note"))
 
 
 def _examples(source: Source, pairs: Sequence[tuple[int, int]]) -> Iterator[list[str]]:
@@ -89,11 +89,11 @@ def outside(source: Source) -> Iterator[Block]:
     rows = [row for method, own in found.items() for row in _outside_rows(method, own)]
     titles = [w("column.method"), w("column.labels"), w("column.outside_seeds"), w("column.items")]
     columns = [Column(title, "number" if index else "text") for index, title in enumerate(titles)]
-    yield Table(w("outside.caption"), columns, rows, w("outside.note"))
+    yield TableBlock(w("outside.caption"), columns, rows, w("outside.note"))
     if samples := [row for method, own in found.items() for row in _samples(method, own)]:
         columns = [Column(w("column.method")), Column(w("column.labels"), "number")]
         columns += [Column(w("column.answer"), "wide"), Column(w("column.count"), "number")]
-        yield Fold(w("outside.samples"), [Table(w("outside.samples_caption"), columns, samples)])
+        yield Fold(w("outside.samples"), [TableBlock(w("outside.samples_caption"), columns, samples)])
 
 
 def _outside_rows(method: str, own: Sequence[Result]) -> Iterator[list[str]]:
