@@ -98,7 +98,7 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
   said 'ready after ' "size 4: evaluating on http://127.0.0.1:$PORT/v1"
   evaluated 4
   plan api-8 models
-  script eval.sh --sizes 4 8 --ready-timeout 8
+  script eval.sh --sizes 4 8 --ready-timeout 30
   status_is 1
   said 'size 4: already evaluated' 'not ready after ' \
     'last: HTTP 500: {"error": "the adapter does not fit"}' "--- last lines of $LOGS/demo-llm_train_8.server.log" \
@@ -130,7 +130,7 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
 
 @test "a server that dies or hangs in the middle is replaced; answers are kept, none is asked twice" {
   with_adapters
-  export IMPATIENT=1
+  export RETRIES=0
   plan api-4 die=3
   script eval.sh --sizes 4 --server-restarts 0
   status_is 1
@@ -211,7 +211,7 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
 @test "TERM, and an impatient second one, while a deaf server is ended: it is killed all the same" {
   with_adapters
   plan api-4 stubborn
-  start eval.sh --sizes 4 --stop-timeout 2
+  start eval.sh --sizes 4 --stop-timeout 10
   reached 'api 4 was told to end'
   signal TERM
   reached 'api 4 was told to end'

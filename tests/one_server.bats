@@ -82,7 +82,7 @@ END
 
 @test "it dies in the middle: a new one, and every size goes on with the answers that it has" {
   with_adapters
-  export IMPATIENT=1
+  export RETRIES=0
   plan serve-all die=9 ok
   script eval.sh
   status_is 0
@@ -92,8 +92,14 @@ END
   nothing_left
   [[ ! -e $OBJS/replaced ]]
 
-  plan serve-all die die=2
+  plan serve-all die=9 die=2
   script eval.sh --server-restarts 1 --force
+  status_is 1
+  said 'not evaluated after 2 server(s): ' 'evaluation failed: size '
+  nothing_left
+
+  plan serve-all die
+  script eval.sh --force
   status_is 1
   said 'ValueError: the weights are not there' 'evaluation failed: size 4; size 8; size 16'
   nothing_left
@@ -101,7 +107,7 @@ END
 
 @test "it hangs: that is noticed, it is replaced" {
   with_adapters
-  export IMPATIENT=1
+  export RETRIES=0
   plan serve-all hang=9 ok
   script eval.sh --request-timeout 5
   status_is 0

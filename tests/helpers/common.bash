@@ -12,7 +12,7 @@ in_library() {
 
 # Nothing is inherited from whoever runs the tests but their environment's python.
 export STUB_PYTHON=${STUB_PYTHON:-${FEWSHOT_VENV:-$PROJECT/.venv}/bin/python}
-unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES GPU HOLD IMPATIENT IGNORE
+unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES GPU HOLD IMPATIENT RETRIES GRACE IGNORE
 # shellcheck disable=SC2046 # names of variables
 unset $(in_library 'printf "%s " "${!SETTING_TYPE[@]}"')
 
