@@ -32,10 +32,10 @@ run_job() {
   esac
 }
 
-# run_jobs JOBS ARGUMENT...: a job for each core at once; what each says is shown when it has ended.
+# run_jobs JOBS ARGUMENT...: a job for each core at once, numbered TEST_SLOT; what each says is shown when it has ended.
 run_jobs() {
   export -f run_job
-  xargs -d '\n' -P "$(nproc)" -I{} bash -c '
+  xargs -d '\n' -P "$(nproc)" --process-slot-var=TEST_SLOT -I{} bash -c '
     status=0; said=$(run_job "$@" 2>&1) || status=$?
     printf "%s\n%s\n" "$1" "$said"
     exit "$status"' _ {} "${@:2}" <<<"$1"

@@ -14,12 +14,7 @@ teardown() { end_leftovers; }
 
 # made SIZE: the record of tfidf on so many examples is whole.
 made() {
-  local record=$OBJS/demo-tfidf_$1.json
-  equal "evaluation tfidf $1 12 absent" \
-    "$(for key in kind method size 'counts items' model; do
-      # shellcheck disable=SC2086 # the words of a path
-      value "$record" $key
-    done | paste -sd' ')"
+  equal "evaluation tfidf $1 12 absent" "$(values "$OBJS/demo-tfidf_$1.json" kind method size 'counts items' model)"
   equal 12 "$(grep -c '"pred"' "$OBJS/demo-tfidf_$1.predictions.jsonl")"
   [[ -f $OBJS/demo-tfidf_$1.scores.json && -f $OBJS/demo-tfidf_$1.pkl ]]
 }

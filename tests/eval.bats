@@ -17,13 +17,6 @@ api() {
   echo
 }
 
-# no_key_in PATH...: no server's key is in these files.
-no_key_in() {
-  local found
-  found=$(grep -rlF -f "$STUB/keys" -- "$@") || return 0
-  fail "a key is in: $found"
-}
-
 @test "one server after the other, each size with its own adapter; a failed one does not stop the rest" {
   with_adapters
   for size in 0 4 8 16; do plan "api-$size" die; done
@@ -61,10 +54,7 @@ no_key_in() {
   [[ $(calls) == *', api 0' ]] # when the first of the two was done
   local size
   for size in zero-shot 4 16; do evaluated $size; done
-  equal '12 12 absent' "$(for key in 'counts items' 'counts not_in_labels' adapter; do
-    # shellcheck disable=SC2086 # the words of a path
-    value "$OBJS/demo-zero-shot.json" $key
-  done | paste -sd' ')"
+  equal '12 12 absent' "$(values "$OBJS/demo-zero-shot.json" 'counts items' 'counts not_in_labels' adapter)"
   said 'zero-shot: accuracy 0.0000, macro F1 0.0000; 12 of 12 answers outside the labels'
   # Each server had a key of its own, which neither a log, a result nor a command line shows.
   equal 3 "$(sort -u "$STUB/keys" | grep -cE '^[0-9a-f]{32}$')"
@@ -98,7 +88,7 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
   said 'ready after ' "size 4: evaluating on http://127.0.0.1:$PORT/v1"
   evaluated 4
   plan api-8 models
-  script eval.sh --sizes 4 8 --ready-timeout 8
+  script eval.sh --sizes 4 8 --ready-timeout 20
   status_is 1
   said 'size 4: already evaluated' 'not ready after ' \
     'last: HTTP 500: {"error": "the adapter does not fit"}' "--- last lines of $LOGS/demo-llm_train_8.server.log" \
@@ -130,7 +120,7 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
 
 @test "a server that dies or hangs in the middle is replaced; answers are kept, none is asked twice" {
   with_adapters
-  export IMPATIENT=1
+  export RETRIES=0
   plan api-4 die=3
   script eval.sh --sizes 4 --server-restarts 0
   status_is 1
@@ -211,7 +201,7 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
 @test "TERM, and an impatient second one, while a deaf server is ended: it is killed all the same" {
   with_adapters
   plan api-4 stubborn
-  start eval.sh --sizes 4 --stop-timeout 2
+  start eval.sh --sizes 4 --stop-timeout 10
   reached 'api 4 was told to end'
   signal TERM
   reached 'api 4 was told to end'
@@ -320,10 +310,8 @@ size 16: already evaluated ($OBJS/demo-llm_train_16.json)" "$output"
   equal "$(api 0 "$PORT" && api 0 "$PORT")" "$(<"$STUB/calls")"
   local size
   for size in 4 8; do
-    equal "k-shot $size $size 12 absent" "$(for key in method size examples_in_prompt 'counts items' adapter; do
-      # shellcheck disable=SC2086 # the words of a path
-      value "$OBJS/demo-k-shot_$size.json" $key
-    done | paste -sd' ')"
+    equal "k-shot $size $size 12 absent" \
+      "$(values "$OBJS/demo-k-shot_$size.json" method size examples_in_prompt 'counts items' adapter)"
   done
   script eval.sh --sizes 4 --methods k-shot
   status_is 0

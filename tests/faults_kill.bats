@@ -136,5 +136,6 @@ step_killed_deaf() {
   esac
   finished
   status_is 137
+  patiently nothing_runs
   recovers
 }

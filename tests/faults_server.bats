@@ -7,12 +7,11 @@ load helpers/faults
 # disturbed PHASE WHAT: the server answers so for a while, and then for good.
 disturbed() {
   before "$1"
-  export IMPATIENT='' RETRIES=2
-  setting REQUEST_TIMEOUT=1
+  export RETRIES=2
   setting CONCURRENCY=4
   case $1 in
   'server start')
-    export IMPATIENT=1 RETRIES=''
+    export IMPATIENT=1
     setting READY_TIMEOUT=2
     plan api-4 "$2=0-" "$2=0-1"
     script sweep.sh
@@ -24,6 +23,7 @@ disturbed() {
     script sweep.sh
     ;;
   evaluation)
+    [[ $2 != nothing ]] || setting REQUEST_TIMEOUT=3
     plan api-4 "$2=3-4,7-" ok
     script sweep.sh
     said 'evaluation incomplete: ' 'size 4: starting a new server (1 of 2); answers so far are kept'

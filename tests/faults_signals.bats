@@ -27,7 +27,7 @@ fault 'INT twice, a child is deaf' 'training, server start' signalled_twice
 signalled_twice() {
   local child='train 4'
   [[ $1 == training ]] || child='api 4'
-  PATIENCE=5 deaf "$1"
+  PATIENCE=10 deaf "$1"
   signal INT
   reached "$child was told to end" # sent earlier, the second would be taken for the first
   signal INT

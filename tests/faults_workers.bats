@@ -43,6 +43,7 @@ both_step_killed() {
   if [[ $1 == training ]]; then kill_the bin/train.sh; else kill_the bin/eval.sh; fi
   finished
   status_is 137
+  patiently nothing_runs
   no_port
   recovers
 }

@@ -12,9 +12,6 @@ setup() {
 }
 teardown() { end_leftovers; }
 
-# no_key_in PATH...: no server's key is in these files.
-no_key_in() { run ! grep -rlF -f "$STUB/keys" -- "$@"; }
-
 @test "one server for all: the command, every size asked by its own name, no key anywhere" {
   with_adapters
   setting CONCURRENCY=8
@@ -82,7 +79,7 @@ END
 
 @test "it dies in the middle: a new one, and every size goes on with the answers that it has" {
   with_adapters
-  export IMPATIENT=1
+  export RETRIES=0
   plan serve-all die=9 ok
   script eval.sh
   status_is 0
@@ -92,8 +89,14 @@ END
   nothing_left
   [[ ! -e $OBJS/replaced ]]
 
-  plan serve-all die die=2
+  plan serve-all die=9 die=2
   script eval.sh --server-restarts 1 --force
+  status_is 1
+  said 'not evaluated after 2 server(s): ' 'evaluation failed: size 4; size 8; size 16'
+  nothing_left
+
+  plan serve-all die
+  script eval.sh
   status_is 1
   said 'ValueError: the weights are not there' 'evaluation failed: size 4; size 8; size 16'
   nothing_left
@@ -101,7 +104,7 @@ END
 
 @test "it hangs: that is noticed, it is replaced" {
   with_adapters
-  export IMPATIENT=1
+  export RETRIES=0
   plan serve-all hang=9 ok
   script eval.sh --request-timeout 5
   status_is 0
@@ -189,7 +192,7 @@ END
   equal 'train 4' "$(calls)"
   evaluated 4
   : >"$STUB/calls"
-  script sweep.sh
+  GRACE=1 script sweep.sh
   equal '' "$(<"$STUB/calls")"
 }
 
@@ -259,11 +262,9 @@ END
   plan train-4 wait
   start sweep.sh
   reached 'train 4'
-  local pid
-  for pid in $(left); do
-    [[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != *bash*' bin/train.sh '* ]] || kill -KILL "$pid"
-  done
+  kill_the bin/train.sh
   ended 137
+  patiently nothing_runs
   nothing_left
   [[ ! -e $OBJS/demo-llm_train_4.json ]]
   script sweep.sh

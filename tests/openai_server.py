@@ -61,7 +61,6 @@ class OpenAIServer:
         self.behave: Callable[[str], str] = lambda text: "ok"
         self.script: deque[str] = deque()
         self.error_body = "it broke"
-        self.api_key: str | None = None  # when set, another key gets 401
         # Of a user message and the tokens said so far: the next one's probabilities.
         self.next_token: Callable[[str, tuple[int, ...]], dict[int, float]] | None = None
         self.release = threading.Event()
@@ -108,8 +107,6 @@ class OpenAIServer:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             self._changed.notify_all()
-            if self.api_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
-                return "401"
             return self.script.popleft() if self.script else self.behave(request.text)
 
     def _ended(self, answered: str | None) -> None:

@@ -9,8 +9,11 @@ teardown() { end_leftovers; }
 
 # on_disk: every file and folder of the test, with size and time, but for what the test itself writes.
 on_disk() {
-  find "$WORK" "$PROJECT/py" "$PROJECT/bin" ! -path "$WORK" ! -path "$WORK/output" ! -path "$STUB*" ! -path "$SETTINGS_FILE" \
-    -printf '%p %s %T@\n' | sort
+  {
+    find "$WORK" ! -path "$WORK" ! -path "$WORK/output" ! -path "$STUB*" ! -path "$SETTINGS_FILE" -printf '%p %s %T@\n'
+    # What other tests import is compiled meanwhile.
+    find "$PROJECT/py" "$PROJECT/bin" -name __pycache__ -prune -o -type f -printf '%p %s %T@\n'
+  } | sort
 }
 
 # planned ARGUMENT...: the plan, without the commands, in $steps; nothing is called, nothing on the disk changes.

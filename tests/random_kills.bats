@@ -58,6 +58,7 @@ one_sweep() {
 # lane NUMBER DURATION: every LANES-th sweep, one after the other.
 lane() {
   local number count index moments failed=0
+  export PORT_AT=$(($1 * 700))
   for ((number = 0; number < KILL_SWEEPS; number++)); do
     # Drawn for all sweeps in every lane, so that a sweep's moments do not depend on the lanes.
     count=$((1 + RANDOM % 3)) moments=()

@@ -17,9 +17,6 @@ KILL_SEED=${KILL_SEED:-20261125}
 KILL_FIRST=${KILL_FIRST:-0}
 export RECORD_NAME=tiny RECORD_SIZES='12 24'
 
-# Real programs take their time on a machine that has other work.
-export SCRIPT_TIMEOUT=600 PATIENTLY=300
-
 setup_file() { :; }
 # The folder of one sweep, WORK, with its settings; the environment is the real one.
 setup() {

@@ -76,8 +76,10 @@ states() { in_summary runs | "$STUB_PYTHON" -I -c 'import json, sys; print(*(f"{
 @test "a step that all sizes need fails: the summary says which and why; one with nothing to tell writes none" {
   script sweep.sh --sizes 4 1000
   status_is 2
-  said '  data      FAILED   ' 'rows to train on (of 60 rows: ' 'fewer than size 1000; what fits: SIZES='
+  said 'data: ended with status 2 after ' '  data      FAILED   ' 'error: ' 'rows to train on (of 60 rows: ' \
+    'fewer than size 1000; what fits: SIZES='
   equal '4 not run, 1000 not run' "$(states)"
+  equal '' "$(calls)"
   rm -r "$OBJS"
   script sweep.sh --sizes nonsense
   status_is 2

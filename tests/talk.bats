@@ -8,6 +8,8 @@ load helpers/one_server
 setup() {
   make_work
   mkfifo "$WORK/keyboard"
+  mkdir "$WORK/tmp"
+  export TMPDIR=$WORK/tmp
 }
 teardown() { end_leftovers; }
 
@@ -21,7 +23,7 @@ chat() {
 
 # type_in TEXT: type it, and wait until the next message is asked for.
 type_in() {
-  printf '%s\n' "$1" >&"$KEYBOARD"
+  cat <<<"$1" >&"$KEYBOARD" # all lines in one write: one message
   asks
 }
 
@@ -49,8 +51,6 @@ no_trace() {
 
 @test "a conversation: it is streamed, what was said goes along, /reset forgets it, /system, /quit" {
   with_adapters
-  mkdir -p "$WORK/tmp"
-  export TMPDIR=$WORK/tmp
   chat demo-llm_train_16
   said_now "size 16 of demo. /reset forgets what was said, /system shows the instruction, /quit ends." \
     'system: You are a document classifier.' \
@@ -88,8 +88,6 @@ said_now() {
 
 @test "Ctrl-D, Ctrl-C and TERM end the server, too" {
   with_adapters
-  mkdir -p "$WORK/tmp"
-  export TMPDIR=$WORK/tmp
   chat demo-llm_train_4
   hang_up
   ended 0
@@ -179,8 +177,6 @@ END
 
 @test "serve: URL, key and model once; it serves until TERM; a server that ends is status 1" {
   with_adapters
-  mkdir -p "$WORK/tmp"
-  export TMPDIR=$WORK/tmp
   start serve.sh demo-llm_train_16
   patiently grep -q '^Ctrl-C' "$WORK/output"
   equal "url:    http://127.0.0.1:$PORT/v1
@@ -215,8 +211,6 @@ Ctrl-C ends it." "$(tail -4 "$WORK/output")"
 
 @test "demo: its URL; it ends with Ctrl-C and TERM" {
   with_data
-  mkdir -p "$WORK/tmp"
-  export TMPDIR=$WORK/tmp
   local machine signal status host
   while read -r machine signal status host; do
     # shellcheck disable=SC2086 # two words or none

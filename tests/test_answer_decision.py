@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from made_curves import made
 
 from fewshot_sft.answer import decision
 from fewshot_sft.answer.decision import LEAST_DRAWS
 from fewshot_sft.answer.sentences import headline
 from fewshot_sft.catalogue import words
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-
-from made_curves import made  # found by the line above
 
 UP = {100: 0.5, 200: 0.65, 400: 0.75, 800: 0.82}
 FLAT = {100: 0.8, 200: 0.8, 400: 0.8, 800: 0.8}

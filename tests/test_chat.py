@@ -88,7 +88,7 @@ def test_what_is_pasted_is_one_message_and_the_next_line_another(terminal):
             os.write(keyboard, b"without a line end")
             os.close(keyboard)
             assert screen.heard(last=True) == "without a line end"
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_lines_that_arrive_at_once_are_one_message_where_the_terminal_does_not_mark_a_paste():

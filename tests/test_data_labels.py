@@ -73,16 +73,10 @@ def test_class_label_minus_one_is_no_label():
     assert message([0, -1], names=["a", "b"]) == "train.csv: row 2: no label; give the row one or remove it"
 
 
-@pytest.mark.parametrize("missing", [None, "", "  ", float("nan")])
+# Of the last two nothing can be seen.
+@pytest.mark.parametrize("missing", [None, "", "  ", float("nan"), "\u200b", "\ufeff \u00ad"])
 def test_missing_label(missing):
     assert message(["a", "b", missing]) == "train.csv: row 3: no label; give the row one or remove it"
-
-
-@pytest.mark.parametrize("value", [["a"], {"a": 1}, 0.5])
-def test_label_of_another_kind(value):
-    assert message(["a", value]) == (
-        f"train.csv: row 2: label {value!r} is neither a string nor an integer; is LABEL_COLUMN right?"
-    )
 
 
 def test_unknown_label_of_the_test_split():
@@ -159,20 +153,20 @@ def test_bad_labels_file(folder, content, expected):
 RENAME = 'give it another name with LABELS_FILE=names.json: {"<label in the data>": "<name>", ...}'
 
 
-def test_only_one_label():
-    assert message(["a", "a"]) == 'train.csv: only one label, "a"; a classifier needs two or more'
-
-
-def test_label_with_a_quote():
-    assert message(["a", '5" pipe']) == (
-        f'train.csv: row 2: label 5" pipe contains a double quote, but the prompt quotes the labels; {RENAME}'
-    )
-
-
-def test_label_with_a_line_break():
-    assert message(["a", "b\nc"]) == (
-        f"train.csv: row 2: label 'b\\nc' contains a line break, the prompt has one label a line; {RENAME}"
-    )
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        ("a", 'only one label, "a"; a classifier needs two or more'),
+        ('5" pipe', f'row 2: label 5" pipe contains a double quote, but the prompt quotes the labels; {RENAME}'),
+        ("b\nc", f"row 2: label 'b\\nc' contains a line break, the prompt has one label a line; {RENAME}"),
+        *(
+            (value, f"row 2: label {value!r} is neither a string nor an integer; is LABEL_COLUMN right?")
+            for value in (["a"], {"a": 1}, 0.5)
+        ),
+    ],
+)
+def test_a_label_that_cannot_be_used(second, expected):
+    assert message(["a", second]) == f"train.csv: {expected}"
 
 
 @pytest.mark.parametrize("twin", ["sports", "Ｓｐｏｒｔｓ"])
@@ -236,11 +230,6 @@ def test_a_message_has_the_first_labels_and_counts_the_rest():
     assert f'"label 00 {"x" * 50}…", ' in told
     assert " and 15 more; correct the rows, or name every label" in told
     assert len(told) < 600
-
-
-@pytest.mark.parametrize("invisible", ["\u200b", "\ufeff \u00ad"])
-def test_a_label_of_nothing_that_can_be_seen_is_none(invisible):
-    assert message(["a", "b", invisible]) == "train.csv: row 3: no label; give the row one or remove it"
 
 
 def doubts(values, given=None, names=None) -> list[str]:

@@ -173,7 +173,7 @@ def test_one_that_is_not_ready_is_ended_with_the_page(server):
     while not noted.exists() or not noted.read_text():
         thread.join(0.02)
     made.close()
-    thread.join(30)
+    thread.join()
 
     assert [str(each) for each in failed] == [f"the server did not start; see {made.log}"]
     assert notes(noted) == ["x-llm_train_4 started", "x-llm_train_4 ended"]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import settings_docs
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT / "tests/helpers"))
-
-import settings_docs  # noqa: E402 - found by the line above
-
 PAGES = [path for folder in (PROJECT, PROJECT / "docs") for path in sorted(folder.glob("*.md"))]
 
 

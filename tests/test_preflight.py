@@ -412,35 +412,40 @@ def test_what_describes_a_model_of_the_hub_is_fetched_for_the_plan(folder, hub, 
     assert model.check_hugging_face("own/er", "all", address, {})[0].result == "ok"
 
 
-def test_a_gated_model_without_a_token(hub):
-    address, answers = hub
-    answers["/api/models/own/er"] = (200, {"id": "own/er", "siblings": [], "gated": "manual"})
-    found, _ = model.check_hugging_face("own/er", "all", address, {})
-    assert found.text == (
-        "model: own/er is given only to those who accept its terms; "
-        f"accept them on {address}/own/er, then set HF_TOKEN to a token of yours"
-    )
+GATED = {"id": "own/er", "siblings": [], "gated": "manual"}
 
 
-def test_a_name_that_the_hub_does_not_know_and_a_hub_that_fails(hub):
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            (200, GATED),
+            "own/er is given only to those who accept its terms; "
+            "accept them on {hub}/own/er, then set HF_TOKEN to a token of yours",
+        ),
+        (
+            None,
+            "{hub} has no model own/er, or not for you (HTTP 404); "
+            "check MODEL; for one that is private or gated set HF_TOKEN",
+        ),
+        (
+            (503, {}),
+            "own/er is not in the cache and {hub} does not answer (HTTP 503); "
+            "run the same command again later, or set HF_ENDPOINT to a mirror",
+        ),
+        (
+            (429, {}),
+            "own/er is not in the cache and {hub} does not answer (HTTP 429); wait a few minutes and run the "
+            "same command again, or set HF_TOKEN to a token of yours, which may ask more",
+        ),
+    ],
+)
+def test_a_gated_model_one_that_the_hub_does_not_know_and_a_hub_that_fails(hub, answer, expected):
     address, answers = hub
+    if answer:
+        answers["/api/models/own/er"] = answer
     found, _ = model.check_hugging_face("own/er", "all", address, {})
-    assert found.text == (
-        f"model: {address} has no model own/er, or not for you (HTTP 404); "
-        "check MODEL; for one that is private or gated set HF_TOKEN"
-    )
-    answers["/api/models/own/er"] = (503, {})
-    found, _ = model.check_hugging_face("own/er", "all", address, {})
-    assert found.text == (
-        f"model: own/er is not in the cache and {address} does not answer (HTTP 503); "
-        "run the same command again later, or set HF_ENDPOINT to a mirror"
-    )
-    answers["/api/models/own/er"] = (429, {})
-    found, _ = model.check_hugging_face("own/er", "all", address, {})
-    assert found.text == (
-        f"model: own/er is not in the cache and {address} does not answer (HTTP 429); wait a few minutes and run the "
-        "same command again, or set HF_TOKEN to a token of yours, which may ask more"
-    )
+    assert found.text == f"model: {expected.format(hub=address)}"
 
 
 def test_a_hub_that_cannot_be_reached():

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import pytest
-from test_evaluation import PY, _environment, right, server, sweep  # noqa: F401 - fixtures
-
-sys.path.insert(0, str(PY.parent / "tests/helpers"))
-
 from listener import listener
+from test_evaluation import PY, _environment, right, server, sweep  # noqa: F401 - fixtures
 
 AS_IT_IS = """import sys, eval
 from fewshot_sft.serving import client

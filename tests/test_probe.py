@@ -84,6 +84,7 @@ def test_a_refusal_is_not_waited_for_to_pass(sweep, server, status):
 
 
 @pytest.mark.parametrize("reaped", [True, False])
+@pytest.mark.usefixtures("standstill")
 def test_a_server_whose_process_has_ended_is_not_waited_for(sweep, server, reaped):
     server.stop()
     process = subprocess.Popen(["true"])
@@ -305,12 +306,13 @@ def test_the_probe_set_has_its_own_time_and_what_a_slow_server_needs(probed, ser
         ("500", NoAnswer, "the probe set's item 3 has no answer after 0 s; last: HTTP 500: "),
     ],
 )
+@pytest.mark.usefixtures("standstill")
 def test_a_probe_set_without_all_answers_is_not_kept(probed, server, behaviour, kind, line):
     server.script.extend(["ok"] * 3)
     server.behave = lambda text: behaviour
 
     with pytest.raises(NoAnswer) as caught:
-        usable(probed, server, wait=0.2, asks_probe_set=True)
+        usable(probed, server, wait=0, asks_probe_set=True)
 
     assert type(caught.value) is kind
     assert str(caught.value).startswith(line)

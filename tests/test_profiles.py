@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from random_models import MODELS, make
 
 PROJECT = Path(__file__).resolve().parents[1]

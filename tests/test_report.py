@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import re
 import string
-import sys
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from made_sweep import made_extras, made_sweep
 
 import see_results
 from fewshot_sft import catalogue
 from fewshot_sft.report.blocks import cut
 from fewshot_sft.runs import METHODS
 from fewshot_sft.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-from made_sweep import made_extras, made_sweep
 
 PROJECT = Path(__file__).parents[1]
 NEWS = ("World", "Sports", "Business", "Sci/Tech")
@@ -278,10 +275,10 @@ def test_a_large_sweep_is_a_small_page(made: Made) -> None:
     from fewshot_sft.results.sweep import read_sweep
 
     settings = Settings.read()
-    begun = time.monotonic()
+    begun = time.process_time()
     write(read_sweep(settings, "x"), settings, json.loads((folder / "answer.json").read_text()), results, folder)
 
-    assert time.monotonic() - begun < 20  # of a busy machine; alone it takes one
+    assert time.process_time() - begun < 20  # it takes one
     assert (folder / "report.html").stat().st_size < 1e6
     page = Page(folder / "report.html")
     assert {row[0] for row in page.cells} >= set(labels)

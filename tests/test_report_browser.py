@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import CHROMIUM
+from made_sweep import made_extras, made_sweep
 
 import see_results
 from fewshot_sft.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-from made_sweep import made_extras, made_sweep
 
 pytest.importorskip("playwright", reason="playwright is not installed (bin/setup.sh dev)")
 from axe_playwright_python.sync_playwright import Axe

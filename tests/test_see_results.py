@@ -23,6 +23,7 @@ from matplotlib.text import Text
 import see_results
 from fewshot_sft import runs
 from fewshot_sft.errors import UserError
+from fewshot_sft.evaluation.evaluated import findings
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.results.interval import largest_class, wilson
 from fewshot_sft.results.plots import confusion, curve, fonts, losses, placing, radar, style
@@ -60,20 +61,15 @@ def make_record(
     method: str = runs.LORA,
 ) -> dict[str, Any]:
     """A record as the evaluator writes it: ``items`` of each class, of which a share is right and one outside."""
-    matrix = []
-    for k in range(len(classes)):
-        row = [0] * (len(classes) + 1)
-        row[k] = round(items * right) - k % 3 * (0 < right < 1)
-        row[-1] = round((items - row[k]) * outside)
-        row[(k + 1) % len(classes)] += items - sum(row)
-        matrix.append(row)
-    correct = [row[k] for k, row in enumerate(matrix)]
-    predicted = [sum(column) for column in zip(*matrix, strict=True)]
-    precision = [hit / answered if answered else 0.0 for hit, answered in zip(correct, predicted, strict=False)]
-    recall = [hit / items for hit in correct]
-    f1 = [2 * hit / (answered + items) for hit, answered in zip(correct, predicted, strict=False)]
-    total, mean = items * len(classes), lambda values: math.fsum(values) / len(classes)
-    scores = {"accuracy": sum(correct) / total, "precision": mean(precision), "recall": mean(recall), "f1": mean(f1)}
+    truth, answers = [], []
+    for k, label in enumerate(classes):
+        correct = round(items * right) - k % 3 * (0 < right < 1)
+        beyond = round((items - correct) * outside)
+        truth += [label] * items
+        answers += [label] * correct + ["none"] * beyond
+        answers += [classes[(k + 1) % len(classes)]] * (items - correct - beyond)
+    found = findings(answers, truth, classes, 0, 42)
+    found["original_scoring"]["metrics"] = {key: value * 0.99 for key, value in found["metrics"].items()}
     run = run_of(name, size, seed, method)
     return {
         "schema": 2,
@@ -84,22 +80,8 @@ def make_record(
         "base_model": "saves/tiny/base",
         "template": "glm4",
         "backend": "huggingface",
-        "labels": list(classes),
-        "counts": {
-            "items": total,
-            "correct": sum(correct),
-            "in_labels": total - predicted[-1],
-            "not_in_labels": predicted[-1],
-            "per_class": {
-                label: {"items": items, "predicted": predicted[k], "correct": correct[k]}
-                for k, label in enumerate(classes)
-            },
-        },
-        "metrics": scores,
-        "not_in_labels": {"rate": predicted[-1] / total, "samples": []},
-        "original_scoring": {"seed": 42, "metrics": {key: value * 0.99 for key, value in scores.items()}},
-        "confusion": {"rows": "true label", "columns": [*classes, "(outside the labels)"], "matrix": matrix},
-        "timings": {"seconds": 8.731, "items_per_second": total / 8.731},
+        **found,
+        "timings": {"seconds": 8.731, "items_per_second": len(truth) / 8.731},
         "settings": {"data_sha256": "a" * 64},
         "git_revision": "0" * 40,
         "identity": f"{size or 0:064x}",
@@ -208,6 +190,7 @@ def test_the_csv_has_the_records_numbers_to_the_last_digit(sweeps: Sweeps) -> No
         rows = list(csv.DictReader(stream))
 
     assert [row["run"] for row in rows] == ["tiny-zero-shot", "tiny-llm_train_50", "tiny-llm_train_1000"]
+    assert [row["not_in_labels"] for row in rows] == ["75", "45", "27"]
     which = [("zero-shot", "", ""), ("lora", "50", "42"), ("lora", "1000", "42")]
     assert [(row["method"], row["size"], row["seed"]) for row in rows] == which
     for row, record in zip(rows, records, strict=True):
@@ -511,18 +494,6 @@ def test_records_of_an_earlier_version_are_named_and_not_used(
     sweeps.write(make_record("tiny", 100, NEWS, 0.5))
     assert [row["size"] for row in sweeps.rows("tiny")] == [100]
     assert capsys.readouterr().err == f"warning: tiny: {told}; move them away\n"
-
-
-def test_a_record_of_the_evaluator_is_read(sweeps: Sweeps) -> None:
-    from fewshot_sft.evaluation.evaluated import findings  # slow to import, and only this test needs it
-
-    truth = [NEWS[k % 4] for k in range(40)]
-    answers = [*truth[:30], *["Unknown"] * 4, *["World"] * 6]
-    record = make_record("tiny", 50, NEWS, 0.5) | findings(answers, truth, NEWS, 0, 42)
-    sweeps.write(record)
-    (row,) = sweeps.rows("tiny")
-    assert (row["items"], row["correct"], row["not_in_labels"]) == (40, record["counts"]["correct"], 4)
-    assert row["f1"] == record["metrics"]["f1"]
 
 
 def test_wilson_and_the_largest_class_agree_with_the_libraries() -> None:

@@ -28,8 +28,11 @@ start_cluster() {
   CLUSTER=$(mktemp -d /tmp/few-shot-sft-cluster.XXXXXX) # a socket's path may have 107 bytes
   export CLUSTER SLURM_CONF=$CLUSTER/slurm.conf
   chmod 755 "$CLUSTER"
-  mapfile -t ports < <(python3 -c 'import socket
-open_ = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+  mapfile -t ports < <(python3 -c 'import contextlib, random, socket
+open_ = []
+while len(open_) < 3:  # below those that systems give to clients
+    with contextlib.suppress(OSError):
+        open_.append(socket.create_server(("127.0.0.1", random.randrange(10000, 20000))))
 print(*(each.getsockname()[1] for each in open_), sep="\n")')
   head -c 128 /dev/urandom >"$CLUSTER/key"
   chmod 400 "$CLUSTER/key"
@@ -54,7 +57,7 @@ print(*(each.getsockname()[1] for each in open_), sep="\n")')
     --log-file="$CLUSTER/munged.log" --seed-file="$CLUSTER/seed" 2>"$CLUSTER/munged.err" 3>&-
   slurmctld 3>&-
   for node in n1 n2; do start_node "$node"; done
-  for node in {1..300}; do
+  for node in {1..3000}; do
     [[ $(sinfo --noheader --states=idle --format=%D 2>/dev/null) != 2 ]] || return 0
     sleep 0.1
   done

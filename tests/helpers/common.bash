@@ -12,7 +12,7 @@ in_library() {
 
 # Nothing is inherited from whoever runs the tests but their environment's python.
 export STUB_PYTHON=${STUB_PYTHON:-${FEWSHOT_VENV:-$PROJECT/.venv}/bin/python}
-unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES GPU HOLD IMPATIENT IGNORE
+unset "${!FEWSHOT_@}" SETTINGS_FILE DEFAULT_PROFILE DEBUG CUDA_VISIBLE_DEVICES GPU HOLD IMPATIENT RETRIES GRACE IGNORE
 # shellcheck disable=SC2046 # names of variables
 unset $(in_library 'printf "%s " "${!SETTING_TYPE[@]}"')
 
@@ -155,9 +155,17 @@ for key in sys.argv[2:]:
 print(found if isinstance(found, str) else json.dumps(found))' "$@"
 }
 
-# unused_port: a port that nothing listens on, below those that systems give to clients.
+# values FILE 'KEY KEY'...: several of them, in a line.
+values() {
+  local keys
+  # shellcheck disable=SC2086 # the words of a path
+  for keys in "${@:2}"; do value "$1" $keys; done | paste -sd' '
+}
+
+# unused_port: a port that nothing listens on, below those that systems give to clients. Tests take the next ones, too: each
+# file of bats that runs at the same time (bin/test.sh) chooses among others, and so does each lane of random_kills.bats.
 unused_port() {
-  local port=$((20000 + RANDOM % 12000)) # several runs of the tests may be under way
+  local port=$((20000 + 3000 * (${TEST_SLOT:-0} % 4) + ${PORT_AT:-RANDOM % 4 * 700} + RANDOM % 690))
   while listens "$port"; do port=$((port + 1)); done
   echo "$port"
 }

@@ -155,16 +155,6 @@ begin() {
   reached "$1"
 }
 
-# finished: wait until the sweep has ended, however it ends; sets status and output.
-finished() {
-  patiently gone "$STARTED" || fail "the sweep did not end; output:" "$(<"$WORK/output")"
-  status=0
-  wait "$STARTED" 2>/dev/null || status=$?
-  # shellcheck disable=SC2034 # for the tests
-  output=$(<"$WORK/output")
-  while read -r -t 0 -u "$AT"; do read -r -u "$AT"; done
-}
-
 # kill_sweep: SIGKILL, to the sweep's own process alone.
 kill_sweep() {
   disown "$STARTED"

@@ -35,15 +35,19 @@ signal() {
   if [[ $1 == INT ]]; then kill -INT -- "-$STARTED"; else kill "-$1" "$STARTED"; fi
 }
 
-# ended STATUS: wait until the script has ended; sets status and output.
-ended() {
+# finished: wait until the script has ended, however it ends; sets status and output.
+finished() {
   patiently gone "$STARTED" || fail "the script did not end; output:" "$(<"$WORK/output")"
   status=0
-  # shellcheck disable=SC2034 # for the tests, as bats' run sets them
-  wait "$STARTED" || status=$?
-  # shellcheck disable=SC2034 # likewise
+  wait "$STARTED" 2>/dev/null || status=$?
+  # shellcheck disable=SC2034 # for the tests, as bats' run sets it
   output=$(<"$WORK/output")
   while read -r -t 0 -u "$AT"; do read -r -u "$AT"; done # what else the stubs said
+}
+
+# ended STATUS: the same, with this status.
+ended() {
+  finished
   status_is "$1"
 }
 
@@ -78,10 +82,10 @@ left() {
   done
 }
 
-# pid_of PATTERN: the test's process whose command line matches; kill_the PATTERN: end it with SIGKILL.
+# pid_of PATTERN: the test's first process whose command line matches; kill_the PATTERN: end it with SIGKILL.
 pid_of() {
   local pid line
-  for pid in $(left); do
+  for pid in $(left | sort -n); do
     line=$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null) || continue
     # shellcheck disable=SC2053 # a pattern
     [[ $line != *$1* ]] || {
@@ -107,6 +111,13 @@ nothing_left() {
   for pid in $(left); do found+=("$pid: $(tr '\0' ' ' <"/proc/$pid/cmdline")"); done
   ((${#found[@]} == 0)) || fail "left behind:" "${found[@]}"
   ! listens "$PORT" || fail "something listens on port $PORT"
+}
+
+# no_key_in PATH...: no server's key is in these files.
+no_key_in() {
+  local found status=0
+  found=$(grep -rlF -f "$STUB/keys" -- "$@") || status=$?
+  ((status == 1)) || fail "grep: status $status; a key is in: $found"
 }
 
 # end_thieves: the programs that the stub has given a port to.

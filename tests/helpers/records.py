@@ -19,17 +19,8 @@ from typing import Any
 
 NAME = os.environ.get("RECORD_NAME", "demo")
 SIZES = [int(size) for size in os.environ["RECORD_SIZES"].split()]
-MEASURED = (
-    "size",
-    "split",
-    "labels",
-    "counts",
-    "metrics",
-    "per_class",
-    "not_in_labels",
-    "original_scoring",
-    "confusion",
-)
+MEASURED = ("size", "split", "labels", "counts", "metrics", "per_class", "not_in_labels")
+MEASURED += ("original_scoring", "confusion")
 TRAINED = ("status", "examples", "tokens", "loss", "steps")
 SIGNALS = {129: "HUP", 130: "INT", 143: "TERM"}
 # Of results.csv: what does not depend on the speed of this run.

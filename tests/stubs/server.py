@@ -224,7 +224,7 @@ def main() -> None:
         sys.exit("ValueError: the weights are not there")
     if WHAT in ("stolen", "outrun", "shared"):
         steal(AFTER)
-    if BEHAVIOUR == "taken" or WHAT == "stolen":
+    if WHAT == "stolen":
         in_use()
     if WHAT == "outrun":
         latch.forever()

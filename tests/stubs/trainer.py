@@ -3,11 +3,10 @@
 tests/test_stubs.py holds it to what the real one does. The behaviour, its first argument:
 
     ok           train                               count=K  the trainer had K examples
-    exit         end with status 1                   nan      a loss is not a number
-    crash        ValueError, status 1                zero     the losses are exactly 0
-    memory       CUDA out of memory, status 1        wait     tell the test, wait for it, then train
-    disk         no space left, status 1             stubborn the same, deaf to TERM, which it tells the test
-    killed       end by SIGKILL                      midway   leave two checkpoints, one of them torn, and wait
+    exit         end with status 1                   zero     the losses are exactly 0
+    crash        ValueError, status 1                wait     tell the test, wait for it, then train
+    memory       CUDA out of memory, status 1        stubborn the same, deaf to TERM, which it tells the test
+    disk         no space left, status 1             midway   leave two checkpoints, one of them torn, and wait
     breaks       log a loss that is not a number, and go on for as long as it may
     child        train, and leave a child behind that is deaf to TERM
     held=FILE    train, but when this file of the output folder is written tell the test and wait for it
@@ -19,7 +18,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -52,8 +50,6 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
     if not checkpoints and any((folder / name).exists() for name in (ADAPTER, "model.safetensors")):
         sys.exit("ValueError: Output directory already exists and is not empty. Please set `overwrite_output_dir`.")
     folder.mkdir(parents=True, exist_ok=True)
-    if behaviour == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, lambda *_: latch.reached(f"train {size} was told to end"))
     if behaviour == "midway":
@@ -74,7 +70,7 @@ def main(behaviour: str, size: str, words: list[str]) -> None:
         latch.deaf_child()
     what, _, value = behaviour.partition("=")
     seen = int(value) if what == "count" else len(rows)
-    loss = {"nan": math.nan, "zero": 0.0}.get(behaviour)
+    loss = 0.0 if behaviour == "zero" else None
     for written in train(folder, flags, rows, seen, loss, max(checkpoints, default=0)):
         if behaviour == f"held={written}":
             latch.wait(f"train {size}")

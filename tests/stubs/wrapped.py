@@ -1,5 +1,5 @@
 """Run a script of py/ as tests/stubs/python was asked to: with GPUs that are none (GPU), with little patience
-(IMPATIENT, RETRIES), or stopped before a file takes its place (HOLD_WRITE).
+(IMPATIENT, RETRIES) or much (GRACE), or stopped before a file takes its place (HOLD_WRITE).
 
     python wrapped.py py/train.py RUN ...
 
@@ -48,11 +48,13 @@ if os.environ.get("GPU"):
 
     gpus.examine = hardware
 if sys.argv[0] == "py/eval.py":
-    from fewshot_sft.evaluation import asking
+    from fewshot_sft.evaluation import asking, together
     from fewshot_sft.serving import probe
 
     if os.environ.get("IMPATIENT"):
-        asking.RETRY, probe.FIRST_TIMEOUT, probe.INTERVAL = asking.Retry(0), 1.0, 0.1
+        probe.FIRST_TIMEOUT, probe.INTERVAL = 1.0, 0.1
     if retries := os.environ.get("RETRIES"):
         asking.RETRY = asking.Retry(int(retries), 0.05)
+    if os.environ.get("GRACE"):
+        together.GRACE = 300.0
 runpy.run_path(sys.argv[0], run_name="__main__")
