@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..jsonio import read_json, write_json
+from ..jsonio import read_json, write_bytes, write_json
 from .weights import adapter_tensors
 
 # Fused module -> its parts, in the order of the rows (transformers' GlmMLP and Glm4MLP: `gate, up = chunk(2)`).
@@ -26,17 +26,16 @@ def for_vllm(adapter: Path) -> Path:
     Raises:
         UserError: it cannot be split, or is damaged.
     """
-    from safetensors.numpy import save_file  # imported here: most evaluations do without it
+    from safetensors.numpy import save  # imported here: most evaluations do without it
 
-    target = adapter / FOLDER
-    shutil.rmtree(target, ignore_errors=True)
     config = read_json(adapter / "adapter_config.json")
     changed = split_modules(config)
+    target = adapter / FOLDER
     if changed == config:
+        shutil.rmtree(target, ignore_errors=True)
         return adapter
-    tensors = split(adapter_tensors(adapter))
-    target.mkdir()
-    save_file(tensors, str(target / "adapter_model.safetensors"), {"format": "pt"})
+    # Each file whole or not at all: a server may be loading what was made of it before.
+    write_bytes(target / "adapter_model.safetensors", save(split(adapter_tensors(adapter)), {"format": "pt"}))
     write_json(target / "adapter_config.json", changed)  # last: without it, no adapter is there
     return target
 
