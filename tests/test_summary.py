@@ -349,7 +349,7 @@ def test_a_method_that_cannot_run_here_is_left_out(
     def unavailable(*_: object, **__: object) -> None:
         raise Unavailable("there is no encoder; name one with ENCODER")
 
-    monkeypatch.setattr(baseline.baseline, "model_of", unavailable)
+    monkeypatch.setattr(baseline.without_server, "model_of", unavailable)
     monkeypatch.setenv("FEWSHOT_OUTCOME", "")  # so that it is put back
     night.given(**night.settings(SIZES="100 500", METHODS="setfit"))
 
