@@ -15,7 +15,7 @@ hostile() {
   local program needed
   needed=$(PATH='' "$BASH" "$PROJECT/bin/setup.sh" 2>&1) || true
   needed=$(sed 's/.*PATH: //; s/;.*//; s/ (package [^)]*),*//g; s/mawk or gawk//' <<<"$needed")
-  for program in $needed bash sed; do ln -s -- "$(type -P "$program")" "$WORK/path/"; done
+  for program in $needed bash; do ln -s -- "$(type -P "$program")" "$WORK/path/"; done
   PATH=$WORK/path ran bash "$PROJECT/tests/helpers/hostile.bash" bash "$WORK/a link to it"
   as_undisturbed
   not_said 'an exported function'

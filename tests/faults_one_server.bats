@@ -65,6 +65,7 @@ one_hangs() {
   before "$1"
   export RETRIES=0
   setting REQUEST_TIMEOUT=5
+  setting CONCURRENCY=8
   plan serve-all hang=5 ok
   script sweep.sh
   said 'no answer within 5 s' 'starting a new server (1 of 2) for '

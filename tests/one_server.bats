@@ -105,6 +105,7 @@ END
 @test "it hangs: that is noticed, it is replaced" {
   with_adapters
   export RETRIES=0
+  setting CONCURRENCY=8
   plan serve-all hang=9 ok
   script eval.sh --request-timeout 5
   status_is 0
