@@ -93,7 +93,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     try:
         settings = settings.but(**gpus.resolve(settings, hardware))
     except UserError as error:
-        found.append(Finding("device", "problem", *_what_and_mend(str(error))))
+        found.append(Finding.of_error("device", error))
     named = {
         "DATA_DIR": settings.data_dir,
         "SAVES_DIR": settings.saves_dir,
@@ -113,7 +113,7 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     try:
         step_counts.check_numbers("TRAIN_ARGS", flags_of(settings.train_args))
     except UserError as error:
-        return [*found, Finding("settings", "problem", *_what_and_mend(str(error)))]
+        return [*found, Finding.of_error("settings", error)]
     found.append(adapters.check_steps(runs.sizes(settings), trainer_settings(settings)))
     found += methods.check(settings) + methods.check_unlabelled(settings)
     finding, size = base_model(settings)
@@ -165,7 +165,7 @@ def gpu_memory(settings: Settings, size: Size, hardware: dict[str, Any]) -> list
     try:
         plan = planning.make(*plan_facts.collect(settings, hardware))
     except UserError as error:
-        return [Finding("settings", "problem", *_what_and_mend(str(error)))]
+        return [Finding.of_error("settings", error)]
     if plan.memory:
         return planned_memory(plan)
     bits = flags_of(settings.train_args).get("quantization_bit", "32" if settings.precision == "fp32" else "16")
@@ -277,11 +277,6 @@ def record(settings: Settings, findings: Sequence[Finding], after_data: bool) ->
         path,
         {"schema": 1, "kind": "preflight", "name": settings.sweep_name, "created": now(), **counted, "checks": checks},
     )
-
-
-def _what_and_mend(problem: str) -> tuple[str, str]:
-    what, _, mend = problem.partition("; ")
-    return what, mend
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ use_hardware() {
     run_child "the hardware plan" python py/plan.py "${how[@]}" || exit
     read_settings "$FEWSHOT_SETTINGS"
   fi
-  ((DRY_RUN == 0)) || TRAIN_JOBS=1 EVAL_JOBS=1 # it is read from the top
+  ((DRY_RUN == 0)) || TRAIN_JOBS=1 EVAL_JOBS=1 # what it says is read from the top: one run after the other
   # On a CPU two threads are slower than one with small models, and several processes beat both. On a GPU the threads of
   # several trainers, which are as many as the host has cores for each and wait by spinning, take them from one another.
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

@@ -10,10 +10,10 @@ while IFS='|' read -r _name _type _default _meaning; do
   [[ $_name != \#* ]] || continue
   SETTING_NAMES+=("$_name")
   SETTING_TYPE[$_name]=$_type SETTING_DEFAULT[$_name]=$_default SETTING_MEANING[$_name]=$_meaning
-  _name=--${_name,,}
-  SETTING_FLAG[${_name//_/-}]=${SETTING_NAMES[-1]}
+  _flag=--${_name,,}
+  SETTING_FLAG[${_flag//_/-}]=$_name
 done <"$ROOT/bin/settings.table"
-unset _name _type _default _meaning
+unset _name _type _default _meaning _flag
 
 # settings_help: the table, as --help prints it.
 settings_help() {

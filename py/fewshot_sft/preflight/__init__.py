@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..errors import UserError
+
 Result = Literal["ok", "warning", "problem"]
 
 
@@ -17,6 +19,12 @@ class Finding:
     message: str
     mend: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_error(cls, check: str, error: UserError, mend: str = "") -> Finding:
+        """Return an error as a problem: what is wrong, and behind its first semicolon what mends it, else ``mend``."""
+        what, _, own = str(error).partition("; ")
+        return cls(check, "problem", what, own or mend)
 
     @property
     def text(self) -> str:

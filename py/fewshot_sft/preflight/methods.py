@@ -40,8 +40,7 @@ def check_unlabelled(settings: Settings) -> list[Finding]:
     try:
         count = len(unlabelled.read(settings))
     except UserError as error:
-        what, _, mend = str(error).partition("; ")
-        return [Finding(UNLABELLED, "problem", what, mend or "set UNLABELLED_FILE to another, or leave it empty")]
+        return [Finding.of_error(UNLABELLED, error, "set UNLABELLED_FILE to another, or leave it empty")]
     if "tfidf" not in runs.methods(settings):
         what = "UNLABELLED_FILE is not looked at without the method tfidf"
         return [Finding(UNLABELLED, "warning", what, "add tfidf to METHODS")]

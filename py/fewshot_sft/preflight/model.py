@@ -113,8 +113,7 @@ def check_hugging_face(
     try:
         commit = hub.commit(name, revision, endpoint) or None
     except UserError as error:
-        what, _, mend = str(error).partition("; ")
-        return Finding("model", "problem", what, mend), Size()
+        return Finding.of_error("model", error), Size()
     cached = huggingface_hub.try_to_load_from_cache(
         name, "config.json", cache_dir=huggingface_hub.constants.HF_HUB_CACHE, revision=commit
     )
