@@ -122,8 +122,9 @@ def measured(way: str, folder: Path, words: list[str], after: int) -> dict[str, 
     record.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--train", way, record, "--", *words, "--output_dir", folder / f"{way}.out"]
     begun = time.monotonic()
+    threads = {"OMP_NUM_THREADS": "1"} if way == FAST else {}  # as bin/lib/device.bash has it
     with log.open("w") as output:
-        status = subprocess.run(command, stdout=output, stderr=output, check=False).returncode
+        status = subprocess.run(command, stdout=output, stderr=output, check=False, env=os.environ | threads).returncode
     seconds = round(time.monotonic() - begun, 1)
     text = log.read_text(errors="replace")
     print(f"{way}: {seconds} s, log: {log}", file=sys.stderr)

@@ -16,9 +16,9 @@ message. A behaviour is an HTTP status ("500", "429", "401", ...) or one of:
     half      half of an answer's body          html      200 with a web page
     garbage   200 with bytes that are no JSON   cut       an answer that max_tokens cut off
 
-With ``next_token`` it tells, as `vllm serve` does, the probabilities of the likeliest tokens: at each position of an
-answer, whose tokens are then the likeliest ones up to 0, and after the prompt of /v1/completions, which begins with
-what /tokenize says.
+With ``next_token`` it tells, as `vllm serve` does, the probabilities of the likeliest tokens or, in ``logprob_token_ids``
+(not with ``rust``), of others: at each position of an answer, whose tokens are then the likeliest ones up to 0, and after
+the prompt of /v1/completions, which begins with what /tokenize says.
 
 With vLLM's ``structured_outputs: {"choice": [...]}`` in a request, an answer that is none of the choices becomes the
 first of them.
@@ -63,6 +63,7 @@ class OpenAIServer:
         self.error_body = "it broke"
         # Of a user message and the tokens said so far: the next one's probabilities.
         self.next_token: Callable[[str, tuple[int, ...]], dict[int, float]] | None = None
+        self.rust = False  # vLLM's front end in Rust
         self.release = threading.Event()
         self.requests: list[Request] = []
         self.answered: list[str] = []  # the user messages that got a whole answer, in order
@@ -171,7 +172,7 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
                 text = text if text in choices else choices[0]
                 content = _completion(text, "length" if behaviour == "cut" else "stop")
                 if server.next_token:
-                    content = with_logprobs(content, server.next_token, request)
+                    content = with_logprobs(content, server.next_token, request, server.rust)
                 self._send(200, content, half=behaviour == "half")
                 return behaviour != "half"
             return False
@@ -205,7 +206,7 @@ def prompt_tokens(text: str) -> list[int]:
     return [TEXT + ord(character) for character in text]
 
 
-def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
+def with_logprobs(content: bytes, next_token: Any, request: Request, rust: bool) -> bytes:
     """Add the number of the prompt's tokens to an answer, and the probabilities at each position."""
     answer = json.loads(content)
     count = len(prompt_tokens(request.text))
@@ -218,7 +219,10 @@ def with_logprobs(content: bytes, next_token: Any, request: Request) -> bytes:
     while not said or said[-1]:
         found = next_token(request.text, said)
         best = max(found, key=found.__getitem__)
-        top = [{"token": f"token_id:{token}", **_log(p)} for token, p in likeliest(found, request.body["top_logprobs"])]
+        told = likeliest(found, request.body["top_logprobs"])
+        if (ids := request.body.get("logprob_token_ids")) and not rust:
+            told = [(token, found.get(token, 0.0)) for token in dict.fromkeys([best, *ids])]
+        top = [{"token": f"token_id:{token}", **_log(p)} for token, p in told]
         positions.append({"token": f"token_id:{best}", **_log(found[best]), "top_logprobs": top})
         said = (*said, best)
     answer["choices"][0]["logprobs"] = {"content": positions}

@@ -196,9 +196,10 @@ def test_labels_that_the_tokenizer_cannot_tell_apart_have_no_scores_and_the_reas
 SHARES = [0.1, 0.2, 0.6]
 
 
-@pytest.fixture
-def asked(sweep, server):
-    """A sweep whose labels have tokens, at a server that tells their probabilities."""
+@pytest.fixture(params=["python", "rust"])
+def asked(sweep, server, request):
+    """A sweep whose labels have tokens, at a server that tells their probabilities, by either front end."""
+    server.rust = request.param == "rust"
     write_json(
         label_tokens.file_of(sweep.run().settings), {"labels": LABELS, "tokens": TOKENS, "ends": [END], "identity": "x"}
     )
@@ -214,7 +215,7 @@ def paths(server: OpenAIServer) -> list[str]:
     return [request.path for request in server.requests]
 
 
-def test_the_answer_comes_with_the_likeliest_tokens_of_its_path(asked, server):
+def test_the_answer_comes_with_the_probabilities_on_its_path(asked, server):
     """The answer begins with 8: what is after 5 cannot be likelier, and shares its probability."""
     assert asked.evaluate(server, CONCURRENCY="1", **VLLM) == 0
 
@@ -222,6 +223,7 @@ def test_the_answer_comes_with_the_likeliest_tokens_of_its_path(asked, server):
     chat = server.requests[0].body
     assert chat["logprobs"] is True
     assert chat["top_logprobs"] == 5
+    assert chat["logprob_token_ids"] == [NEWLINE, 5, 8, 6, 7]
     assert chat["return_tokens_as_token_ids"] is True
     assert (chat["temperature"], chat["max_tokens"], chat["stop_token_ids"]) == (0, 64, [7])
     found = stored(asked)
@@ -251,6 +253,31 @@ def test_an_answer_that_begins_no_label_still_has_scores(asked, server):
     assert second["prompt"][-2:] == [NEWLINE, 5]
     assert asked.lines[1]["scores"] == pytest.approx(shares)
     assert stored(asked)["outside"] == [0.55] * 6
+
+
+def test_of_few_labels_nothing_more_is_asked_however_unsure_the_answer(server):
+    """Labels that begin otherwise, and an answer that is none of them: the likeliest tokens would not tell."""
+    tokens = [[1000 + number] for number in range(9)]
+    shares = [0.01, 0.02, 0.03] * 3
+    server.next_token = spread(tokens, shares)
+    assert asked_of(server, tokens).scores == pytest.approx(shares)
+    assert paths(server) == ["/v1/chat/completions"]
+    server.rust = True
+    asked_of(server, tokens)
+    assert paths(server)[1:] == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
+
+
+def spread(tokens: list[list[int]], shares: list[float]):
+    """Return a model that says 99, or else one of 20 tokens that are each likelier than a label."""
+    next_token = spoken(tokens, shares, [END])
+
+    def with_others(text: str, said: tuple[int, ...]) -> dict[int, float]:
+        found = next_token(text, said)
+        if not said:
+            found |= {99: found[99] - 20 * 0.031} | {2000 + number: 0.031 for number in range(20)}
+        return found
+
+    return with_others
 
 
 def test_of_many_labels_those_of_the_likeliest_tokens_tell_enough(server):

@@ -102,7 +102,7 @@ def ask_missing(
             choices=choices,
             stop_token_ids=stop_token_ids(settings),
             examples=examples,
-            # Answers of a model that knows no labels are long: what they would carry takes the client 10 ms an item.
+            # The answers of a model that knows no labels are long and tell little of them: nothing comes with them.
             scorer=LabelScorer(LabelTree(*tokens), 0 if run.method == runs.ZERO_SHOT else CARRIED)
             if tokens[0]
             else None,

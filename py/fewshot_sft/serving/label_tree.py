@@ -27,7 +27,7 @@ class Branches:
     """What may follow a prefix: the tokens, and for each the labels that go on with it."""
 
     labels: Mapping[int, tuple[int, ...]]
-    asked: tuple[int, ...]  # tokens whose probabilities tell all, to who can have any (local_scores)
+    asked: tuple[int, ...]  # tokens whose probabilities tell all
 
 
 class LabelTree:
