@@ -16,9 +16,9 @@ message. A behaviour is an HTTP status ("500", "429", "401", ...) or one of:
     half      half of an answer's body          html      200 with a web page
     garbage   200 with bytes that are no JSON   cut       an answer that max_tokens cut off
 
-With ``next_token`` it tells, as `vllm serve` does, the probabilities of the likeliest tokens or, in ``logprob_token_ids``
-(not with ``rust``), of others: at each position of an answer, whose tokens are then the likeliest ones up to 0, and after
-the prompt of /v1/completions, which begins with what /tokenize says.
+With ``next_token`` it tells, as `vllm serve` does, the probabilities of the likeliest tokens: at each position of an
+answer (there of those in ``logprob_token_ids``, if it is not ``rust``), whose tokens are then the likeliest ones up to
+0, and after the prompt of /v1/completions, which begins with what /tokenize says.
 
 With vLLM's ``structured_outputs: {"choice": [...]}`` in a request, an answer that is none of the choices becomes the
 first of them.
