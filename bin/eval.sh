@@ -43,19 +43,18 @@ api_command() {
 # vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of
 # the model's own generation settings, and the template that was trained (py/chat_template.py).
 vllm_command() {
-  local run many=0 front=(vllm serve "$MODEL" --generation-config vllm)
+  local run many=0 front=(vllm serve "$MODEL" --generation-config vllm) steps=(--enforce-eager)
   for run in "${RUNS[@]}"; do [[ ${ADAPTER_OF[$run]} == - ]] || many=$((many + 1)); done
-  ((many > 0)) || many=1
   local -A dtype=([bf16]=bfloat16 [fp16]=float16)
   # vLLM's front end in Rust answers more requests a second. It lacks that flag: the client sends what it is for.
   ((RUST_FRONT == 0)) || front=(env VLLM_USE_RUST_FRONTEND=1 VLLM_RUNTIME_LORA_ALLOWED_PATH_PREFIXES=/ vllm serve "$MODEL")
+  # CUDA graphs of all but attention, without compilation, which takes a minute. Whole ones answer NaN with adapters.
+  ((SERVER_GRAPHS == 0)) || front=(env VLLM_USE_BREAKABLE_CUDAGRAPH=1 "${front[@]}") steps=(--compilation-config "$CAPTURED")
   SERVER_COMMAND=("${front[@]}" ${MODEL_COMMIT:+--revision "$MODEL_COMMIT" --tokenizer-revision "$MODEL_COMMIT"}
     --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"
     --dtype "${dtype[$PRECISION]-auto}" ${SERVER_QUANTIZATION:+--quantization "$SERVER_QUANTIZATION"} --max-model-len 4096
-    --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching
-    --enable-lora --max-lora-rank "$MAX_LORA_RANK"
-    --max-loras "$((many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))")
-  ((EAGER == 0)) || SERVER_COMMAND+=(--enforce-eager)
+    --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching --enable-lora --max-lora-rank "$MAX_LORA_RANK"
+    --max-loras "$((many == 0 ? 1 : many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))" "${steps[@]}")
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
   split_words "$SERVER_ARGS"
@@ -70,6 +69,7 @@ command_of() {
 }
 
 SCRIPT_FLAGS=(--dry-run) FOLLOW=() DRY=()
+CAPTURED='{"cudagraph_mode": "PIECEWISE", "cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]}'
 
 main() {
   if [[ ${1-} == --follow ]]; then FOLLOW=("${@:1:2}") && shift 2; fi

@@ -33,12 +33,16 @@ teardown() { end_leftovers; }
 @test "vLLM's front end in Rust: without the flag that it lacks, and not where others ask" {
   # shellcheck disable=SC2016,SC2034 # of the other bash
   run "$BASH" -p -c 'source bin/eval.sh
-    RUNS=() MODEL=m SAVES_DIR=s MODEL_NAME=m TEMPLATE=t PRECISION=bf16 GPU_MEMORY=0.5 MAX_LORA_RANK=16 EAGER=1
-    KV_CACHE_BYTES=0 SERVER_ARGS= RUST_FRONT=1
+    RUNS=() MODEL=m SAVES_DIR=s MODEL_NAME=m TEMPLATE=t PRECISION=bf16 GPU_MEMORY=0.5 MAX_LORA_RANK=16
+    KV_CACHE_BYTES=0 SERVER_ARGS= RUST_FRONT=1 SERVER_GRAPHS=0
     vllm_command
-    echo "${SERVER_COMMAND[@]:0:6}"
-    [[ " ${SERVER_COMMAND[*]} " != *generation* ]]'
-  equal 'env VLLM_USE_RUST_FRONTEND=1 VLLM_RUNTIME_LORA_ALLOWED_PATH_PREFIXES=/ vllm serve m' "$output"
+    echo "${SERVER_COMMAND[@]:0:6}" "${SERVER_COMMAND[-1]}"
+    [[ " ${SERVER_COMMAND[*]} " != *generation* ]]
+    SERVER_GRAPHS=1
+    vllm_command
+    echo "${SERVER_COMMAND[@]:0:8}" "${SERVER_COMMAND[@]: -2}"'
+  equal "env VLLM_USE_RUST_FRONTEND=1 VLLM_RUNTIME_LORA_ALLOWED_PATH_PREFIXES=/ vllm serve m --enforce-eager
+env VLLM_USE_BREAKABLE_CUDAGRAPH=1 env VLLM_USE_RUST_FRONTEND=1 VLLM_RUNTIME_LORA_ALLOWED_PATH_PREFIXES=/ vllm serve m --compilation-config"' {"cudagraph_mode": "PIECEWISE", "cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]}' "$output"
   ((status == 0))
 }
 

@@ -26,6 +26,7 @@ from fewshot_sft.evaluation import asking, evaluation, one, predictions
 from fewshot_sft.evaluation.ask import ask_all
 from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
 from fewshot_sft.evaluation.shots import choose, context
+from fewshot_sft.evaluation.together import RUST, in_python
 from fewshot_sft.jsonio import sha256_file
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import AGAIN
@@ -970,3 +971,9 @@ def test_an_error_ends_all_requests_and_comes_out_as_it_is(error):
         asyncio.run(ask_all(enumerate(range(9)), ask, lambda *_: None, 4))
 
     assert sorted(ended) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("graphs", [(), ("env", "VLLM_USE_BREAKABLE_CUDAGRAPH=1")])
+def test_the_front_end_in_python_takes_the_rest_of_the_command(graphs):
+    found = in_python([*graphs, "env", RUST, "OTHER=/", "vllm", "serve", "a model", "--seed", "1"])
+    assert found == [*graphs, "vllm", "serve", "a model", "--seed", "1", "--generation-config", "vllm"]

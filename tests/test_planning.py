@@ -234,6 +234,19 @@ def test_the_front_end_in_rust_is_for_models_that_the_one_in_python_would_hold_b
     assert front("0.1B", server="llamafactory") is None
 
 
+def test_the_server_captures_graphs_where_so_much_is_asked_that_it_pays():
+    def captures(model: str, **more: object) -> bool:
+        made = plan(80, model, 496, **GRAPHS | {"rust_front": True, "items": 3_080, **more})
+        assert (made.memory["server_parts"]["graphs"] > 0) == ("SERVER_GRAPHS" in made.details)
+        return made.details.get("SERVER_GRAPHS") == "1"
+
+    assert captures("0.1B", untrained=1)
+    assert captures("0.1B", items=3_750, untrained=0)
+    assert not captures("0.1B", items=3_749, untrained=0)
+    assert not captures("0.1B", untrained=1, rust_front=False)
+    assert not captures("9.4B", untrained=1)
+
+
 def test_the_front_end_in_rust_is_not_asked_for_what_it_may_not_know(settings, tmp_path, monkeypatch):
     (tmp_path / "vllm").mkdir()
     (tmp_path / "vllm/__init__.py").touch()

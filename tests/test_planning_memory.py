@@ -51,10 +51,10 @@ def test_the_server_against_what_was_measured():
     shape, card = memory.shape_of(GLM), 150_121_545_728
     tokens = 109.34 * 2**30 / memory.kv_cache(shape, 1)
     assert tokens == pytest.approx(2_866_160, rel=1e-4)  # "GPU KV cache size" in its log
-    for eager, mebibytes in ((True, 132_985), (False, 134_565)):
-        found = memory.server(shape, card=card, tokens=2_866_160, eager=eager, adapters=4)
+    for graphs, mebibytes in ((False, 132_985), (True, 134_565)):
+        found = memory.server(shape, card=card, tokens=2_866_160, graphs=graphs, adapters=4)
         assert sum(found.values()) == pytest.approx(mebibytes * 2**20, rel=0.01)
-    small = memory.server(shape, card=24 * 2**30, tokens=4096, eager=True)
+    small = memory.server(shape, card=24 * 2**30, tokens=4096)
     assert small["activations"] < found["activations"] == pytest.approx(1.29 * 2**30, rel=0.05)
 
 
@@ -66,9 +66,9 @@ def test_4_bit_weights():
     assert memory.weights(shape, 4) == round(linears * 4.127 / 8) + 2 * shape.embeddings
     assert memory.weights(shape, 4) < memory.weights(shape, 8) < memory.weights(shape, 16) == 2 * shape.parameters
     assert memory.weights(shape, 16, width=4) == 4 * shape.parameters
-    served = memory.server(shape, card=16 * 2**30, tokens=4096, eager=True, bits=4)
+    served = memory.server(shape, card=16 * 2**30, tokens=4096, bits=4)
     assert served["weights"] == round(linears * 4.5 / 8) + 2 * shape.embeddings
-    plain = memory.server(shape, card=16 * 2**30, tokens=4096, eager=True)
+    plain = memory.server(shape, card=16 * 2**30, tokens=4096)
     assert served["activations"] == plain["activations"] + 2 * 4096 * 2 * 13696
 
 

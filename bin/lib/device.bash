@@ -6,7 +6,7 @@
 # quantize the weights (empty: not), whether its front end is that in Rust, the commit of a model on Hugging Face's hub,
 # which all that load it are told.
 # shellcheck disable=SC2034 # for bin/eval.sh
-GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION='' RUST_FRONT=0 MODEL_COMMIT=''
+GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION='' RUST_FRONT=0 SERVER_GRAPHS=0 MODEL_COMMIT=''
 
 # use_hardware [--known]: decide what is `auto`, unless the sweep that this is a part of has, and set what the frameworks
 # read. With --known the GPUs are in logs/hardware.json.

@@ -44,7 +44,7 @@ class Plan:
 
     ``details`` are values that are no settings: KV_CACHE_BYTES, for a server beside trainers, else 0 (vLLM would take
     memory that they free while it measures for its own); SERVER_QUANTIZATION, where `vllm serve` has to quantize;
-    RUST_FRONT=1, where its front end is the one in Rust.
+    RUST_FRONT=1, where its front end is the one in Rust; SERVER_GRAPHS=1, where it captures CUDA graphs as well.
     """
 
     settings: dict[str, str]
@@ -84,7 +84,8 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
         settings=_settings(way.micro_batch, way.checkpointing, way.bits, choice.jobs, choice.overlap, choice.share),
         details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if choice.overlap else 0)}
         | ({"SERVER_QUANTIZATION": "bitsandbytes"} if chooser.quantizes_server else {})
-        | ({"RUST_FRONT": "1"} if chooser.rust_front else {}),
+        | ({"RUST_FRONT": "1"} if chooser.rust_front else {})
+        | ({"SERVER_GRAPHS": "1"} if chooser.server_graphs else {}),
         reasons=_reasons(chooser, choice) | {name.upper(): why for name, why in wishes.origin.items()},
         memory={
             "trainer_bytes": sum(parts.values()),

@@ -17,6 +17,8 @@ JOBS_PER_GPU = 3  # trainers at most; more have not been measured
 CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
 SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers
 MODEL_LENGTH = 4096  # --max-model-len of the server
+# Answers from which on the server's CUDA graphs pay: 11 s to capture them, .7 ms an answer (docs/performance.json).
+GRAPHS_PAY = 15_000
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,12 @@ class Chooser:
         """Return whether vLLM's front end is that in Rust: where the one in Python would hold the GPU back."""
         return self.facts.server == "vllm" and self.facts.rust_front and self.answering < schedule.ASKED
 
+    @property
+    def server_graphs(self) -> bool:
+        """Return whether the server captures CUDA graphs: where so much is asked that the seconds that it takes pay."""
+        facts = self.facts
+        return self.rust_front and facts.items * (facts.trainings + facts.untrained) >= GRAPHS_PAY
+
     # How to train
 
     def parts(self, way: Way, alone: bool = True) -> dict[str, int]:
@@ -212,7 +220,7 @@ class Chooser:
             self.shape,
             card=self.card.memory_bytes,
             tokens=max(MODEL_LENGTH, common + sequences * (facts.length - common + facts.max_tokens)),
-            eager=facts.eager,
+            graphs=self.server_graphs,
             rank=facts.rank,
             adapters=min(8, facts.trainings) if facts.server == "vllm" else 1,
             target=facts.target,

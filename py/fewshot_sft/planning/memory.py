@@ -278,7 +278,7 @@ def server(
     *,
     card: int,
     tokens: int,
-    eager: bool,
+    graphs: bool = False,
     rank: int = 8,
     adapters: int = 1,
     target: str = "all",
@@ -291,7 +291,7 @@ def server(
         shape: the model's.
         card: bytes of the whole GPU: vLLM computes more at once on a large one.
         tokens: that the KV cache has to hold.
-        eager: without CUDA graphs.
+        graphs: with CUDA graphs.
         rank, adapters, target: of the adapters that are loaded at the same time.
         bits, width: as for :func:`trainer`.
     """
@@ -303,7 +303,7 @@ def server(
         "adapters": adapters * shape.adapter(target, rank) * width,
         "activations": max(computed, sampled) + unpacked(shape, bits, width),
         "kv_cache": kv_cache(shape, tokens, width),
-        "graphs": 0 if eager else GRAPHS,
+        "graphs": GRAPHS if graphs else 0,
         "outside_torch": OUTSIDE_TORCH,
         "beside_its_share": BESIDE_ITS_SHARE,
     }
