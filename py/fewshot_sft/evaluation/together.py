@@ -74,9 +74,8 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
 
 
 def in_python(command: Sequence[str]) -> list[str]:
-    """Return the command of `vllm serve` without its front end in Rust, as bin/eval.sh makes it."""
-    words = list(command)
-    return [*words[: words.index(RUST) - 1], *words[words.index("vllm") :], "--generation-config", "vllm"]
+    """Return the command of `vllm serve` without its front end in Rust and CUDA graphs, as bin/eval.sh makes it."""
+    return [*command[list(command).index("vllm") :], "--enforce-eager", "--generation-config", "vllm"]
 
 
 def _to_do(chosen: Sequence[Run], failed: list[Run], follow: int | None) -> list[Run]:
