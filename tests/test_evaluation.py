@@ -1,6 +1,7 @@
 """The evaluation through a server that misbehaves: what is asked, kept, written, and how it ends."""
 
 import asyncio
+import contextlib
 import errno
 import io
 import json
@@ -22,11 +23,10 @@ from openai_server import OpenAIServer
 import eval as program
 from fewshot_sft import dry_run, locks, runs
 from fewshot_sft.errors import UserError
-from fewshot_sft.evaluation import asking, evaluation, one, predictions
+from fewshot_sft.evaluation import asking, evaluation, one, predictions, together
 from fewshot_sft.evaluation.ask import ask_all
 from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
 from fewshot_sft.evaluation.shots import choose, context
-from fewshot_sft.evaluation.together import RUST, in_python
 from fewshot_sft.jsonio import sha256_file
 from fewshot_sft.outcomes import outcomes
 from fewshot_sft.program import AGAIN
@@ -34,7 +34,7 @@ from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import versions
 from fewshot_sft.serving import endpoint, ports, served_model, weights
 from fewshot_sft.serving.client import Answer, ChatClient, Refused, Retry, Unanswered
-from fewshot_sft.serving.server import Server
+from fewshot_sft.serving.server import NoServer, Server
 from fewshot_sft.settings import Settings
 
 PY = Path(__file__).resolve().parents[1] / "py"
@@ -973,6 +973,29 @@ def test_an_error_ends_all_requests_and_comes_out_as_it_is(error):
     assert sorted(ended) == [0, 1, 2]
 
 
-def test_where_the_front_end_in_rust_does_not_start_the_one_in_python_has_no_graphs_either():
-    found = in_python(["env", "VLLM_USE_BREAKABLE_CUDAGRAPH=1", "env", RUST, "OTHER=/", "vllm", "serve", "--seed", "1"])
-    assert found == ["vllm", "serve", "--seed", "1", "--enforce-eager", "--generation-config", "vllm"]
+PLAIN = ["vllm", "serve", "--seed", "1"]
+IN_RUST = ["env", "VLLM_USE_BREAKABLE_CUDAGRAPH=1", "env", together.RUST, "OTHER=/", *PLAIN]
+
+
+@pytest.mark.parametrize("trouble", ["it does not start", "it ends in the middle"])
+@pytest.mark.parametrize(
+    ("command", "then"), [(PLAIN, PLAIN), (IN_RUST, [*PLAIN, "--enforce-eager", "--generation-config", "vllm"])]
+)
+def test_after_the_front_end_in_rust_comes_the_one_in_python_without_graphs(sweep, monkeypatch, trouble, command, then):
+    run, commands = sweep.run(), list[list[str]]()
+
+    def served(settings, command):
+        commands.append(command)
+        if trouble == "it does not start" and len(commands) == 1:
+            raise NoServer("it did not start")
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(together, "_to_do", lambda *_: [run])
+    monkeypatch.setattr(together, "served", served)
+    monkeypatch.setattr(together, "_ask", lambda *_: ([run], "it ended") if len(commands) == 1 else ([], ""))
+    monkeypatch.setattr(together, "_fail", lambda runs, why, failed: failed.extend(runs))
+    ended = together.evaluate(run.settings, [run], command, None)
+    if trouble == "it does not start" and command == PLAIN:
+        assert (ended, commands) == (1, [PLAIN])
+    else:
+        assert (ended, commands) == (0, [command, then])

@@ -67,14 +67,16 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
         restarts += 1
         most = settings.server_restarts
         say(f"starting a new server ({restarts} of {most}) for {_titles(again)}: answers so far are kept")
-        todo = again
+        todo, command = again, in_python(command)  # what the first one died of may be its own
     if failed:
         say(f"evaluation failed: {_titles(failed)}")
     return FAILED if failed else DONE
 
 
 def in_python(command: Sequence[str]) -> list[str]:
-    """Return the command of `vllm serve` without its front end in Rust and CUDA graphs, as bin/eval.sh makes it."""
+    """Return bin/eval.sh's command of `vllm serve` without its front end in Rust, if it has that, and CUDA graphs."""
+    if RUST not in command:
+        return list(command)
     return [*command[list(command).index("vllm") :], "--enforce-eager", "--generation-config", "vllm"]
 
 
