@@ -122,7 +122,8 @@ def measured(way: str, folder: Path, words: list[str], after: int) -> dict[str, 
     record.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--train", way, record, "--", *words, "--output_dir", folder / f"{way}.out"]
     begun = time.monotonic()
-    threads = {"OMP_NUM_THREADS": "1"} if way == FAST else {}  # as bin/lib/device.bash has it
+    # As bin/lib/device.bash has it.
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if way == FAST else {}
     with log.open("w") as output:
         status = subprocess.run(command, stdout=output, stderr=output, check=False, env=os.environ | threads).returncode
     seconds = round(time.monotonic() - begun, 1)

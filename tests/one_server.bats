@@ -46,6 +46,16 @@ env VLLM_USE_BREAKABLE_CUDAGRAPH=1 env VLLM_USE_RUST_FRONTEND=1 VLLM_RUNTIME_LOR
   ((status == 0))
 }
 
+@test "CUDA graphs do not pay in a job of a cluster, which asks a part of all runs" {
+  # shellcheck disable=SC2016 # of the other bash
+  run "$BASH" -p -c 'source bin/lib/all.bash
+    MODEL=m KV_CACHE_BYTES=0 DRY_RUN=0 USE_MODELSCOPE_HUB=0 DEVICE=gpu GPUS=(0) SERVER_GRAPHS=1
+    use_hardware && echo "$SERVER_GRAPHS"
+    FEWSHOT_RUNS=demo-llm_train_4
+    use_hardware && echo "$SERVER_GRAPHS"'
+  equal $'1\n0' "$output"
+}
+
 @test "vLLM's front end in Rust does not start: the one in Python serves" {
   with_data
   echo '{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "vocab_size": 1000,

@@ -16,9 +16,9 @@ message. A behaviour is an HTTP status ("500", "429", "401", ...) or one of:
     half      half of an answer's body          html      200 with a web page
     garbage   200 with bytes that are no JSON   cut       an answer that max_tokens cut off
 
-With ``next_token`` it tells, as `vllm serve` does, the probabilities of the likeliest tokens: at each position of an
-answer (there of those in ``logprob_token_ids``, if it is not ``rust``), whose tokens are then the likeliest ones up to
-0, and after the prompt of /v1/completions, which begins with what /tokenize says.
+With ``next_token`` it tells, as `vllm serve` does, the probabilities of the likeliest tokens, or (not with ``rust``) of
+``logprob_token_ids``: at each position of an answer, whose tokens are then the likeliest ones up to 0, and after the
+prompt of /v1/completions, which begins with what /tokenize says.
 
 With vLLM's ``structured_outputs: {"choice": [...]}`` in a request, an answer that is none of the choices becomes the
 first of them.
@@ -163,9 +163,8 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             elif request.path.endswith("/tokenize"):
                 self._send(200, json.dumps({"tokens": prompt_tokens(request.text)}).encode())
             elif request.path.endswith("/v1/completions"):
-                self._send(
-                    200, json.dumps({**_HEAD, "choices": continuations(server.next_token, request.body)}).encode()
-                )
+                choices = continuations(server.next_token, request.body, server.rust)
+                self._send(200, json.dumps({**_HEAD, "choices": choices}).encode())
             else:
                 text = server.answer(request.text)
                 choices = request.body.get("structured_outputs", {}).get("choice", [text])
@@ -219,9 +218,7 @@ def with_logprobs(content: bytes, next_token: Any, request: Request, rust: bool)
     while not said or said[-1]:
         found = next_token(request.text, said)
         best = max(found, key=found.__getitem__)
-        told = likeliest(found, request.body["top_logprobs"])
-        if (ids := request.body.get("logprob_token_ids")) and not rust:
-            told = [(token, found.get(token, 0.0)) for token in dict.fromkeys([best, *ids])]
+        told = told_of(found, request.body, request.body["top_logprobs"], rust)
         top = [{"token": f"token_id:{token}", **_log(p)} for token, p in told]
         positions.append({"token": f"token_id:{best}", **_log(found[best]), "top_logprobs": top})
         said = (*said, best)
@@ -229,19 +226,22 @@ def with_logprobs(content: bytes, next_token: Any, request: Request, rust: bool)
     return json.dumps(answer).encode()
 
 
-def continuations(next_token: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
+def continuations(next_token: Any, body: dict[str, Any], rust: bool) -> list[dict[str, Any]]:
     """Return the choice of /v1/completions."""
     assert body["max_tokens"] == 1
     text = "".join(chr(token - TEXT) for token in body["prompt"] if token >= TEXT)
     found = next_token(text, tuple(token for token in body["prompt"] if token < TEXT))
-    top = {f"token_id:{token}": _log(p)["logprob"] for token, p in likeliest(found, body["logprobs"])}
+    top = {f"token_id:{token}": _log(p)["logprob"] for token, p in told_of(found, body, body["logprobs"], rust)}
     logprobs = {"top_logprobs": [top], "tokens": ["x"], "token_logprobs": [-1.0], "text_offset": [0]}
     return [{"index": 0, "text": "x", "finish_reason": "length", "logprobs": logprobs}]
 
 
-def likeliest(found: dict[int, float], count: int) -> list[tuple[int, float]]:
-    """Return so many tokens with their probabilities."""
-    return sorted(found.items(), key=lambda each: -each[1])[:count]
+def told_of(found: dict[int, float], body: dict[str, Any], count: int, rust: bool) -> list[tuple[int, float]]:
+    """Return the tokens that are told, with their probabilities: so many, or the likeliest and those asked for."""
+    likeliest = sorted(found.items(), key=lambda each: -each[1])
+    if rust or "logprob_token_ids" not in body:
+        return likeliest[:count]
+    return [(token, found.get(token, 0.0)) for token in dict.fromkeys([likeliest[0][0], *body["logprob_token_ids"]])]
 
 
 def _log(probability: float) -> dict[str, Any]:

@@ -981,7 +981,9 @@ IN_RUST = ["env", "VLLM_USE_BREAKABLE_CUDAGRAPH=1", "env", together.RUST, "OTHER
 @pytest.mark.parametrize(
     ("command", "then"), [(PLAIN, PLAIN), (IN_RUST, [*PLAIN, "--enforce-eager", "--generation-config", "vllm"])]
 )
-def test_after_the_front_end_in_rust_comes_the_one_in_python_without_graphs(sweep, monkeypatch, trouble, command, then):
+def test_after_the_front_end_in_rust_comes_the_one_in_python_without_graphs(
+    sweep, monkeypatch, capsys, trouble, command, then
+):
     run, commands = sweep.run(), list[list[str]]()
 
     def served(settings, command):
@@ -999,3 +1001,4 @@ def test_after_the_front_end_in_rust_comes_the_one_in_python_without_graphs(swee
         assert (ended, commands) == (1, [PLAIN])
     else:
         assert (ended, commands) == (0, [command, then])
+        assert (", with vLLM's front end in Python" in capsys.readouterr().err) == (command == IN_RUST)

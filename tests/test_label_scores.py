@@ -26,7 +26,7 @@ from fewshot_sft.jsonio import write_json
 from fewshot_sft.program import AGAIN
 from fewshot_sft.serving import label_tokens
 from fewshot_sft.serving.client import ChatClient, Retry
-from fewshot_sft.serving.label_scorer import LabelScorer
+from fewshot_sft.serving.label_scorer import LabelScorer, scorer_of
 from fewshot_sft.serving.label_tree import LEAST, LabelTree
 
 NEWLINE, END = 208, 0
@@ -250,6 +250,7 @@ def test_an_answer_that_begins_no_label_still_has_scores(asked, server):
     chat, tokenize, first, second = (request.body for request in server.requests[:4])
     assert tokenize == {"messages": chat["messages"], "add_generation_prompt": True}
     assert (first["prompt"][-1:], first["logprobs"]) == ([NEWLINE], 20)
+    assert first["logprob_token_ids"] == second["logprob_token_ids"] == chat["logprob_token_ids"]
     assert second["prompt"][-2:] == [NEWLINE, 5]
     assert asked.lines[1]["scores"] == pytest.approx(shares)
     assert stored(asked)["outside"] == [0.55] * 6
@@ -265,6 +266,29 @@ def test_of_few_labels_nothing_more_is_asked_however_unsure_the_answer(server):
     server.rust = True
     asked_of(server, tokens)
     assert paths(server)[1:] == ["/v1/chat/completions", "/tokenize", "/v1/completions"]
+
+
+@pytest.mark.parametrize(("count", "comes"), [(16, True), (17, False)])
+def test_few_are_16_tokens(server, count, comes):
+    tokens = [[1000 + number] for number in range(count)]
+    server.next_token = spoken(tokens, [0.01] * count, [END])
+    assert asked_of(server, tokens).scores == pytest.approx([0.01] * count)
+    assert ("logprob_token_ids" in server.requests[0].body) == comes
+
+
+def test_a_server_that_decodes_speculatively_is_not_asked_for_them(asked, server):
+    assert asked.evaluate(server, SERVER_ARGS='--speculative-config \'{"model": "x"}\'', **VLLM) == 0
+    assert [request.body["top_logprobs"] for request in server.requests] == [5] * 6
+    assert not any("logprob_token_ids" in request.body for request in server.requests)
+    assert stored(asked)["probabilities"] == [[0.16667, 0.16667, 0.66667]] * 6
+
+
+def test_nothing_comes_with_the_base_models_answers(sweep):
+    settings = sweep.run().settings
+    (whole, none) = (scorer_of(run, (TOKENS, [END])) for run in (sweep.run(), runs.zero_shot(settings)))
+    assert whole.fields["top_logprobs"] == 5
+    assert none.fields == {}
+    assert scorer_of(sweep.run(), ((), ())) is None
 
 
 def spread(tokens: list[list[int]], shares: list[float]):
@@ -297,11 +321,18 @@ def test_what_the_server_does_not_tell_is_asked_for_once(server):
     assert found == pytest.approx([0.4 / 300] * 300)
 
 
-def asked_of(server: OpenAIServer, tokens: list[list[int]]):
+def test_scores_need_nothing_that_comes_with_an_answer(server):
+    server.next_token = spoken(TOKENS, SHARES, [END])
+    assert asked_of(server, TOKENS, carried=0).scores == pytest.approx([0.15, 0.15, 0.6])
+    assert paths(server)[:2] == ["/v1/chat/completions", "/tokenize"]
+    assert not any("logprob" in name for name in server.requests[0].body)
+
+
+def asked_of(server: OpenAIServer, tokens: list[list[int]], carried: int = 5):
     """Return the answer of a client that knows other labels."""
 
     async def ask():
-        scorer = LabelScorer(LabelTree(tuple(map(tuple, tokens)), (END,)))
+        scorer = LabelScorer(LabelTree(tuple(map(tuple, tokens)), (END,)), carried)
         client = ChatClient(
             server.base_url, "served", "0", max_tokens=7, timeout=20.0, retry=Retry(1, 0.0), scorer=scorer
         )

@@ -3,8 +3,8 @@
 
 # What py/plan.py finds out, beside the settings: GPUs as CUDA_VISIBLE_DEVICES names them (none on a CPU), bytes of KV
 # cache for a server beside trainers (0: what GPU_MEMORY leaves), the rank that vLLM is started for, how it has to
-# quantize the weights (empty: not), whether its front end is that in Rust, the commit of a model on Hugging Face's hub,
-# which all that load it are told.
+# quantize the weights (empty: not), whether its front end is that in Rust and it captures CUDA graphs, the commit of a
+# model on Hugging Face's hub, which all that load it are told.
 # shellcheck disable=SC2034 # for bin/eval.sh
 GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION='' RUST_FRONT=0 SERVER_GRAPHS=0 MODEL_COMMIT=''
 
@@ -29,6 +29,7 @@ use_hardware() {
   else
     # The plan of a sweep's jobs is made in one of them: each has its own.
     [[ -z ${FEWSHOT_TASK-} ]] || IFS=, read -r -a GPUS <<<"${CUDA_VISIBLE_DEVICES-}"
+    [[ -z ${FEWSHOT_RUNS-} ]] || SERVER_GRAPHS=0 # they pay where one server answers for all runs
     export CUDA_VISIBLE_DEVICES=${GPUS[0]-}
   fi
 }

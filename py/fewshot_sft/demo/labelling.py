@@ -18,8 +18,7 @@ from ..methods import Answers, task_of
 from ..runs import Run
 from ..serving import label_tokens
 from ..serving.client import Answer, ChatClient, Refused, Retry, Unanswered
-from ..serving.label_scorer import LabelScorer
-from ..serving.label_tree import LabelTree
+from ..serving.label_scorer import scorer_of
 from ..serving.prompt import stop_token_ids
 from ..settings import Settings
 from ..text import comparable
@@ -111,7 +110,7 @@ def ask_served(
                 timeout=settings.request_timeout,
                 retry=Retry(1),
                 stop_token_ids=stop_token_ids(settings),
-                scorer=LabelScorer(LabelTree(*tokens)) if tokens[0] else None,
+                scorer=scorer_of(run, tokens),
             )
             free, done = asyncio.Semaphore(AT_ONCE if of_all else 1), 0
 

@@ -15,8 +15,7 @@ from ..progress import Progress
 from ..runs import Run
 from ..serving import endpoint
 from ..serving.client import Answer, ChatClient, Refused, Retry
-from ..serving.label_scorer import CARRIED, LabelScorer
-from ..serving.label_tree import LabelTree
+from ..serving.label_scorer import scorer_of
 from ..serving.ports import NotOurs
 from ..serving.prompt import stop_token_ids
 from ..serving.server import Server
@@ -102,10 +101,7 @@ def ask_missing(
             choices=choices,
             stop_token_ids=stop_token_ids(settings),
             examples=examples,
-            # The answers of a model that knows no labels are long and tell little of them: nothing comes with them.
-            scorer=LabelScorer(LabelTree(*tokens), 0 if run.method == runs.ZERO_SHOT else CARRIED)
-            if tokens[0]
-            else None,
+            scorer=scorer_of(run, tokens),
         )
         measured["client_start_seconds"] = round(time.monotonic() - begin, 3)  # mostly imports
         preparing: threading.Thread | None = None

@@ -66,7 +66,8 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
             break
         restarts += 1
         most = settings.server_restarts
-        say(f"starting a new server ({restarts} of {most}) for {_titles(again)}: answers so far are kept")
+        front = ", with vLLM's front end in Python," if RUST in command else ""
+        say(f"starting a new server ({restarts} of {most}){front} for {_titles(again)}: answers so far are kept")
         todo, command = again, in_python(command)  # what the first one died of may be its own
     if failed:
         say(f"evaluation failed: {_titles(failed)}")

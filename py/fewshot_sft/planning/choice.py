@@ -17,7 +17,8 @@ JOBS_PER_GPU = 3  # trainers at most; more have not been measured
 CORES_PER_JOB = 2  # CPU cores that a trainer keeps busy
 SEQUENCES, SEQUENCES_AT_MOST = 128, 1024  # that the KV cache holds beside trainers
 MODEL_LENGTH = 4096  # --max-model-len of the server
-# Answers from which on the server's CUDA graphs pay: 11 s to capture them, .7 ms an answer (docs/performance.json).
+# Answers from which on the server's CUDA graphs pay: 11 s to capture them, 1/440 - 1/649 s saved an answer
+# (docs/performance.json).
 GRAPHS_PAY = 15_000
 
 
@@ -220,7 +221,7 @@ class Chooser:
             self.shape,
             card=self.card.memory_bytes,
             tokens=max(MODEL_LENGTH, common + sequences * (facts.length - common + facts.max_tokens)),
-            graphs=self.server_graphs,
+            graphs=self.server_graphs or self.facts.server_graphs,
             rank=facts.rank,
             adapters=min(8, facts.trainings) if facts.server == "vllm" else 1,
             target=facts.target,
