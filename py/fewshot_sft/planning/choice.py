@@ -221,7 +221,7 @@ class Chooser:
             self.shape,
             card=self.card.memory_bytes,
             tokens=max(MODEL_LENGTH, common + sequences * (facts.length - common + facts.max_tokens)),
-            graphs=self.server_graphs or self.facts.server_graphs,
+            graphs=self.server_graphs or facts.compiled,
             rank=facts.rank,
             adapters=min(8, facts.trainings) if facts.server == "vllm" else 1,
             target=facts.target,

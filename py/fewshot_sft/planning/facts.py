@@ -73,7 +73,7 @@ class Facts:
     bitsandbytes: bool = False  # installed
     server_bits: int = 16  # of its weights, by SERVER_ARGS
     rust_front: bool = False  # vLLM's front end in Rust is there and takes all that the server is told
-    server_graphs: bool = False  # the user has the server capture CUDA graphs
+    compiled: bool = False  # the user has the server compile, and capture CUDA graphs
     max_tokens: int = 64
     cpus: int | None = None
     fast: bool = False  # py/fast_trainer.py with liger-kernel
@@ -188,7 +188,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         server_bits=_served_bits(server),
         # It fetches the newest revision of a hub's model, whatever it is told.
         rust_front=not server and Path(settings.model).is_dir() and _has_rust_front(),
-        server_graphs="no_enforce_eager" in server,
+        compiled="no_enforce_eager" in server,
         max_tokens=settings.max_tokens,
         cpus=usable_cpus(),
         fast=settings.trainer == "fast" and find_spec("liger_kernel") is not None and settings.precision != "fp32",
