@@ -69,7 +69,7 @@ command_of() {
 }
 
 SCRIPT_FLAGS=(--dry-run) FOLLOW=() DRY=()
-CAPTURED='{"cudagraph_mode": "PIECEWISE", "cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]}'
+CAPTURED='{"cudagraph_mode": "PIECEWISE", "cudagraph_capture_sizes": [4, 16, 64, 256, 1024]}'
 
 main() {
   if [[ ${1-} == --follow ]]; then FOLLOW=("${@:1:2}") && shift 2; fi
