@@ -15,8 +15,8 @@ SIZES=(100 500 1000 2000)
 #TEMPLATE=qwen
 
 # Your own data instead of the profile's: CSV, TSV, JSON, JSONL or Parquet.
-#TRAIN_FILE=my_data/train.csv
-#TEST_FILE=my_data/test.csv
+#TRAIN_FILE=data/mine/train.csv # a container sees only files below data/
+#TEST_FILE=data/mine/test.csv
 #TEXT_COLUMN=text
 #LABEL_COLUMN=label
 #ENCODING=gb18030 # found when it is not given; so is DELIMITER

@@ -116,6 +116,9 @@ def main(argv: list[str]) -> int:
     if dry:
         for line in readings(tables):
             print(f"    {line}")
+        dry_run.note_sizes(sizes)
+        if fitted:
+            print(f"warning: {describe.sizes_taken(sorted(settings.sizes), sizes, len(pool))}", file=sys.stderr)
         return show_plan(out, manifest.pending(out, content, files))
     report(out, tables, content, manifest.save(out, content, files), manifest.stale(out, files))
     return DONE

@@ -46,6 +46,7 @@ from fewshot_sft.provenance import PROJECT, now
 from fewshot_sft.settings import Settings
 from fewshot_sft.training import step_counts
 
+TOYS = ("tiny", "tiny-deep")  # profiles
 MODELSCOPE = "www.modelscope.cn"
 # Data, logs, answers and pictures: small beside a large model, not nothing beside a full disk.
 A_LITTLE, A_LITTLE_EACH = 2_000_000, 500_000
@@ -118,6 +119,10 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     found += methods.check(settings) + methods.check_unlabelled(settings)
     finding, size = base_model(settings)
     found.append(finding)
+    if settings.profile in TOYS and settings.train_file and runs.LORA in runs.methods(settings):
+        what = f"the profile {settings.profile} is a toy for its own texts and learns little of yours"
+        mend = "PROFILE=smollm2-135m needs no GPU either, docs/models.md has others"
+        found.append(Finding("model", "warning", what, mend))
     if finding.result == "ok":
         target = flags_of(settings.train_args).get("lora_target", settings.lora_target)
         found.append(model.check_target(target, size.modules))

@@ -92,6 +92,11 @@ teardown() { end_leftovers; }
 @test "the default sizes and a file of few rows: sizes that fit are taken, by every script alike" {
   sed 's/^SIZES=.*/SIZES=(100 500 1000 2000)/' "$SETTINGS_FILE" >"$WORK/default.sh"
   export SETTINGS_FILE=$WORK/default.sh
+  script sweep.sh --dry-run
+  status_is 0
+  said 'the default SIZES (100 500 1000 2000) do not fit 42 training rows; these are taken: SIZES="10 21 42"' \
+    'training of size 42: to do' 'evaluation of size 42: to do'
+  not_said 'size 100'
   script sweep.sh
   status_is 0
   said 'the default SIZES (100 500 1000 2000) do not fit 42 training rows; these are taken: SIZES="10 21 42"' \

@@ -125,14 +125,26 @@ def test_every_problem_is_said_at_once_each_with_what_mends_it(folder, base, cap
     monkeypatch.setattr(gpus, "examine", lambda: {"count": 0, "gpus": [], "bf16": False})
     assert checked(base, DEVICE="gpu", PROFILE="x", TEMPLATE="glm44") == 2
     assert capsys.readouterr().err.splitlines() == [
-        "error: device: profile x needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi (in a container: "
-        "the NVIDIA Container Toolkit and the compose service's GPU reservation), or run the profile for a CPU: "
-        "PROFILE=tiny bin/sweep.sh",
+        "error: device: profile x needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi (the driver has "
+        "to be 580 or newer, for CUDA 13; in a container: the NVIDIA Container Toolkit and the compose service's GPU "
+        "reservation), or run the profile for a CPU: PROFILE=tiny bin/sweep.sh",
         f"error: folders: {folder / 'saves'} is a file, a folder was expected; choose another SAVES_DIR",
         f"error: {templates.check('glm44', templates.registered(templates.source())).text}",
         f"error: model: {base}: incomplete, it lacks config.json; {AGAIN}",
         "preflight: 4 problems; nothing was trained (SKIP_PREFLIGHT=1 goes on all the same)",
     ]
+
+
+def test_own_texts_for_the_toy_model(base, capsys, checked, folder):
+    assert checked(base, PROFILE="tiny", TRAIN_FILE=str(folder / "own.csv")) == 0
+    assert capsys.readouterr().err == (
+        "warning: model: the profile tiny is a toy for its own texts and learns little of yours; "
+        "PROFILE=smollm2-135m needs no GPU either, docs/models.md has others\n"
+    )
+    assert checked(base, PROFILE="tiny") == 0
+    assert checked(base, PROFILE="tiny", TRAIN_FILE=str(folder / "own.csv"), METHODS="tfidf") == 0
+    assert checked(base, PROFILE="qwen3-0.6b", TRAIN_FILE=str(folder / "own.csv")) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_after_the_data_the_lengths_are_added_to_the_record(folder, base, capsys, checked):

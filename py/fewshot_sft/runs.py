@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import dry_run
 from .claims import TASK
 from .errors import UserError
 from .identity import read_record
@@ -127,6 +128,8 @@ def dataset_name(size: int | None, seed: int | None) -> str:
 def sizes(settings: Settings) -> tuple[int, ...]:
     """Return SIZES, or what bin/build_data.sh took instead where the default ones do not fit the data."""
     if settings["SIZES"] == table()["SIZES"].default:
+        if planned := dry_run.planned_sizes():
+            return planned
         manifest = read_record(Path(settings["DATA_DIR"]) / "manifest.json")
         if manifest.get("sizes_fitted"):
             return tuple(manifest["sizes"])

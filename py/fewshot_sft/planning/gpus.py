@@ -55,9 +55,9 @@ def resolve(settings: Settings, hardware: dict[str, Any] | None) -> dict[str, st
     count, bf16 = hardware["count"], hardware["bf16"]
     if not count:
         raise UserError(
-            f"profile {settings.profile} needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi (in a "
-            "container: the NVIDIA Container Toolkit and the compose service's GPU reservation), or run the profile "
-            "for a CPU: PROFILE=tiny bin/sweep.sh"
+            f"profile {settings.profile} needs a CUDA GPU and none is visible to PyTorch; check nvidia-smi "
+            "(the driver has to be 580 or newer, for CUDA 13; in a container: the NVIDIA Container Toolkit and the "
+            "compose service's GPU reservation), or run the profile for a CPU: PROFILE=tiny bin/sweep.sh"
         )
     # Those that the user chose, or all. A program of ours sees one: on several, llamafactory-cli would start a trainer
     # a GPU and multiply the global batch, and with it change the result.
