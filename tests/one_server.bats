@@ -243,6 +243,22 @@ END
   for size in 4 8 16; do evaluated $size; done
 }
 
+@test "OVERLAP=1: servers that die beside the training are followed by one after it" {
+  setting OVERLAP=1
+  setting SKIP_PREFLIGHT=1
+  setting SERVER_RESTARTS=0
+  plan serve-all die=9 ok
+  plan train-16 wait
+  start sweep.sh
+  reached 'train 16'
+  patiently grep -qF '1 server(s) ended beside the training; the next one is started when that has ended' "$WORK/output"
+  equal 1 "$(grep -c ' serve ' "$STUB/calls")"
+  release
+  ended 0
+  nothing_left
+  for size in 4 8 16; do evaluated $size; done
+}
+
 @test "several GPUs: a trainer on each; the server beside the training on the last" {
   with_data
   for size in 4 8 16; do plan "train-$size" exit; done

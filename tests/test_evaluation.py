@@ -510,6 +510,19 @@ def test_a_server_that_hangs_counts_as_gone(sweep, server, capsys, monkeypatch):
     assert len(sweep.lines) == 6
 
 
+@pytest.mark.parametrize(("timeout", "stall"), [("120", 300), ("900", 1800)])
+def test_a_server_may_think_as_long_as_a_request_may_take(sweep, server, monkeypatch, timeout, stall):
+    stalls = []
+
+    async def ask_all(items, ask, answered, limit, tick, stall):
+        stalls.append(stall)
+        return [(index, "no answer") for index, _ in items]
+
+    monkeypatch.setattr("fewshot_sft.evaluation.asking.ask_all", ask_all)
+    sweep.evaluate(server, REQUEST_TIMEOUT=timeout)
+    assert stalls == [stall]
+
+
 def test_a_request_without_an_answer_in_time_is_asked_again(sweep, server):
     server.script.append("hang")
 
@@ -664,6 +677,7 @@ def change_data(sweep: Sweep) -> None:
         (None, {"BACKEND": "vllm", "TEMPLATE": "qwen"}, "template, backend"),
         (None, {"SERVER_QUANTIZATION": "bitsandbytes"}, "quantization"),
         (None, {"SERVER_ARGS": "--quantization fp8"}, "quantization"),
+        (None, {"SERVER_ARGS": "--kv-cache-dtype fp8"}, "kv_cache_dtype"),
     ],
 )
 def test_what_decides_the_answers_makes_the_evaluation_anew(
@@ -812,6 +826,12 @@ def test_a_full_disk_is_said_and_loses_only_the_line_that_did_not_fit(tmp_path):
 
     assert error.value.errno == errno.ENOSPC
     assert list(predictions.read(path).predictions) == [0]
+
+
+def test_small_probabilities_of_labels_are_kept(tmp_path):
+    log = PredictionLog(tmp_path / "predictions.jsonl", {"kind": "predictions", "identity": "x"})
+    log.append(Prediction(0, "Physics", "Physics", 0.1, scores=(2.00000004e-8, 1e-9, 0.12345678)))
+    assert predictions.read(tmp_path / "predictions.jsonl").predictions[0].scores == (2e-8, 1e-9, 0.1234568)
 
 
 # --- How many requests are under way ---

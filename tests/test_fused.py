@@ -70,8 +70,10 @@ def test_the_parts_give_the_logits_of_peft(adapter):
     assert (plain - logits).abs().max() > 1e-2  # the adapter does something, so that the line above can fail
 
 
-def test_an_adapter_without_fused_modules_gets_no_copy(tmp_path):
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"target_modules": ["q_proj", "gate_proj"]}))
+# The second is Phi-3's: vLLM knows its fused modules.
+@pytest.mark.parametrize("modules", [["q_proj", "gate_proj"], ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]])
+def test_an_adapter_that_vllm_knows_gets_no_copy(tmp_path, modules):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"target_modules": modules}))
     (tmp_path / "vllm").mkdir()
     assert fused.for_vllm(tmp_path) == tmp_path
     assert not (tmp_path / "vllm").exists()

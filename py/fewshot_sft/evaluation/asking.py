@@ -51,7 +51,7 @@ def ask_missing(
     choices: Sequence[str] | None = None,
     examples: Sequence[tuple[str, str]] = (),
     tokens: tuple[tuple[tuple[int, ...], ...], tuple[int, ...]] = ((), ()),
-    stall: float = STALL,
+    stall: float | None = None,
     kept: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Any], str]:
     """Ask the items that ``log`` has no answer to.
@@ -65,7 +65,7 @@ def ask_missing(
         choices: the only answers that the server lets the model give.
         examples: pairs of a human message and its answer, which come before each question.
         tokens: of each label, and those that end an answer: the labels' probabilities are asked for, too.
-        stall: seconds without any answer after which the server hangs.
+        stall: seconds without any answer after which the server hangs; None: STALL, or as long as a request may take.
         kept: called when an answer was added to ``log``.
 
     Returns what was measured, and what went wrong with the server ("" when all items have an answer).
@@ -123,7 +123,7 @@ def ask_missing(
                 preparing.start()
 
         try:
-            return await ask_all(missing, ask, keep, limit, tick, stall)
+            return await ask_all(missing, ask, keep, limit, tick, stall or max(STALL, 2 * settings.request_timeout))
         finally:
             await client.close()
 

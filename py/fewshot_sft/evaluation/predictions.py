@@ -19,7 +19,7 @@ from ..jsonio import write_bytes
 from ..runs import SCHEMA
 
 KIND = "predictions"
-DIGITS = 7  # of a label's probability
+DIGITS = 7  # of a label's probability, significant ones: all of a text's may be small
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Prediction:
         if self.cut:
             fields["cut"] = True
         if self.scores is not None:
-            fields["scores"] = [round(each, DIGITS) for each in self.scores]
+            fields["scores"] = [float(f"{each:.{DIGITS}g}") for each in self.scores]
         return _line(fields)
 
 

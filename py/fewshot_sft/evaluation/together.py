@@ -61,6 +61,11 @@ def evaluate(settings: Settings, chosen: Sequence[Run], command: Sequence[str], 
             break
         if restarts == settings.server_restarts:
             count = restarts + 1
+            if follow:  # what took the GPU or the memory from them may have been the training
+                say(f"{count} server(s) ended beside the training; the next one is started when that has ended")
+                trained.wait(None, follow)
+                follow, restarts, todo, command = None, 0, again, in_python(command)
+                continue
             say_why(f"not evaluated after {count} server(s): {_titles(again)}: run the same command again to go on")
             _fail(again, why, failed)
             break
@@ -152,10 +157,10 @@ def _ask(server: Server, todo: Sequence[Run], failed: list[Run], follow: int | N
             )
             for run in todo
         }
-        why = ""
+        why, ended = "", False
         while running and not why:
             time.sleep(INTERVAL)
-            if server.has_ended():
+            if ended := server.has_ended():
                 why = f"{server.title} ended in the middle"
             for run, worker in list(running.items()):
                 status = worker.status()
@@ -169,7 +174,7 @@ def _ask(server: Server, todo: Sequence[Run], failed: list[Run], follow: int | N
                     again.add(run)
                     why = why or f"{run.title}: its evaluation ended with status {status}"
         again |= running.keys()
-    if why and server.has_ended():
+    if ended or (why and server.has_ended()):
         show_tail(runs.server_log(todo[0].settings))
     return [run for run in todo if run in again], why
 

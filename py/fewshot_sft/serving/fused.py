@@ -70,7 +70,8 @@ def split(tensors: dict[str, Any]) -> dict[str, Any]:
 def split_modules(config: dict[str, Any]) -> dict[str, Any]:
     """Return an adapter's configuration with the parts in place of each fused target module."""
     modules = config.get("target_modules")
-    if not isinstance(modules, list) or not FUSED.keys() & set(modules):
+    # Phi-3 fuses its attention, too: vLLM knows its modules as they are.
+    if not isinstance(modules, list) or not FUSED.keys() & set(modules) or "qkv_proj" in modules:
         return config
     named = [part for module in modules for part in FUSED.get(module, (module,))]
     return config | {"target_modules": sorted(set(named))}

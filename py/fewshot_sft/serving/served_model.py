@@ -11,12 +11,14 @@ from .weights import model_identity
 
 SERVING_PACKAGES = ("llamafactory", "transformers", "peft", "torch")
 # LLaMA-Factory makes the chat template that `vllm serve` gets.
+# Flags of SERVER_ARGS that change answers, beside quantization.
+CHANGES = ("dtype", "infer_dtype", "kv_cache_dtype", "hf_overrides", "rope_scaling")
 OF_VLLM = ("vllm", "llamafactory", "transformers", "torch")
 
 
 def what_serves(settings: Settings) -> dict[str, Any]:
     """Return the parts of an identity that the server stands for: model, template, server, backend, their versions; and
-    how the weights are quantized, where they are.
+    how the weights are quantized, where they are, and other flags that change answers.
 
     SERVER is the program: ``llamafactory`` (`llamafactory-cli api`, whose engine is BACKEND) or ``vllm``
     (`vllm serve`).
@@ -37,4 +39,5 @@ def what_serves(settings: Settings) -> dict[str, Any]:
         "backend": backend,
         "versions": {package: installed[package] for package in packages if package in installed},
         **({"quantization": quantized} if quantized else {}),
+        **{name: flags[name] for name in CHANGES if name in flags},
     }
