@@ -556,6 +556,8 @@ def test_flags_of_trainer_and_server_are_the_users_choice(settings):
         collected(settings, SERVER_ARGS="--gpu-memory-utilization high")
     bits = {"--quantization bitsandbytes": 4, "--quantization fp8": 8, "--quantization_bit 4": 4, "": 16}
     assert {flags: collected(settings, SERVER_ARGS=flags)[0].server_bits for flags in bits} == bits
+    # The other program's flags of the same names are nothing to this one.
+    assert collected(settings, SERVER_ARGS=trainer, TRAIN_ARGS=server)[1] == collected(settings)[1]
     for flags, micro in (("--per_device_train_batch_size 4 ", 4), ("", 2)):
         found, wishes = collected(settings, TRAIN_ARGS=f"{flags}--gradient_accumulation_steps 1")
         assert (wishes.micro_batch, found.global_batch) == (micro, micro)

@@ -195,7 +195,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         graphs=may_graph(settings.precision, trainer, bool(hardware.get("bf16", True))),
         common=common if settings.shared_prefix and may_merge(trainer, shape) else 0,
     )
-    return facts, _wishes(settings, trainer | server)
+    return facts, _wishes(settings, {"TRAIN_ARGS": trainer, "SERVER_ARGS": server})
 
 
 def _has_rust_front() -> bool:
@@ -211,15 +211,16 @@ def _served_bits(flags: Mapping[str, str]) -> int:
     return 4 if flags.get("quantization_bit") == "4" else 16
 
 
-def _wishes(settings: Settings, flags: Mapping[str, str]) -> Wishes:
+def _wishes(settings: Settings, given: Mapping[str, Mapping[str, str]]) -> Wishes:
+    """Return the wishes; ``given`` are the flags by the setting that has them, since both programs know some names."""
     values: dict[str, Any] = {
         name: None if settings[name.upper()] == "auto" else getattr(settings, name) for name in WISHES
     }
     wishes = Wishes(**values)
     for flag, (setting, name, read) in FLAGS.items():
-        if flag in flags:
-            wishes.origin[name] = f"{setting} has --{flag} {flags[flag]}"
-            wish: dict[str, Any] = {name: read(flags[flag])}
+        if (value := given[setting].get(flag)) is not None:
+            wishes.origin[name] = f"{setting} has --{flag} {value}"
+            wish: dict[str, Any] = {name: read(value)}
             wishes = replace(wishes, **wish)
     return wishes
 
