@@ -199,12 +199,14 @@ class Chooser:
                 yield replace(way, need=need, shared=shared)
 
     def bits(self) -> list[int]:
-        """Return the widths of the weights that may be planned, the best first."""
+        """Return the widths of the weights that may be planned, the best first: 4 bits change the result, so only where
+        16 do not fit even alone on a GPU. A wish to share it is no reason."""
         if self.shape.quantized is not None:
             return [16]
         if self.wishes.quantization is not None:
             return [16 if self.wishes.quantization == "none" else int(self.wishes.quantization)]
-        return [16, 4] if self.facts.bitsandbytes else [16]
+        fits = any(way.need <= self.card.usable for way in self.ways(16))
+        return [16] if fits or not self.facts.bitsandbytes else [16, 4]
 
     def most_frugal(self, bits: int) -> Way:
         """Return the way that needs the least."""
