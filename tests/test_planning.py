@@ -157,6 +157,25 @@ def test_what_is_planned_fits_or_says_that_it_does_not(card, model, length, gpus
         assert found["server_bytes"] <= left or any(each.what.startswith("the server") for each in made.problems)
 
 
+@pytest.mark.parametrize(
+    ("card", "gpus", "wishes", "chosen"),
+    [
+        (24, 2, Wishes(train_jobs=1, overlap=True), "1 1 none 1 1"),
+        (40, 2, Wishes(train_jobs=1, overlap=True), "1 0 none 1 1"),
+        (40, 2, Wishes(train_jobs=1), "1 0 none 1 1"),
+        (40, 5, Wishes(), "1 0 none 4 1"),
+        (40, 4, Wishes(), "1 0 none 4 0"),
+    ],
+)
+def test_with_fewer_trainers_than_gpus_the_server_has_one_to_itself(card, gpus, wishes, chosen):
+    made, after = plan(card, gpus=gpus, wishes=wishes), plan(card, wishes=Wishes(overlap=False))
+    assert (short(made), made.problems) == (chosen, [])
+    assert made.memory["server_parts"] == after.memory["server_parts"]
+    assert (made.details, made.settings["GPU_MEMORY"]) == (after.details, after.settings["GPU_MEMORY"])
+    alone = made.reasons["OVERLAP"].startswith("the server has the last GPU, without trainers; all takes about ")
+    assert alone == (gpus != 4 and wishes.overlap is None)
+
+
 def test_the_estimate_of_a_whole_sweep():
     """GLM-4-9B, 4 sizes, 5,000 items each: 281 to 303 s were measured on an H200, and on an H100 402 s with one trainer
     and 354 s with two (docs/performance.json)."""

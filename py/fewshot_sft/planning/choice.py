@@ -77,7 +77,7 @@ class Chooser:
                 for way in self.ways(bits)
                 for overlap in self.overlaps()
                 for per_gpu in self.jobs_on_gpu()
-                if not facts.trainings or way.times(per_gpu, self.beside if overlap else 0) <= self.card.usable
+                if not facts.trainings or self.needs(way, per_gpu, overlap) <= self.card.usable
             ]
         fits = bool(plans)
         if not fits:
@@ -86,11 +86,21 @@ class Chooser:
         best = min(took, key=lambda each: (round(took[each]), each[1], each[0].checkpointing, -each[0].micro_batch))
         way, per_gpu, overlap = best
         jobs = wishes.train_jobs or max(1, min(per_gpu * len(facts.gpus), facts.trainings))
-        parts, share = self.server_beside(per_gpu * way.shared) if overlap else self.server_alone()
+        parts, share = self.server_beside(per_gpu * way.shared) if self.shares(overlap) else self.server_alone()
         least: dict[bool, float] = {}
         for (_, _, beside), needed in took.items():
             least[beside] = min(needed, least.get(beside, needed))
         return Choice(way, fits, per_gpu, jobs, overlap, parts, share, self.holds_one(parts), took[best], least)
+
+    def needs(self, way: Way, per_gpu: int, overlap: bool) -> float:
+        """Return the bytes of a GPU with so many trainers and what runs beside them."""
+        return way.times(per_gpu, self.beside if self.shares(overlap) else 0)
+
+    def shares(self, overlap: bool) -> bool:
+        """Return whether the server shares a GPU with trainers. It has the last one; trainers take the first, and where
+        they are fewer than the GPUs, the last has none."""
+        trainings = max(1, self.facts.trainings)
+        return overlap and min(self.wishes.train_jobs or trainings, trainings) >= len(self.facts.gpus)
 
     def overlaps(self) -> tuple[bool, ...]:
         """Return whether the server may run beside the training."""
