@@ -497,7 +497,14 @@ def test_on_a_cpu_nothing_is_looked_at(folder, settings, given):
     [
         ({}, 2, True, "", {"PRECISION": "bf16", "GPUS": "0 1"}),
         ({}, 2, False, "3,GPU-ab", {"PRECISION": "fp16", "GPUS": "3 GPU-ab"}),
-        ({"PRECISION": "fp32"}, 1, False, "", {"PRECISION": "fp32", "GPUS": "0"}),
+        (
+            {"PRECISION": "fp32"},
+            1,
+            True,
+            "",
+            "PRECISION=fp32 is for a CPU: trainer and server of a GPU take 16 bit weights all the same; "
+            "use PRECISION=auto",
+        ),
         ({"PRECISION": "bf16"}, 1, False, "", "PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto"),
         (
             {},
