@@ -411,6 +411,21 @@ def test_servers_at_once_share_the_gpu():
     assert int(made.details["KV_CACHE_BYTES"]) == pytest.approx(0.5 * 150.1e9 - 18.8e9 - 1.8e9, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("values", "slots", "rank"),
+    [
+        ({"LORA_RANK": "4", "LORA_TARGET": "q_proj"}, 2, 8),
+        ({"LORA_RANK": "100"}, 2, 128),
+        ({"SERVER_ARGS": "--max-lora-rank 64"}, 2, 64),
+        ({"SERVER": "llamafactory"}, 1, 32),
+        ({"SERVER": "llamafactory", "SERVER_ARGS": "--vllm_max_lora_rank 16"}, 1, 16),
+    ],
+)
+def test_the_server_has_room_for_adapters_of_its_rank_in_every_linear(settings, values, slots, rank):
+    parts = planning.make(*collected(settings, **values)).memory["server_parts"]
+    assert parts["adapters"] == slots * 2 * shape_of(CONFIGS["9.4B"]).adapter("all", rank)
+
+
 def test_an_unknown_model_or_gpu():
     unplanned = replace(known(gpus=2), shape=None, unknown="the size of a/b is unknown")
     made = planning.make(unplanned, Wishes(checkpointing=False))

@@ -234,9 +234,8 @@ class Chooser:
             card=self.card.memory_bytes,
             tokens=max(MODEL_LENGTH, common + sequences * (facts.length - common + facts.max_tokens)),
             graphs=self.server_graphs or facts.compiled,
-            rank=facts.rank,
+            rank=facts.server_rank,
             adapters=min(8, facts.trainings) if facts.server == "vllm" else 1,
-            target=facts.target,
             bits=facts.server_bits,
             width=facts.width,
         )

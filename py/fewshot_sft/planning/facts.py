@@ -13,7 +13,7 @@ from typing import Any
 from .. import hub, runs
 from ..errors import UserError
 from ..identity import flags_of, read_record
-from ..preflight import model
+from ..preflight import adapters, model
 from ..processes import usable_cpus
 from ..settings import Settings
 from ..training import step_counts
@@ -72,6 +72,7 @@ class Facts:
     width: int = 2  # bytes a number of the precision
     bitsandbytes: bool = False  # installed
     server_bits: int = 16  # of its weights, by SERVER_ARGS
+    server_rank: int = 8  # of the adapters that it has room for
     rust_front: bool = False  # vLLM's front end in Rust is there and takes all that the server is told
     compiled: bool = False  # the user has the server compile, and capture CUDA graphs
     max_tokens: int = 64
@@ -186,6 +187,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         width=4 if settings.precision == "fp32" else 2,
         bitsandbytes=find_spec("bitsandbytes") is not None,
         server_bits=_served_bits(server),
+        server_rank=adapters.started_rank(settings.lora_rank, server, settings.server),
         # It fetches the newest revision of a hub's model, whatever it is told.
         rust_front=not server and Path(settings.model).is_dir() and _has_rust_front(),
         compiled="no_enforce_eager" in server,
