@@ -426,6 +426,33 @@ def test_the_server_has_room_for_adapters_of_its_rank_in_every_linear(settings, 
     assert parts["adapters"] == slots * 2 * shape_of(CONFIGS["9.4B"]).adapter("all", rank)
 
 
+@pytest.mark.parametrize(
+    ("cards", "given", "overlap", "like"),
+    [
+        # After the training the server has the first GPU, beside it the last.
+        ((24, 48), {"wishes": Wishes(overlap=False)}, "0", 24),
+        ((48, 24), {"wishes": Wishes(overlap=False)}, "0", 48),
+        ((48, 24), {"wishes": Wishes(train_jobs=1, overlap=True)}, "1", 24),
+        ((24, 48), {"wishes": Wishes(train_jobs=1)}, "1", 48),
+        # Where only one of them holds it, it is that one, and at 16 bits.
+        ((24, 12), {"model": "7B", "wishes": Wishes(train_jobs=1)}, "0", 24),
+        ((12, 24), {"model": "7B", "wishes": Wishes(train_jobs=1)}, "1", 24),
+        # Each run's server may be on any of them.
+        ((24, 48), {"server": "llamafactory"}, "0", 24),
+    ],
+)
+def test_of_unlike_gpus_the_server_gets_a_share_of_the_one_that_it_runs_on(cards, given, overlap, like):
+    wishes = given.get("wishes", Wishes())
+    given = {name: value for name, value in given.items() if name != "wishes"}
+    unlike = replace(known(length=296, **given), gpus=tuple(CARDS[card] for card in cards))
+    made = planning.make(unlike, wishes)
+    alone = plan(like, length=296, wishes=Wishes(overlap=False), **given)
+    assert (made.settings["OVERLAP"], made.problems) == (overlap, [])
+    assert made.settings["GPU_MEMORY"] == alone.settings["GPU_MEMORY"]
+    assert made.memory["server_parts"] == alone.memory["server_parts"]
+    assert made.details == alone.details
+
+
 def test_an_unknown_model_or_gpu():
     unplanned = replace(known(gpus=2), shape=None, unknown="the size of a/b is unknown")
     made = planning.make(unplanned, Wishes(checkpointing=False))
