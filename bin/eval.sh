@@ -85,9 +85,9 @@ main() {
   # Once, here: what is answered from now on is kept, however often a server or a program is started anew.
   ((FORCE == 0 || DRY_RUN)) || run_child "the look at earlier results" python py/eval.py "${RUNS[@]}" --set-aside
   [[ $SERVER == vllm ]] || each_run evaluation "$EVAL_JOBS" --again # it exits
-  # All runs by one program, with one server, which beside trainers on several GPUs has the last one.
+  # All runs by one program, with one server.
   vllm_command
-  ((${#FOLLOW[@]} == 0)) || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}
+  use_servers_gpu
   start_family "the evaluation" python py/eval.py "${RUNS[@]}" "${FOLLOW[@]}" "${DRY[@]}" -- "${SERVER_COMMAND[@]}"
   wait_group "$GROUP" || exit "$(($? > 3 ? 1 : $?))"
 }

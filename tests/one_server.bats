@@ -272,6 +272,10 @@ END
   GPU_COUNT=3 script sweep.sh
   status_is 0
   equal 2 "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) .*serve .*/\1/p' "$STUB/calls")"
+  # And there alone, too: of that GPU the plan has its memory.
+  : >"$STUB/calls"
+  GPU_COUNT=3 script eval.sh --force
+  equal 2 "$(sed -n 's/^CUDA_VISIBLE_DEVICES=\([0-9]*\) .*serve .*/\1/p' "$STUB/calls")"
 }
 
 @test "methods that wait for the GPU: a step of its own, which leaves the other methods' outcome as it was" {

@@ -141,6 +141,18 @@ refused() {
     --profile custom
 }
 
+@test "a micro-batch among TRAIN_ARGS without its accumulation is refused, on a GPU and on a CPU" {
+  local flag device
+  for flag in '--per_device_train_batch_size 16' '--seed 1 --per-device-train-batch-size=16'; do
+    for device in gpu cpu; do
+      refused "TRAIN_ARGS has --per_device_train_batch_size without --gradient_accumulation_steps; set MICRO_BATCH, the examples of a step, or BATCH_SIZE, which with GRADIENT_ACCUMULATION makes the global batch" \
+        --device "$device" --backend huggingface --train-args "$flag"
+    done
+  done
+  settings '$TRAIN_ARGS' --train-args '--per_device_train_batch_size 4 --gradient_accumulation_steps=2'
+  equal '--per_device_train_batch_size 4 --gradient_accumulation_steps=2' "$output"
+}
+
 @test "a revision of what is not on a hub, or where another would be loaded, is refused" {
   local hub=(--model own/er --model-revision v1)
   refused "MODEL_REVISION=v1 is of a model on the hub, and MODEL=$WORK/a model is none; unset it, or set MODEL=OWNER/NAME" --model-revision v1

@@ -157,6 +157,25 @@ def test_what_is_planned_fits_or_says_that_it_does_not(card, model, length, gpus
         assert found["server_bytes"] <= left or any(each.what.startswith("the server") for each in made.problems)
 
 
+@pytest.mark.parametrize(
+    ("card", "gpus", "wishes", "chosen"),
+    [
+        (24, 2, Wishes(train_jobs=1, overlap=True), "1 1 none 1 1"),
+        (40, 2, Wishes(train_jobs=1, overlap=True), "1 0 none 1 1"),
+        (40, 2, Wishes(train_jobs=1), "1 0 none 1 1"),
+        (40, 5, Wishes(), "1 0 none 4 1"),
+        (40, 4, Wishes(), "1 0 none 4 0"),
+    ],
+)
+def test_with_fewer_trainers_than_gpus_the_server_has_one_to_itself(card, gpus, wishes, chosen):
+    made, after = plan(card, gpus=gpus, wishes=wishes), plan(card, wishes=Wishes(overlap=False))
+    assert (short(made), made.problems) == (chosen, [])
+    assert made.memory["server_parts"] == after.memory["server_parts"]
+    assert (made.details, made.settings["GPU_MEMORY"]) == (after.details, after.settings["GPU_MEMORY"])
+    alone = made.reasons["OVERLAP"].startswith("the server has the last GPU, without trainers; all takes about ")
+    assert alone == (gpus != 4 and wishes.overlap is None)
+
+
 def test_the_estimate_of_a_whole_sweep():
     """GLM-4-9B, 4 sizes, 5,000 items each: 281 to 303 s were measured on an H200, and on an H100 402 s with one trainer
     and 354 s with two (docs/performance.json)."""
@@ -350,6 +369,9 @@ def test_the_servers_weights_are_quantized_only_where_they_do_not_fit(card, mode
         (24, "9.4B", Wishes(8, False), {}, "frugal", "set MICRO_BATCH=auto, or set CHECKPOINTING=auto, or "),
         (24, "9.4B", Wishes(train_jobs=2), {}, "and 2 trainers are to share it", "set TRAIN_JOBS=auto, or "),
         (24, "9.4B", Wishes(overlap=True), {}, "and the server (2", "set OVERLAP=auto, or "),
+        # Nor do 4 bits, which change the result, follow from a wish about speed.
+        (40, "9.4B", Wishes(train_jobs=2), {"bitsandbytes": True}, "and 2 trainers", "set TRAIN_JOBS=auto, or "),
+        (40, "9.4B", Wishes(overlap=True), {"bitsandbytes": True}, "and the server (2", "set OVERLAP=auto, or "),
         (
             *(24, "9.4B", Wishes(checkpointing=False, origin={"checkpointing": "TRAIN_ARGS has x"}), {}),
             *("no gradient checkpointing", "take it out of TRAIN_ARGS, or "),
@@ -387,6 +409,48 @@ def test_servers_at_once_share_the_gpu():
     assert (made.settings["GPU_MEMORY"], made.problems) == ("0.9", [])
     made = plan(length=296, wishes=Wishes(gpu_memory=0.5))
     assert int(made.details["KV_CACHE_BYTES"]) == pytest.approx(0.5 * 150.1e9 - 18.8e9 - 1.8e9, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "slots", "rank"),
+    [
+        ({"LORA_RANK": "4", "LORA_TARGET": "q_proj"}, 2, 8),
+        ({"LORA_RANK": "100"}, 2, 128),
+        ({"SERVER_ARGS": "--max-lora-rank 64"}, 2, 64),
+        ({"SERVER": "llamafactory"}, 1, 32),
+        ({"SERVER": "llamafactory", "SERVER_ARGS": "--vllm_max_lora_rank 16"}, 1, 16),
+    ],
+)
+def test_the_server_has_room_for_adapters_of_its_rank_in_every_linear(settings, values, slots, rank):
+    parts = planning.make(*collected(settings, **values)).memory["server_parts"]
+    assert parts["adapters"] == slots * 2 * shape_of(CONFIGS["9.4B"]).adapter("all", rank)
+
+
+@pytest.mark.parametrize(
+    ("cards", "given", "overlap", "like"),
+    [
+        # After the training the server has the first GPU, beside it the last.
+        ((24, 48), {"wishes": Wishes(overlap=False)}, "0", 24),
+        ((48, 24), {"wishes": Wishes(overlap=False)}, "0", 48),
+        ((48, 24), {"wishes": Wishes(train_jobs=1, overlap=True)}, "1", 24),
+        ((24, 48), {"wishes": Wishes(train_jobs=1)}, "1", 48),
+        # Where only one of them holds it, it is that one, and at 16 bits.
+        ((24, 12), {"model": "7B", "wishes": Wishes(train_jobs=1)}, "0", 24),
+        ((12, 24), {"model": "7B", "wishes": Wishes(train_jobs=1)}, "1", 24),
+        # Each run's server may be on any of them.
+        ((24, 48), {"server": "llamafactory"}, "0", 24),
+    ],
+)
+def test_of_unlike_gpus_the_server_gets_a_share_of_the_one_that_it_runs_on(cards, given, overlap, like):
+    wishes = given.get("wishes", Wishes())
+    given = {name: value for name, value in given.items() if name != "wishes"}
+    unlike = replace(known(length=296, **given), gpus=tuple(CARDS[card] for card in cards))
+    made = planning.make(unlike, wishes)
+    alone = plan(like, length=296, wishes=Wishes(overlap=False), **given)
+    assert (made.settings["OVERLAP"], made.problems) == (overlap, [])
+    assert made.settings["GPU_MEMORY"] == alone.settings["GPU_MEMORY"]
+    assert made.memory["server_parts"] == alone.memory["server_parts"]
+    assert made.details == alone.details
 
 
 def test_an_unknown_model_or_gpu():
@@ -475,7 +539,14 @@ def test_on_a_cpu_nothing_is_looked_at(folder, settings, given):
     [
         ({}, 2, True, "", {"PRECISION": "bf16", "GPUS": "0 1"}),
         ({}, 2, False, "3,GPU-ab", {"PRECISION": "fp16", "GPUS": "3 GPU-ab"}),
-        ({"PRECISION": "fp32"}, 1, False, "", {"PRECISION": "fp32", "GPUS": "0"}),
+        (
+            {"PRECISION": "fp32"},
+            1,
+            True,
+            "",
+            "PRECISION=fp32 is for a CPU: trainer and server of a GPU take 16 bit weights all the same; "
+            "use PRECISION=auto",
+        ),
         ({"PRECISION": "bf16"}, 1, False, "", "PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto"),
         (
             {},
@@ -556,6 +627,8 @@ def test_flags_of_trainer_and_server_are_the_users_choice(settings):
         collected(settings, SERVER_ARGS="--gpu-memory-utilization high")
     bits = {"--quantization bitsandbytes": 4, "--quantization fp8": 8, "--quantization_bit 4": 4, "": 16}
     assert {flags: collected(settings, SERVER_ARGS=flags)[0].server_bits for flags in bits} == bits
+    # The other program's flags of the same names are nothing to this one.
+    assert collected(settings, SERVER_ARGS=trainer, TRAIN_ARGS=server)[1] == collected(settings)[1]
     for flags, micro in (("--per_device_train_batch_size 4 ", 4), ("", 2)):
         found, wishes = collected(settings, TRAIN_ARGS=f"{flags}--gradient_accumulation_steps 1")
         assert (wishes.micro_batch, found.global_batch) == (micro, micro)

@@ -415,7 +415,7 @@ _set_list() {
 
 # _derive PROFILE_DATASET PROFILE_MODEL: what follows from the settings where they are empty.
 _derive() {
-  local data='' stem
+  local data='' stem pattern
   [[ -n $MODEL ]] || die "profile $PROFILE needs MODEL, a folder or a name on the hub; for example MODEL=Qwen/Qwen2.5-7B-Instruct TEMPLATE=qwen"
   [[ -n $TEMPLATE ]] || die "MODEL=$MODEL needs TEMPLATE, the name of its chat template in LLaMA-Factory; for example TEMPLATE=qwen"
   [[ -z $MODELS || $MODEL == "$2" ]] || die "MODELS and MODEL contradict each other; MODELS holds profiles, each with a model of its own"
@@ -440,6 +440,10 @@ _derive() {
   [[ $SERVER != vllm || $BACKEND == vllm ]] || die "SERVER=vllm and BACKEND=$BACKEND contradict each other; vllm serve has one engine"
   [[ $MICRO_BATCH == auto ]] || ((BATCH_SIZE * GRADIENT_ACCUMULATION % MICRO_BATCH == 0)) ||
     die "MICRO_BATCH=$MICRO_BATCH does not divide the global batch, BATCH_SIZE x GRADIENT_ACCUMULATION = $((BATCH_SIZE * GRADIENT_ACCUMULATION))"
+  # Alone it would make another global batch than the plan counts, and with one above it an accumulation of 0.
+  pattern=' --per[_-]device[_-]train[_-]batch[_-]size[ =]'
+  [[ ! " $TRAIN_ARGS " =~ $pattern || " $TRAIN_ARGS " == *' --gradient'[_-]'accumulation'[_-]'steps'[\ =]* ]] ||
+    die "TRAIN_ARGS has --per_device_train_batch_size without --gradient_accumulation_steps; set MICRO_BATCH, the examples of a step, or BATCH_SIZE, which with GRADIENT_ACCUMULATION makes the global batch"
   [[ $OVERLAP != 1 || $SERVER == vllm ]] || die "OVERLAP=1 needs SERVER=vllm, one server that takes adapters while it runs"
   ((CONSTRAIN == 0)) || [[ $SERVER == vllm ]] || die "CONSTRAIN=1 needs SERVER=vllm: llamafactory-cli api cannot be told the possible answers"
   if [[ -n $TRAIN_FILE ]]; then

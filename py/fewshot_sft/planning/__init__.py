@@ -78,11 +78,11 @@ def make(facts: Facts, wishes: Wishes) -> Plan:
         return _unplanned(facts, wishes)
     chooser = Chooser(facts, wishes, facts.shape)
     choice = chooser.choose()
-    way = choice.way
-    parts = chooser.parts(way, alone=choice.per_gpu == 1 and not choice.overlap)
+    way, shares = choice.way, chooser.shares(choice.overlap)
+    parts = chooser.parts(way, alone=choice.per_gpu == 1 and not shares)
     plan = Plan(
         settings=_settings(way.micro_batch, way.checkpointing, way.bits, choice.jobs, choice.overlap, choice.share),
-        details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if choice.overlap else 0)}
+        details={"KV_CACHE_BYTES": str(choice.server["kv_cache"] if shares else 0)}
         | ({"SERVER_QUANTIZATION": "bitsandbytes"} if chooser.quantizes_server else {})
         | ({"RUST_FRONT": "1"} if chooser.rust_front else {})
         | ({"SERVER_GRAPHS": "1"} if chooser.server_graphs else {}),
@@ -153,18 +153,18 @@ def _reasons(chooser: Chooser, choice: Choice) -> dict[str, str]:
     """Return the numbers that decided each setting."""
     facts, way, server, usable = chooser.facts, choice.way, choice.server, _gb(chooser.card.usable)
     several = max(2, choice.per_gpu)
-    several_take = _gb(way.times(several, chooser.beside if choice.overlap else 0))
+    several_take = _gb(chooser.needs(way, several, choice.overlap))
     without = sum(chooser.parts(replace(way, checkpointing=False)).values())
-    beside = _gb(way.times(1, chooser.beside))
+    server_takes = f"the server and one trainer take at least {_gb(way.times(1, chooser.beside))} of {usable}"
+    if not chooser.shares(True):
+        server_takes = "the server has the last GPU, without trainers"
     reasons = {
         "MICRO_BATCH": f"{_gb(way.need)} of {usable} with {facts.length} tokens an example ({facts.length_basis})",
         "CHECKPOINTING": f"without, a trainer needs {_gb(without)}",
         "QUANTIZATION": f"the weights take {_gb(memory.weights(chooser.shape, way.bits, facts.width))}",
         "TRAIN_JOBS": f"{several} on one GPU take {several_take} of {usable}; {facts.trainings} trainings, "
         f"{len(facts.gpus)} GPUs, {facts.cpus} CPU cores",
-        "OVERLAP": f"the server and one trainer take at least {beside} of {usable}{_estimated(choice)}"
-        if facts.server == "vllm"
-        else "needs SERVER=vllm",
+        "OVERLAP": server_takes + _estimated(choice) if facts.server == "vllm" else "needs SERVER=vllm",
         "GPU_MEMORY": f"weights {_gb(server['weights'])}, KV cache {_gb(server['kv_cache'])}",
     }
     return reasons | {name: "as set" for name in reasons if getattr(chooser.wishes, name.lower()) is not None}
@@ -208,7 +208,12 @@ def _does_not_fit(chooser: Chooser, choice: Choice) -> Problem:
 
 def _server_too_large(chooser: Chooser, choice: Choice) -> Problem:
     """Say why the server cannot start, and what would mend it."""
-    facts, wishes, parts, card = chooser.facts, chooser.wishes, choice.server, chooser.card.memory_bytes
+    facts, wishes, parts, card = (
+        chooser.facts,
+        chooser.wishes,
+        choice.server,
+        chooser.serving(choice.overlap).memory_bytes,
+    )
     needs = sum(parts.values()) - parts["kv_cache"] - parts["beside_its_share"] + chooser.least_kv_cache
     what = f"the server needs {_gb(needs)} and may take {_gb(choice.share * card)}, {choice.share:.0%} of the GPU"
     mends = []

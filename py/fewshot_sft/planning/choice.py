@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..training.batches import FAST, MOST_WORK, Cost, few_lengths, few_shapes
 from . import memory, schedule
-from .facts import Facts, Wishes
+from .facts import Facts, Gpu, Wishes
 from .memory import ModelShape
 
 SERVER_SHARE = 0.9  # of a GPU that a server alone gets
@@ -60,12 +60,11 @@ class Chooser:
         self.facts, self.wishes, self.shape = facts, wishes, shape
         self.card = min(facts.gpus, key=lambda gpu: gpu.usable)  # the smallest decides
         # Like the trainer's, the server's weights are quantized only where they do not fit otherwise.
-        parts = self.server_parts(SEQUENCES)
-        self.quantizes_server = self.may_quantize() and not self.holds_one(self.filled(parts, self.most(parts)))
+        self.quantizes_server = self.may_quantize() and not any(map(self.serves, self.overlaps()))
         if self.quantizes_server:
             self.facts = replace(facts, server_bits=4)
         # The least that the server needs beside trainers.
-        self.beside = sum(self.server_parts(SEQUENCES).values())
+        self.beside = sum(self.server_parts(SEQUENCES, self.serving(True)).values())
 
     def choose(self) -> Choice:
         """Choose what takes the least time; among equals fewer trainers, then what launches fewer kernels."""
@@ -77,20 +76,31 @@ class Chooser:
                 for way in self.ways(bits)
                 for overlap in self.overlaps()
                 for per_gpu in self.jobs_on_gpu()
-                if not facts.trainings or way.times(per_gpu, self.beside if overlap else 0) <= self.card.usable
+                if not facts.trainings or self.needs(way, per_gpu, overlap) <= self.card.usable
             ]
         fits = bool(plans)
         if not fits:
             plans = [(self.most_frugal(self.bits()[-1]), min(self.jobs_on_gpu()), bool(wishes.overlap))]
+        plans = [each for each in plans if self.serves(each[2])] or plans
         took = {each: self.seconds(*each) for each in plans}
         best = min(took, key=lambda each: (round(took[each]), each[1], each[0].checkpointing, -each[0].micro_batch))
         way, per_gpu, overlap = best
         jobs = wishes.train_jobs or max(1, min(per_gpu * len(facts.gpus), facts.trainings))
-        parts, share = self.server_beside(per_gpu * way.shared) if overlap else self.server_alone()
+        parts, share = self.server_beside(per_gpu * way.shared) if self.shares(overlap) else self.server_alone(overlap)
         least: dict[bool, float] = {}
         for (_, _, beside), needed in took.items():
             least[beside] = min(needed, least.get(beside, needed))
         return Choice(way, fits, per_gpu, jobs, overlap, parts, share, self.holds_one(parts), took[best], least)
+
+    def needs(self, way: Way, per_gpu: int, overlap: bool) -> float:
+        """Return the bytes of a GPU with so many trainers and what runs beside them."""
+        return way.times(per_gpu, self.beside if self.shares(overlap) else 0)
+
+    def shares(self, overlap: bool) -> bool:
+        """Return whether the server shares a GPU with trainers. It has the last one; trainers take the first, and where
+        they are fewer than the GPUs, the last has none."""
+        trainings = max(1, self.facts.trainings)
+        return overlap and min(self.wishes.train_jobs or trainings, trainings) >= len(self.facts.gpus)
 
     def overlaps(self) -> tuple[bool, ...]:
         """Return whether the server may run beside the training."""
@@ -199,12 +209,14 @@ class Chooser:
                 yield replace(way, need=need, shared=shared)
 
     def bits(self) -> list[int]:
-        """Return the widths of the weights that may be planned, the best first."""
+        """Return the widths of the weights that may be planned, the best first: 4 bits change the result, so only where
+        16 do not fit even alone on a GPU. A wish to share it is no reason."""
         if self.shape.quantized is not None:
             return [16]
         if self.wishes.quantization is not None:
             return [16 if self.wishes.quantization == "none" else int(self.wishes.quantization)]
-        return [16, 4] if self.facts.bitsandbytes else [16]
+        fits = any(way.need <= self.card.usable for way in self.ways(16))
+        return [16] if fits or not self.facts.bitsandbytes else [16, 4]
 
     def most_frugal(self, bits: int) -> Way:
         """Return the way that needs the least."""
@@ -212,65 +224,77 @@ class Chooser:
 
     # The server
 
-    def server_parts(self, sequences: int) -> dict[str, int]:
-        """Return the bytes by part of a server whose KV cache holds so many sequences, or, where GPU_MEMORY is the
-        user's, what the other parts leave of it."""
+    def serving(self, overlap: bool) -> Gpu:
+        """Return the GPU of the server: the last one beside the training, else the first. Where each run has a server,
+        these are on all GPUs, and the smallest decides."""
+        gpus = self.facts.gpus
+        return gpus[-overlap] if self.facts.server == "vllm" else min(gpus, key=lambda gpu: gpu.memory_bytes)
+
+    def serves(self, overlap: bool) -> bool:
+        """Return whether the GPU of the server holds it where no trainer is."""
+        card = self.serving(overlap)
+        parts = self.server_parts(SEQUENCES, card)
+        return self.holds_one(self.filled(parts, self.most(parts, card), card))
+
+    def server_parts(self, sequences: int, card: Gpu) -> dict[str, int]:
+        """Return the bytes by part of a server on this GPU whose KV cache holds so many sequences, or, where GPU_MEMORY
+        is the user's, what the other parts leave of it."""
         facts = self.facts
         common = min(facts.common, facts.length - 1)  # there once, by prefix caching
         parts = memory.server(
             self.shape,
-            card=self.card.memory_bytes,
+            card=card.memory_bytes,
             tokens=max(MODEL_LENGTH, common + sequences * (facts.length - common + facts.max_tokens)),
             graphs=self.server_graphs or facts.compiled,
-            rank=facts.rank,
+            rank=facts.server_rank,
             adapters=min(8, facts.trainings) if facts.server == "vllm" else 1,
-            target=facts.target,
             bits=facts.server_bits,
             width=facts.width,
         )
-        return self.filled(parts, self.wishes.gpu_memory) if self.wishes.gpu_memory else parts
+        return self.filled(parts, self.wishes.gpu_memory, card) if self.wishes.gpu_memory else parts
 
-    def filled(self, parts: dict[str, int], share: float) -> dict[str, int]:
+    def filled(self, parts: dict[str, int], share: float, card: Gpu) -> dict[str, int]:
         """Return the parts with the KV cache that a share of the GPU leaves."""
         others = sum(parts.values()) - parts["kv_cache"] - parts["beside_its_share"]
-        return {**parts, "kv_cache": max(0, math.floor(share * self.card.memory_bytes) - others)}
+        return {**parts, "kv_cache": max(0, math.floor(share * card.memory_bytes) - others)}
 
     def may_quantize(self) -> bool:
         """Return whether `vllm serve` can quantize the weights, and nobody has said how."""
         facts = self.facts
         return (facts.server, facts.server_bits) == ("vllm", 16) and facts.bitsandbytes and self.shape.quantized is None
 
-    def most(self, parts: dict[str, int], servers: int = 1) -> float:
-        """Return the share of the GPU that each of so many servers without trainers gets."""
-        card = self.card
+    def most(self, parts: dict[str, int], card: Gpu, servers: int = 1) -> float:
+        """Return the share of a GPU that each of so many servers without trainers gets."""
         usual = SERVER_SHARE * (card.memory_bytes - card.others) / servers
         # Of a small GPU a tenth does not hold what a server takes beside its share, and what others may hold unnoticed.
         most = (card.memory_bytes - max(card.others, card.noticed)) / servers - parts["beside_its_share"]
         return max(0, math.floor(100 * min(usual, most) / card.memory_bytes)) / 100
 
-    def server_alone(self) -> tuple[dict[str, int], float]:
+    def server_alone(self, overlap: bool) -> tuple[dict[str, int], float]:
         """Return parts and share of a server that has its GPU without trainers."""
-        parts, servers = self.server_parts(SEQUENCES), 1
+        card, servers = self.serving(overlap), 1
+        parts, cards = self.server_parts(SEQUENCES, card), [card]
         if self.facts.server == "llamafactory":  # each starts on the GPU that the fewest run on
-            servers = math.ceil(self.facts.eval_jobs / len(self.facts.gpus))
-        share = self.wishes.gpu_memory or self.most(parts, servers)
+            servers, cards = math.ceil(self.facts.eval_jobs / len(self.facts.gpus)), list(self.facts.gpus)
+        share = self.wishes.gpu_memory or min(self.most(parts, each, servers) for each in cards)
         if self.facts.server == "llamafactory" and not self.wishes.gpu_memory and share > LLAMAFACTORY_SHARE:
-            share = LLAMAFACTORY_SHARE if self.holds_one(self.filled(parts, LLAMAFACTORY_SHARE)) else share
-        return self.filled(parts, share), share
+            share = LLAMAFACTORY_SHARE if self.holds_one(self.filled(parts, LLAMAFACTORY_SHARE, card)) else share
+        return self.filled(parts, share, card), share
 
     def server_beside(self, trainers: int) -> tuple[dict[str, int], float]:
         """Return parts and share of a server beside so many bytes: as large a KV cache as is worth it and fits."""
-        parts, sequences = self.server_parts(SEQUENCES), SEQUENCES
+        card, sequences = self.serving(True), SEQUENCES
+        parts = self.server_parts(sequences, card)
         if self.wishes.gpu_memory:
             return parts, self.wishes.gpu_memory
         while sequences < SEQUENCES_AT_MOST:
             sequences *= 2
-            more = self.server_parts(sequences)
-            if sum(more.values()) > self.card.usable - trainers:
+            more = self.server_parts(sequences, card)
+            if sum(more.values()) > card.usable - trainers:
                 break
             parts = more
         within = sum(parts.values()) - parts["beside_its_share"]
-        return parts, math.ceil(100 * within / self.card.memory_bytes) / 100
+        return parts, math.ceil(100 * within / card.memory_bytes) / 100
 
     def holds_one(self, parts: dict[str, int]) -> bool:
         """Return whether the KV cache holds one sequence of the longest kind."""

@@ -13,7 +13,7 @@ from typing import Any
 from .. import hub, runs
 from ..errors import UserError
 from ..identity import flags_of, read_record
-from ..preflight import model
+from ..preflight import adapters, model
 from ..processes import usable_cpus
 from ..settings import Settings
 from ..training import step_counts
@@ -72,6 +72,7 @@ class Facts:
     width: int = 2  # bytes a number of the precision
     bitsandbytes: bool = False  # installed
     server_bits: int = 16  # of its weights, by SERVER_ARGS
+    server_rank: int = 8  # of the adapters that it has room for
     rust_front: bool = False  # vLLM's front end in Rust is there and takes all that the server is told
     compiled: bool = False  # the user has the server compile, and capture CUDA graphs
     max_tokens: int = 64
@@ -186,6 +187,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         width=4 if settings.precision == "fp32" else 2,
         bitsandbytes=find_spec("bitsandbytes") is not None,
         server_bits=_served_bits(server),
+        server_rank=adapters.started_rank(settings.lora_rank, server, settings.server),
         # It fetches the newest revision of a hub's model, whatever it is told.
         rust_front=not server and Path(settings.model).is_dir() and _has_rust_front(),
         compiled="no_enforce_eager" in server,
@@ -195,7 +197,7 @@ def collect(settings: Settings, hardware: Mapping[str, Any]) -> tuple[Facts, Wis
         graphs=may_graph(settings.precision, trainer, bool(hardware.get("bf16", True))),
         common=common if settings.shared_prefix and may_merge(trainer, shape) else 0,
     )
-    return facts, _wishes(settings, trainer | server)
+    return facts, _wishes(settings, {"TRAIN_ARGS": trainer, "SERVER_ARGS": server})
 
 
 def _has_rust_front() -> bool:
@@ -211,15 +213,16 @@ def _served_bits(flags: Mapping[str, str]) -> int:
     return 4 if flags.get("quantization_bit") == "4" else 16
 
 
-def _wishes(settings: Settings, flags: Mapping[str, str]) -> Wishes:
+def _wishes(settings: Settings, given: Mapping[str, Mapping[str, str]]) -> Wishes:
+    """Return the wishes; ``given`` are the flags by the setting that has them, since both programs know some names."""
     values: dict[str, Any] = {
         name: None if settings[name.upper()] == "auto" else getattr(settings, name) for name in WISHES
     }
     wishes = Wishes(**values)
     for flag, (setting, name, read) in FLAGS.items():
-        if flag in flags:
-            wishes.origin[name] = f"{setting} has --{flag} {flags[flag]}"
-            wish: dict[str, Any] = {name: read(flags[flag])}
+        if (value := given[setting].get(flag)) is not None:
+            wishes.origin[name] = f"{setting} has --{flag} {value}"
+            wish: dict[str, Any] = {name: read(value)}
             wishes = replace(wishes, **wish)
     return wishes
 

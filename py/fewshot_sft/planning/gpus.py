@@ -68,6 +68,12 @@ def resolve(settings: Settings, hardware: dict[str, Any] | None) -> dict[str, st
             f"CUDA_VISIBLE_DEVICES={chosen} names {len(names)} GPU(s), and PyTorch sees {count} of them; "
             "compare with nvidia-smi -L"
         )
+    # Weights are loaded as they are stored, nearly always in 16 bits, and vLLM makes 16 bits of others, too.
+    if precision == "fp32":
+        raise UserError(
+            "PRECISION=fp32 is for a CPU: trainer and server of a GPU take 16 bit weights all the same; "
+            "use PRECISION=auto"
+        )
     if precision == "bf16" and not bf16:
         raise UserError("PRECISION=bf16 is asked for and this GPU has none; use PRECISION=auto")
     if precision == "auto":

@@ -281,7 +281,6 @@ def server(
     graphs: bool = False,
     rank: int = 8,
     adapters: int = 1,
-    target: str = "all",
     bits: int = 16,
     width: int = 2,
 ) -> dict[str, int]:
@@ -292,7 +291,7 @@ def server(
         card: bytes of the whole GPU: vLLM computes more at once on a large one.
         tokens: that the KV cache has to hold.
         graphs: with CUDA graphs.
-        rank, adapters, target: of the adapters that are loaded at the same time.
+        rank, adapters: that it has room for: so many of that rank, in every linear, whatever an adapter has.
         bits, width: as for :func:`trainer`.
     """
     large = card >= LARGE_CARD
@@ -300,7 +299,7 @@ def server(
     sampled = SEQUENCES[large] * shape.vocabulary * SAMPLED_LOGIT
     return {
         "weights": weights(shape, bits, width, served=True),
-        "adapters": adapters * shape.adapter(target, rank) * width,
+        "adapters": adapters * shape.adapter("all", rank) * width,
         "activations": max(computed, sampled) + unpacked(shape, bits, width),
         "kv_cache": kv_cache(shape, tokens, width),
         "graphs": GRAPHS if graphs else 0,

@@ -30,6 +30,15 @@ def served_rank(rank: int) -> int | None:
     return next((each for each in RANKS if each >= rank), None)
 
 
+def started_rank(rank: int, flags: Mapping[str, str], server: str) -> int:
+    """Return the highest rank that the server is started for, by LORA_RANK and the flags of SERVER_ARGS."""
+    if server == "vllm":
+        flag, usual = "max_lora_rank", served_rank(rank) or RANKS[-1]
+    else:
+        flag, usual = "vllm_max_lora_rank", LLAMAFACTORY_RANK
+    return int(flags[flag]) if flags.get(flag, "").isdecimal() else usual
+
+
 def check(train_args: str, server_args: str, rank: int, server: str, backend: str) -> Iterator[Finding]:
     """Yield what the server would refuse, or not apply, after each training; ``rank`` is LORA_RANK."""
     flags, served = flags_of(train_args), flags_of(server_args)
@@ -50,13 +59,13 @@ def check(train_args: str, server_args: str, rank: int, server: str, backend: st
         )
         return
     if server == "vllm":
-        flag, most = "max_lora_rank", served_rank(rank) or RANKS[-1]
-        mend = f"set LORA_RANK={trained} instead"
+        flag, mend = "max_lora_rank", f"set LORA_RANK={trained} instead"
     else:
-        flag, most = "vllm_max_lora_rank", LLAMAFACTORY_RANK
+        flag = "vllm_max_lora_rank"
         mend = f"SERVER_ARGS='--{flag} {served_rank(trained)}', or SERVER=vllm"
     if served.get(flag, "").isdecimal():
-        most, mend = int(served[flag]), f"raise --{flag.replace('_', '-') if server == 'vllm' else flag} in SERVER_ARGS"
+        mend = f"raise --{flag.replace('_', '-') if server == 'vllm' else flag} in SERVER_ARGS"
+    most = started_rank(rank, served, server)
     if trained > most:
         yield _problem(f"{said}, and the server is started for adapters up to rank {most}", mend)
 
