@@ -4,7 +4,7 @@
 
 What it decides goes into the file of the settings, its reasons to logs/<sweep>.plan.json. The GPUs are those that
 PyTorch sees now, or with --known those of logs/hardware.json, which the preflight of this sweep has written. A dry run
-(--dry-run) prints a line ``NAME=VALUE  # reason`` for each value and writes no record.
+(--dry-run) prints a line ``NAME=VALUE  # reason`` for each value, what it takes by an estimate, and writes no record.
 Exit status: 0, also where the plan does not fit (the preflight reports it), 2 something for the user to mend.
 """
 
@@ -21,6 +21,7 @@ from fewshot_sft.planning import facts, gpus
 from fewshot_sft.preflight.adapters import RANKS, served_rank
 from fewshot_sft.program import run
 from fewshot_sft.settings import Settings
+from fewshot_sft.words import duration
 
 
 def main(argv: list[str]) -> int:
@@ -59,6 +60,8 @@ def main(argv: list[str]) -> int:
     settings.but(**chosen, **plan.details, MAX_LORA_RANK=str(rank or 0)).write()
     if args.dry_run:
         print("\n".join(plan.lines()))
+        if plan.seconds is not None:
+            print(f"# training and answers take about {duration(plan.seconds)}, by an estimate (docs/performance.md)")
     else:
         record = {"schema": 2, "kind": "plan", **dataclasses.asdict(plan), "facts": dataclasses.asdict(known)}
         write_json(settings.logs_dir / f"{settings.sweep_name}.plan.json", record)

@@ -14,7 +14,7 @@ import pytest
 
 import plan as program
 import preflight
-from fewshot_sft import planning
+from fewshot_sft import planning, words
 from fewshot_sft.errors import UserError
 from fewshot_sft.planning import facts, gpus
 from fewshot_sft.planning.facts import Facts, Gpu, Wishes
@@ -520,8 +520,10 @@ def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(fold
     settings.write()
     (folder / "logs/x.plan.json").unlink()
     assert program.main(["--known", "--dry-run"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
     assert dict(line.split("  # ")[0].split("=") for line in lines) == record["settings"] | record["details"]
+    took = words.duration(record["seconds"])
+    assert last == f"# training and answers take about {took}, by an estimate (docs/performance.md)"
     assert not (folder / "logs/x.plan.json").exists()
 
 
