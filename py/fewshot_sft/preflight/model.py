@@ -282,8 +282,9 @@ def size_of(folder: Path, target: str) -> Size:
 def modelscope_folders(name: str, cache: Path | None = None) -> list[Path]:
     """Return the folders that ModelScope may keep a model in, of which at most one is there."""
     cache = cache or modelscope_cache()
+    newest = cache / "models" / name.replace("/", "--") / "snapshots/master"  # since ModelScope 1.38
     folders = (cache / "hub/models" / name, cache / "models" / name, cache / "hub" / name)
-    return [folder.with_name(folder.name.replace(".", "___")) for folder in folders]
+    return [*(folder.with_name(folder.name.replace(".", "___")) for folder in folders), newest]
 
 
 def modelscope_cache() -> Path:
