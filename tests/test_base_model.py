@@ -109,3 +109,20 @@ def test_vllm_serves_modelscopes_folder_under_the_same_name(
             said = log.read_text()
         assert f"echo serve {served} --x --host 127.0.0.1 --port " in said
         assert "--served-model-name x-zero-shot" in said
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_models_own_code_runs_where_it_is_trusted(
+    given: Callable[..., Settings], folder: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    from transformers import AutoConfig, dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(folder / "modules"))
+    (folder / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}')
+    (folder / "own.py").write_text("from transformers import PretrainedConfig\nclass Own(PretrainedConfig): own = 7\n")
+    settings = given(MODEL=str(folder), TRUST_REMOTE_CODE=str(int(trusted)))
+    if trusted:
+        assert base_model.load(AutoConfig, settings).own == 7
+    else:
+        with pytest.raises(ValueError, match="trust_remote_code=True"):
+            base_model.load(AutoConfig, settings)

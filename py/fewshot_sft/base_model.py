@@ -44,10 +44,13 @@ def source(settings: Settings) -> str:
 
 
 def load(kind: Any, settings: Settings, **more: Any) -> Any:
-    """Return the base model or its tokenizer, as ``kind`` of transformers' Auto classes.
+    """Return the base model or its tokenizer, as ``kind`` of transformers' Auto classes; code of its own needs
+    TRUST_REMOTE_CODE=1.
 
     Raises:
         UserError: :func:`source` does.
         OSError, ValueError: it cannot be loaded.
     """
-    return kind.from_pretrained(source(settings), revision=settings.model_commit or "main", **more)
+    trusted = settings["TRUST_REMOTE_CODE"] == "1"
+    revision = settings.model_commit or "main"
+    return kind.from_pretrained(source(settings), revision=revision, trust_remote_code=trusted, **more)
