@@ -25,9 +25,8 @@ from fewshot_sft.errors import UserError
 from fewshot_sft.identity import flags_of, read_record
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.outcomes.outcomes import note_reason
+from fewshot_sft.planning import context, gpus
 from fewshot_sft.planning import facts as plan_facts
-from fewshot_sft.planning import gpus
-from fewshot_sft.planning.choice import MODEL_LENGTH
 from fewshot_sft.preflight import (
     Finding,
     adapters,
@@ -213,11 +212,13 @@ def after_data(settings: Settings, known: dict[str, templates.Slots] | None) -> 
 def asked_lengths(settings: Settings, tokenizer: Path | None, slots: templates.Slots | None) -> Finding:
     """Return whether the server takes every text that will be asked: one that it refuses ends an evaluation."""
     flag = "max-model-len" if settings.server == "vllm" else "vllm_maxlen"
-    most = flags_of(settings.server_args).get(flag.replace("-", "_"), str(MODEL_LENGTH))
-    if not most.isdecimal():  # vLLM also takes 8k, and auto
-        return lengths.unknown(f"SERVER_ARGS has --{flag} {most}", lengths.ASKED)
+    given = flags_of(settings.server_args).get(flag.replace("-", "_"), "")
+    if given and not given.isdecimal():  # vLLM also takes 8k, and auto
+        return lengths.unknown(f"SERVER_ARGS has --{flag} {given}", lengths.ASKED)
+    folder = plan_facts.model_folder(settings)
+    takes = lengths.Takes(context.context(settings, folder), context.of_model(folder), f"--{flag}")
     rows = settings.data_dir / f"llm_{settings.split}.json"
-    return lengths.check_asked(rows, settings.eval_limit, tokenizer, slots, settings.max_tokens, int(most), f"--{flag}")
+    return lengths.check_asked(rows, settings.eval_limit, tokenizer, slots, settings.max_tokens, takes)
 
 
 def base_model(settings: Settings) -> tuple[Finding, Size]:
