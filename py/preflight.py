@@ -42,6 +42,7 @@ from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 from fewshot_sft.program import DONE, TO_MEND, run
 from fewshot_sft.provenance import PROJECT, now
+from fewshot_sft.serving import probe_set
 from fewshot_sft.settings import Settings
 from fewshot_sft.training import step_counts
 
@@ -217,8 +218,14 @@ def asked_lengths(settings: Settings, tokenizer: Path | None, slots: templates.S
         return lengths.unknown(f"SERVER_ARGS has --{flag} {given}", lengths.ASKED)
     folder = plan_facts.model_folder(settings)
     takes = lengths.Takes(context.context(settings, folder), context.of_model(folder), f"--{flag}")
-    rows = settings.data_dir / f"llm_{settings.split}.json"
-    return lengths.check_asked(rows, settings.eval_limit, tokenizer, slots, settings.max_tokens, takes)
+    rows, probes = (settings.data_dir / f"llm_{split}.json" for split in (settings.split, "test"))
+    found = lengths.check_asked(rows, settings.eval_limit, tokenizer, slots, settings.max_tokens, takes)
+    if found.result == "problem":
+        return found
+    # Before all others the server is asked the first, and with ADAPTER_CHECK the others, too.
+    count = probe_set.ITEMS if settings.adapter_check else 1
+    probed = lengths.check_asked(probes, count, tokenizer, slots, probe_set.MAX_TOKENS, takes, probes=True)
+    return probed if probed.result == "problem" else found
 
 
 def base_model(settings: Settings) -> tuple[Finding, Size]:

@@ -306,6 +306,29 @@ def test_what_is_asked_is_compared_with_the_models_own_limit(folder, base, given
     assert (found.result, found.text) == ("problem", f"texts asked: {text}")
 
 
+@pytest.mark.parametrize(
+    ("words", "settings", "too_long"),
+    [
+        ({8: 24}, {"EVAL_LIMIT": "4"}, "row 8 is the first; the longest has 55 "),
+        ({8: 24}, {"SPLIT": "valid"}, "row 8 is the first; the longest has 55 "),
+        ({1: 24}, {"SPLIT": "valid"}, "row 1 is the first; the longest has 56 "),  # the first one with its instruction
+        ({1: 24}, {"SPLIT": "valid", "ADAPTER_CHECK": "0"}, "row 1 is the first; the longest has 56 "),
+        ({9: 24}, {"EVAL_LIMIT": "4"}, ""),
+        ({8: 9}, {"EVAL_LIMIT": "4"}, ""),  # it fits without its instruction
+        ({8: 24}, {"EVAL_LIMIT": "4", "ADAPTER_CHECK": "0"}, ""),
+    ],
+)
+def test_the_probe_set_too_is_to_fit(folder, base, given, words, settings, too_long):
+    settings = given(MODEL=str(base), SERVER="vllm", SERVER_ARGS="--max-model-len 40", MAX_TOKENS="8", **settings)
+    settings.data_dir.mkdir()
+    texts = [{"instruction": "a", "input": "a " * words.get(row, 1), "output": "a"} for row in range(1, 10)]
+    for name, rows in (("test", texts), ("valid", texts[1:2])):
+        (settings.data_dir / f"llm_{name}.json").write_text(json.dumps(rows))
+    found = preflight.asked_lengths(settings, base / "tokenizer.json", GLM4)
+    assert (found.result, too_long in found.message) == ("problem" if too_long else "ok", True)
+    assert not too_long or found.message.endswith("with its prompt and 16 tokens of an answer to the probe set")
+
+
 def test_a_length_of_the_server_that_is_no_number_is_not_compared(base, given):
     args = given(SERVER="vllm", SERVER_ARGS="--max-model-len=8k")
     found = preflight.asked_lengths(args, base / "tokenizer.json", GLM4)
