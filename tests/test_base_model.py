@@ -19,12 +19,18 @@ from fewshot_sft import base_model, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json
 from fewshot_sft.planning import facts
+from fewshot_sft.preflight import model
 from fewshot_sft.serving import server
 from fewshot_sft.settings import Settings
 
 NAME = "own/er-1.5"
 # Of ModelScope's cache, the newest first.
-LAYOUTS = ("models/own--er-1.5/snapshots/master", "models/own/er-1___5", "hub/models/own/er-1___5")
+LAYOUTS = (
+    "models/own--er-1.5/snapshots/master",
+    "models/own/er-1___5",
+    "hub/models/own/er-1___5",
+    "hub/own/er-1___5",
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,20 @@ def test_what_modelscope_has_fetched_is_found_without_a_network(
     from modelscope import snapshot_download
 
     assert snapshot_download(NAME, cache_dir=str(cache), local_files_only=True) == str(cache / layout)
+
+
+def test_of_several_folders_it_is_the_one_that_modelscope_takes(
+    cache: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for layout in LAYOUTS:
+        shutil.copytree(made, cache / layout)
+    monkeypatch.undo()
+    from modelscope import snapshot_download
+
+    for gone in ("none", "models/own", "hub/models", "models"):  # one after the other
+        shutil.rmtree(cache / gone, ignore_errors=True)
+        first = next(each for each in model.modelscope_folders(NAME, cache) if each.is_dir())
+        assert snapshot_download(NAME, cache_dir=str(cache), local_files_only=True) == str(first)
 
 
 def test_what_is_not_whole_is_fetched_from_modelscope(
