@@ -33,14 +33,14 @@ api_command() {
   if [[ $BACKEND == vllm ]]; then
     SERVER_COMMAND+=(--vllm_enforce_eager)
     [[ $GPU_MEMORY == 0.7 ]] || SERVER_COMMAND+=(--vllm_gpu_util "$GPU_MEMORY") # 0.7 is its own
+    ((MODEL_LENGTH == 4096)) || SERVER_COMMAND+=(--vllm_maxlen "$MODEL_LENGTH") # 4096 is its own
     # Its engine is not told of the revision otherwise.
     [[ -z $MODEL_COMMIT ]] || SERVER_COMMAND+=(--vllm_config "{\"revision\": \"$MODEL_COMMIT\", \"tokenizer_revision\": \"$MODEL_COMMIT\"}")
   fi
-  split_words "$SERVER_ARGS"
-  SERVER_COMMAND+=("${WORDS[@]}")
+  split_words "$SERVER_ARGS" && SERVER_COMMAND+=("${WORDS[@]}")
 }
 
-# vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of
+# vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most (fewer where the model has no more), bf16, nothing of
 # the model's own generation settings, and the template that was trained (py/chat_template.py).
 vllm_command() {
   local run many=0 front=(vllm serve "$MODEL" --generation-config vllm) steps=(--enforce-eager)
@@ -52,13 +52,12 @@ vllm_command() {
   ((SERVER_GRAPHS == 0)) || front=(env VLLM_USE_BREAKABLE_CUDAGRAPH=1 "${front[@]}") steps=(--compilation-config "$CAPTURED")
   SERVER_COMMAND=("${front[@]}" ${MODEL_COMMIT:+--revision "$MODEL_COMMIT" --tokenizer-revision "$MODEL_COMMIT"}
     --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"
-    --dtype "${dtype[$PRECISION]-auto}" ${SERVER_QUANTIZATION:+--quantization "$SERVER_QUANTIZATION"} --max-model-len 4096
+    --dtype "${dtype[$PRECISION]-auto}" ${SERVER_QUANTIZATION:+--quantization "$SERVER_QUANTIZATION"} --max-model-len "$MODEL_LENGTH"
     --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching --enable-lora --max-lora-rank "$MAX_LORA_RANK"
     --max-loras "$((many == 0 ? 1 : many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))" "${steps[@]}")
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
-  split_words "$SERVER_ARGS"
-  SERVER_COMMAND+=("${WORDS[@]}")
+  split_words "$SERVER_ARGS" && SERVER_COMMAND+=("${WORDS[@]}")
 }
 
 # command_of RUN: fill COMMAND for each_run.

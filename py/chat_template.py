@@ -15,6 +15,7 @@ import argparse
 import sys
 from typing import Any
 
+from fewshot_sft import base_model
 from fewshot_sft.errors import UserError
 from fewshot_sft.identity import read_record
 from fewshot_sft.jsonio import read_json, sha256_file, sha256_json, write_bytes, write_json
@@ -36,23 +37,21 @@ ODD = [
 ]
 
 
-def export(model: str, template: str, items: list[tuple[str, str]], commit: str = "") -> dict[str, Any]:
-    """Return ``{"jinja", "stop_token_ids", "compared", "prompts"}`` of LLaMA-Factory's template for a model.
+def export(settings: Settings, items: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return ``{"jinja", "stop_token_ids", "compared", "prompts"}`` of LLaMA-Factory's template for the model.
 
     Args:
-        model: a folder, or a name on the hub.
-        template: its name.
+        settings: of the sweep.
         items: (system, user) turns; for each the prompt's token ids are built both ways.
-        commit: of a model on the hub.
 
     Raises:
         UserError: the template has no Jinja form, or that form builds other token ids.
     """
     from transformers import AutoTokenizer
 
-    instead = "serve it with SERVER=llamafactory"
-    plain = AutoTokenizer.from_pretrained(model, revision=commit or "main")  # as vllm serve has it
-    known, fixed = label_tokens.template_of(model, template, commit)
+    template, instead = settings["TEMPLATE"], "serve it with SERVER=llamafactory"
+    plain = base_model.load(AutoTokenizer, settings)  # as vllm serve has it
+    known, fixed = label_tokens.template_of(settings)
     try:
         jinja = known._get_jinja_template(fixed)
     except ValueError as error:
@@ -78,11 +77,10 @@ def main(argv: list[str]) -> int:
     """Write the template and its record, unless they are there."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     settings = Settings.read()
-    model, template, out = settings["MODEL"], settings["TEMPLATE"], template_file(settings)
-    commit = settings.model_commit
+    template, out = settings["TEMPLATE"], template_file(settings)
     decides = {
         "template": template,
-        "tokenizer": tokenizer_identity(model, commit),
+        "tokenizer": tokenizer_identity(settings["MODEL"], settings.model_commit),
         "versions": versions(("llamafactory", "transformers")),
     }
     record = out.with_suffix(".json")
@@ -91,13 +89,13 @@ def main(argv: list[str]) -> int:
     is_there = out.is_file() and before == before | head | {"sha256": sha256_file(out)}
     if not is_there:
         rows = read_json(settings.data_dir / "llm_test.json")[:COMPARED]
-        found = export(model, template, [(row["instruction"], row["input"]) for row in rows], commit)
+        found = export(settings, [(row["instruction"], row["input"]) for row in rows])
         write_bytes(out, found.pop("jinja").encode())
         write_json(record, head | {"sha256": sha256_file(out), **found})
         print(f"chat template {template}: written for vLLM, {found['compared']} prompts compared", file=sys.stderr)
     labels = read_json(settings.data_dir / "manifest.json")["labels"]
     if labels and not label_tokens.is_current(settings, labels):
-        label_tokens.write(settings, labels, *label_tokens.template_of(model, template, commit))
+        label_tokens.write(settings, labels, *label_tokens.template_of(settings))
     return 0
 
 

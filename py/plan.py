@@ -17,7 +17,7 @@ import sys
 from fewshot_sft import planning, revision, runs
 from fewshot_sft.errors import UserError
 from fewshot_sft.jsonio import read_json, write_json
-from fewshot_sft.planning import facts, gpus
+from fewshot_sft.planning import context, facts, gpus
 from fewshot_sft.preflight.adapters import RANKS, served_rank
 from fewshot_sft.program import run
 from fewshot_sft.settings import Settings
@@ -51,13 +51,14 @@ def main(argv: list[str]) -> int:
     known, wishes = facts.collect(settings, hardware)
     plan = planning.make(known, wishes)
     chosen = {name: value for name, value in plan.settings.items() if settings[name] == "auto"}
+    length = context.served(facts.model_folder(settings))
     rank = served_rank(settings.lora_rank)
     if rank is None and settings["SERVER"] == "vllm":
         raise UserError(
             f"LORA_RANK={settings.lora_rank}: vLLM serves adapters up to rank {RANKS[-1]}; "
             "set SERVER=llamafactory BACKEND=huggingface"
         )
-    settings.but(**chosen, **plan.details, MAX_LORA_RANK=str(rank or 0)).write()
+    settings.but(**chosen, **plan.details, MAX_LORA_RANK=str(rank or 0), MODEL_LENGTH=str(length)).write()
     if args.dry_run:
         print("\n".join(plan.lines()))
         if plan.seconds is not None:

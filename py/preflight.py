@@ -25,9 +25,8 @@ from fewshot_sft.errors import UserError
 from fewshot_sft.identity import flags_of, read_record
 from fewshot_sft.jsonio import write_json
 from fewshot_sft.outcomes.outcomes import note_reason
+from fewshot_sft.planning import context, gpus
 from fewshot_sft.planning import facts as plan_facts
-from fewshot_sft.planning import gpus
-from fewshot_sft.planning.choice import MODEL_LENGTH
 from fewshot_sft.preflight import (
     Finding,
     adapters,
@@ -43,6 +42,7 @@ from fewshot_sft.preflight.machine import Writes
 from fewshot_sft.preflight.model import Size
 from fewshot_sft.program import DONE, TO_MEND, run
 from fewshot_sft.provenance import PROJECT, now
+from fewshot_sft.serving import probe_set
 from fewshot_sft.settings import Settings
 from fewshot_sft.training import step_counts
 
@@ -213,11 +213,19 @@ def after_data(settings: Settings, known: dict[str, templates.Slots] | None) -> 
 def asked_lengths(settings: Settings, tokenizer: Path | None, slots: templates.Slots | None) -> Finding:
     """Return whether the server takes every text that will be asked: one that it refuses ends an evaluation."""
     flag = "max-model-len" if settings.server == "vllm" else "vllm_maxlen"
-    most = flags_of(settings.server_args).get(flag.replace("-", "_"), str(MODEL_LENGTH))
-    if not most.isdecimal():  # vLLM also takes 8k, and auto
-        return lengths.unknown(f"SERVER_ARGS has --{flag} {most}", lengths.ASKED)
-    rows = settings.data_dir / f"llm_{settings.split}.json"
-    return lengths.check_asked(rows, settings.eval_limit, tokenizer, slots, settings.max_tokens, int(most), f"--{flag}")
+    given = flags_of(settings.server_args).get(flag.replace("-", "_"), "")
+    if given and not given.isdecimal():  # vLLM also takes 8k, and auto
+        return lengths.unknown(f"SERVER_ARGS has --{flag} {given}", lengths.ASKED)
+    folder = plan_facts.model_folder(settings)
+    takes = lengths.Takes(context.context(settings, folder), context.of_model(folder), f"--{flag}")
+    rows, probes = (settings.data_dir / f"llm_{split}.json" for split in (settings.split, "test"))
+    found = lengths.check_asked(rows, settings.eval_limit, tokenizer, slots, settings.max_tokens, takes)
+    if found.result == "problem":
+        return found
+    # Before all others the server is asked the first, and with ADAPTER_CHECK the others, too.
+    count = probe_set.ITEMS if settings.adapter_check else 1
+    probed = lengths.check_asked(probes, count, tokenizer, slots, probe_set.MAX_TOKENS, takes, probes=True)
+    return probed if probed.result == "problem" else found
 
 
 def base_model(settings: Settings) -> tuple[Finding, Size]:

@@ -30,12 +30,13 @@ api() {
   [[ ! -e $OBJS/demo-llm_train_8.json ]]
 }
 
-@test "the original's server flags with vLLM; SERVER_ARGS come last" {
+@test "the original's server flags with vLLM, no more tokens than the model takes; SERVER_ARGS come last" {
+  echo '{"max_position_embeddings": 2048}' >"$WORK/a model/config.json"
   with_adapters
   plan api-4 die
   GPU=bf16 script eval.sh --sizes 4 --device gpu --backend vllm --server llamafactory --gpu-memory 0.7 --server-args '--vllm_maxlen 512 --vllm_gpu_util 0.8'
   equal "$(
-    api 4 "$PORT" | sed 's/DEVICES= /DEVICES=0 /; s/huggingface$/vllm --vllm_enforce_eager --vllm_maxlen 512 --vllm_gpu_util 0.8/'
+    api 4 "$PORT" | sed 's/DEVICES= /DEVICES=0 /; s/huggingface$/vllm --vllm_enforce_eager --vllm_maxlen 2048 --vllm_maxlen 512 --vllm_gpu_util 0.8/'
   )" "$(<"$STUB/calls")"
 }
 

@@ -78,16 +78,16 @@ END
   evaluated zero-shot
 }
 
-@test "a model that fits the GPU at 4 bits only: so the server gets it" {
+@test "a model that fits the GPU at 4 bits only and takes 2048 tokens: so the server gets it" {
   with_data
   echo '{"model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "intermediate_size": 28672, "vocab_size": 128256,
-    "num_attention_heads": 64, "num_key_value_heads": 8}' >"$WORK/a model/config.json"
+    "num_attention_heads": 64, "num_key_value_heads": 8, "max_position_embeddings": 2048}' >"$WORK/a model/config.json"
   mkdir -- "$WORK/packages"
   touch -- "$WORK/packages/bitsandbytes.py" # is found, wherever the tests run
   packages_are_found
   script eval.sh --methods zero-shot
   status_is 0
-  equal ' --dtype bfloat16 --quantization bitsandbytes --max-model-len 4096' "$(grep -o ' --dtype .* --max-model-len 4096' "$STUB/calls")"
+  equal ' --dtype bfloat16 --quantization bitsandbytes --max-model-len 2048' "$(grep -o ' --dtype .* --max-model-len 2048' "$STUB/calls")"
   evaluated zero-shot
 }
 

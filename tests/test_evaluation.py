@@ -26,9 +26,10 @@ from fewshot_sft.errors import UserError
 from fewshot_sft.evaluation import asking, evaluation, one, predictions, together
 from fewshot_sft.evaluation.ask import ask_all
 from fewshot_sft.evaluation.predictions import Prediction, PredictionLog
-from fewshot_sft.evaluation.shots import choose, context
+from fewshot_sft.evaluation.shots import choose
 from fewshot_sft.jsonio import sha256_file
 from fewshot_sft.outcomes import outcomes
+from fewshot_sft.planning.context import context
 from fewshot_sft.program import AGAIN
 from fewshot_sft.progress import Progress
 from fewshot_sft.provenance import versions
@@ -368,10 +369,32 @@ def test_k_shot_counts_by_the_models_tokenizer(shots):
 
 
 @pytest.mark.parametrize(
-    ("server_args", "most"), [("", 4096), ("--vllm_maxlen 512", 512), ("--vllm_maxlen 9000", 8192)]
-)
-def test_the_context_is_the_servers_or_the_models(shots, server_args, most):
-    config = {"max_position_embeddings": 8192}
+    ("server_args", "config", "most"),
+    [
+        ("", {"max_position_embeddings": 8192}, 4096),
+        ("--vllm_maxlen 512", {"max_position_embeddings": 8192}, 512),
+        ("--vllm_maxlen 9000", {"max_position_embeddings": 8192}, 8192),
+        ("", {"n_positions": 1024}, 1024),
+        ("", {"text_config": {"max_position_embeddings": 2048}}, 2048),
+        ("", {"max_position_embeddings": 2048, "model_max_length": 3000}, 3000),
+        ("", {"max_position_embeddings": 2048, "sliding_window": 1024}, 2048),
+        ("", {"max_position_embeddings": 1024, "rope_scaling": {"type": "linear", "factor": 2.0}}, 2048),
+        ("", {"max_position_embeddings": 2048, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 2048),
+        ("", {"max_position_embeddings": 2048, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 4096),
+        (
+            "",
+            {
+                "max_position_embeddings": 3072,
+                "rope_parameters": {
+                    "rope_type": "yarn", "factor": 3.0, "original_max_position_embeddings": 1024, "rope_theta": 1e4
+                },
+            },
+            3072,
+        ),
+        ("", {}, 4096),
+    ],
+)  # fmt: skip
+def test_the_context_is_the_servers_or_the_models(shots, server_args, config, most):
     (shots.model / "config.json").write_text(json.dumps(config))
     assert context(shots.run(K_SHOT, SERVER_ARGS=server_args, **FEW).settings, shots.model) == most
 

@@ -442,7 +442,7 @@ def test_the_hugging_face_engines_are_those_of_the_model_token_by_token(given, f
     found = dict(local_scores.masses([trained, runs.zero_shot(settings), other], data, settings))
 
     assert list(found) == [runs.zero_shot(settings), trained, other]
-    template, tokenizer = label_tokens.template_of(str(model_folder), "glm4")
+    template, tokenizer = label_tokens.template_of(settings)
     ends = template.get_stop_token_ids(tokenizer)
     tokens = label_tokens.tokens(labels, template, tokenizer)
     assert tokens[1][: len(tokens[0])] == tokens[0]

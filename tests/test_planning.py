@@ -510,6 +510,7 @@ def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(fold
             "PRECISION": "bf16",
             "GPUS": "0",
             "MAX_LORA_RANK": "8",
+            "MODEL_LENGTH": "4096",
             "MODEL_COMMIT": "",
             "METHODS": "zero-shot lora tfidf embedding",
         }

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -37,6 +38,10 @@ TOKENIZER = {
     "pre_tokenizer": {"type": "Whitespace"},
     "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"},
 }
+TOO_LONG = (
+    "1 of the 3 texts of {} are longer than the 40 tokens that the server takes, row 2 is the first; the longest has "
+    "48 with its prompt and MAX_TOKENS=8; shorten them, or "
+)
 GLM4 = templates.Slots(["[gMASK]<sop>"], ["<s>\n{{content}}"], ["<u>\n{{content}}<a>"], ["\n{{content}}", 1])
 
 
@@ -272,24 +277,56 @@ def test_lengths(folder, base, cutoff, result, text):
 
 
 @pytest.mark.parametrize(
-    ("most", "text"),
+    ("most", "own", "text"),
     [
-        (90, "none of the 3 texts of {} is longer than the server takes"),
-        (
-            40,
-            "1 of the 3 texts of {} are longer than the 40 tokens that the server takes, row 2 is the first; "
-            "the longest has 48 with its prompt and MAX_TOKENS=8; shorten them, or have them served: "
-            "SERVER_ARGS='--max-model-len 64'",
-        ),
+        (90, 90, "none of the 3 texts of {} is longer than the server takes"),
+        (40, inf, f"{TOO_LONG}have them served: SERVER_ARGS='--max-model-len 64'"),
+        (40, 50, f"{TOO_LONG}have them served: SERVER_ARGS='--max-model-len 50'"),
+        (40, 47, f"{TOO_LONG}take a MODEL that reads more than 47 tokens"),
     ],
 )
-def test_texts_that_the_server_would_refuse(folder, base, most, text):
+def test_texts_that_the_server_would_refuse(folder, base, most, own, text):
     rows = folder / "llm_test.json"
     texts = ["a", "a " * 24, "b", "a " * 500]
     rows.write_text(json.dumps([{"instruction": "a", "input": each, "output": "a " * 99} for each in texts]))
-    found = lengths.check_asked(rows, 3, base / "tokenizer.json", GLM4, 8, most, "--max-model-len")
+    takes = lengths.Takes(most, own, "--max-model-len")
+    found = lengths.check_asked(rows, 3, base / "tokenizer.json", GLM4, 8, takes)
     assert (found.result, found.text) == ("ok" if most == 90 else "problem", f"texts asked: {text.format(rows)}")
-    assert lengths.check_asked(rows, 3, None, GLM4, 8, most, "").message.startswith("not counted before the training: ")
+    assert lengths.check_asked(rows, 3, None, GLM4, 8, takes).message.startswith("not counted before the training: ")
+
+
+def test_what_is_asked_is_compared_with_the_models_own_limit(folder, base, given):
+    (base / "config.json").write_text('{"max_position_embeddings": 40}')
+    settings = given(MODEL=str(base), SERVER="vllm", MAX_TOKENS="8")
+    settings.data_dir.mkdir()
+    rows = settings.data_dir / "llm_test.json"
+    rows.write_text(json.dumps([{"instruction": "a", "input": "a " * count, "output": "a"} for count in (1, 24)]))
+    found = preflight.asked_lengths(settings, base / "tokenizer.json", GLM4)
+    text = f"{TOO_LONG}take a MODEL that reads more than 40 tokens".replace("3 texts", "2 texts").format(rows)
+    assert (found.result, found.text) == ("problem", f"texts asked: {text}")
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "too_long"),
+    [
+        ({8: 24}, {"EVAL_LIMIT": "4"}, "row 8 is the first; the longest has 55 "),
+        ({8: 24}, {"SPLIT": "valid"}, "row 8 is the first; the longest has 55 "),
+        ({1: 24}, {"SPLIT": "valid"}, "row 1 is the first; the longest has 56 "),  # the first one with its instruction
+        ({1: 24}, {"SPLIT": "valid", "ADAPTER_CHECK": "0"}, "row 1 is the first; the longest has 56 "),
+        ({9: 24}, {"EVAL_LIMIT": "4"}, ""),
+        ({8: 9}, {"EVAL_LIMIT": "4"}, ""),  # it fits without its instruction
+        ({8: 24}, {"EVAL_LIMIT": "4", "ADAPTER_CHECK": "0"}, ""),
+    ],
+)
+def test_the_probe_set_too_is_to_fit(folder, base, given, words, settings, too_long):
+    settings = given(MODEL=str(base), SERVER="vllm", SERVER_ARGS="--max-model-len 40", MAX_TOKENS="8", **settings)
+    settings.data_dir.mkdir()
+    texts = [{"instruction": "a", "input": "a " * words.get(row, 1), "output": "a"} for row in range(1, 10)]
+    for name, rows in (("test", texts), ("valid", texts[1:2])):
+        (settings.data_dir / f"llm_{name}.json").write_text(json.dumps(rows))
+    found = preflight.asked_lengths(settings, base / "tokenizer.json", GLM4)
+    assert (found.result, too_long in found.message) == ("problem" if too_long else "ok", True)
+    assert not too_long or found.message.endswith("with its prompt and 16 tokens of an answer to the probe set")
 
 
 def test_a_length_of_the_server_that_is_no_number_is_not_compared(base, given):

@@ -3,10 +3,10 @@
 
 # What py/plan.py finds out, beside the settings: GPUs as CUDA_VISIBLE_DEVICES names them (none on a CPU), bytes of KV
 # cache for a server beside trainers (0: what GPU_MEMORY leaves), the rank that vLLM is started for, how it has to
-# quantize the weights (empty: not), whether its front end is that in Rust and it captures CUDA graphs, the commit of a
-# model on Hugging Face's hub, which all that load it are told.
+# quantize the weights (empty: not), whether its front end is that in Rust and it captures CUDA graphs, the most tokens
+# that a server takes, the commit of a model on Hugging Face's hub, which all that load it are told.
 # shellcheck disable=SC2034 # for bin/eval.sh
-GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION='' RUST_FRONT=0 SERVER_GRAPHS=0 MODEL_COMMIT=''
+GPUS=() KV_CACHE_BYTES='' MAX_LORA_RANK='' SERVER_QUANTIZATION='' RUST_FRONT=0 SERVER_GRAPHS=0 MODEL_LENGTH=4096 MODEL_COMMIT=''
 
 # use_hardware [--known]: decide what is `auto`, unless the sweep that this is a part of has, and set what the frameworks
 # read. With --known the GPUs are in logs/hardware.json.

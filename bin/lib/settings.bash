@@ -548,7 +548,7 @@ _check_names() {
 }
 
 # What is found out about the hardware (bin/lib/device.bash): no settings, and beside them in the settings file.
-FOUND_OUT=(GPUS KV_CACHE_BYTES MAX_LORA_RANK SERVER_QUANTIZATION RUST_FRONT SERVER_GRAPHS MODEL_COMMIT)
+FOUND_OUT=(GPUS KV_CACHE_BYTES MAX_LORA_RANK SERVER_QUANTIZATION RUST_FRONT SERVER_GRAPHS MODEL_LENGTH MODEL_COMMIT)
 
 # write_settings FILE: every setting as it is now, as JSON: what this script's children and our programs go by. Not
 # ON_FINISH, which may hold a secret and is for nobody else.

@@ -10,6 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from .. import base_model
 from ..planning import facts
 from ..processes import usable_cpus
 from ..runs import K_SHOT, Run
@@ -36,12 +37,12 @@ def masses(
         UserError: the labels have no tokens of their own.
     """
     torch.set_num_threads(usable_cpus())
-    folder = facts.model_folder(settings) or settings.model
-    template, tokenizer = label_tokens.template_of(str(folder), settings["TEMPLATE"])
+    settings = settings.but(MODEL=str(facts.model_folder(settings) or settings.model))
+    template, tokenizer = label_tokens.template_of(settings)
     tokens = label_tokens.tokens(data.labels, template, tokenizer)
     tree = LabelTree(tokens, sorted(template.get_stop_token_ids(tokenizer)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto").to(device).eval()
+    model: Any = base_model.load(AutoModelForCausalLM, settings, dtype="auto").to(device).eval()
     plain = [prompt_of(template, tokenizer, item) for item in data.items]
     for run in sorted(chosen, key=lambda each: each.is_trained):  # the base model before it has any adapter
         prompts = plain

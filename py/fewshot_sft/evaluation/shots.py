@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
-from pathlib import Path
 
 from ..errors import UserError
-from ..identity import flags_of, read_record
 from ..jsonio import read_json
 from ..planning import facts
-from ..planning.choice import MODEL_LENGTH
+from ..planning.context import context
 from ..preflight import lengths, templates
 from ..runs import Run
-from ..settings import Settings
 from .questions import Item
 
 PLAIN = templates.Slots(prefix=[], system=[templates.CONTENT], user=[templates.CONTENT], assistant=[templates.CONTENT])
@@ -63,16 +60,6 @@ def choose(run: Run, items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
             f"the shortest example has {min(costs)}; take k-shot out of METHODS, or a model with a longer context"
         )
     return tuple(chosen)
-
-
-def context(settings: Settings, folder: Path) -> int:
-    """Return how many tokens the server takes: its own limit (SERVER_ARGS may set it), or the model's if less."""
-    flags = flags_of(settings.server_args)
-    given = flags.get("max_model_len" if settings.server == "vllm" else "vllm_maxlen", "")
-    config = read_record(folder / "config.json")
-    own = config.get("max_position_embeddings") or (config.get("text_config") or {}).get("max_position_embeddings")
-    most = int(given) if given.isdecimal() else MODEL_LENGTH
-    return min(most, own) if isinstance(own, int) else most
 
 
 def _in_turn(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:

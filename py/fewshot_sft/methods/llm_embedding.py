@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from .. import base_model
+from ..errors import UserError
 from ..processes import usable_cpus
 from ..settings import Settings
 from . import Answers, Task, Unavailable, logistic
@@ -51,11 +53,10 @@ def hidden_states(tasks: Sequence[Task], settings: Settings) -> tuple[dict[str, 
     from transformers import AutoModel, AutoTokenizer
 
     torch.set_num_threads(usable_cpus())
-    revision = settings.model_commit or "main"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(settings.model, revision=revision)
-        model = AutoModel.from_pretrained(settings.model, revision=revision, dtype="auto")
-    except (OSError, ValueError) as error:
+        tokenizer = base_model.load(AutoTokenizer, settings)
+        model = base_model.load(AutoModel, settings, dtype="auto")
+    except (OSError, ValueError, UserError) as error:
         raise Unavailable(f"the base model {settings.model} cannot be loaded: {str(error).splitlines()[0]}") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()

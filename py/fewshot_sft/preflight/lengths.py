@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UserError
 from ..jsonio import read_json
@@ -54,21 +54,32 @@ def check(rows_file: Path, tokenizer_file: Path | None, slots: Slots | None, cut
     )
 
 
+class Takes(NamedTuple):
+    """How many tokens the server takes, with those of the answer."""
+
+    tokens: int
+    at_most: float  # that ``flag`` may make them: the model's own limit
+    flag: str
+
+
 def check_asked(
     rows_file: Path,
     limit: int | None,
     tokenizer_file: Path | None,
     slots: Slots | None,
     max_tokens: int,
-    most: int,
-    flag: str,
+    takes: Takes,
+    *,
+    probes: bool = False,
 ) -> Finding:
-    """Compare each of the first ``limit`` rows, with an answer of ``max_tokens``, with the ``most`` tokens that the
-    server takes; ``flag`` is its flag for more. One that is longer is a problem: the server refuses it.
+    """Compare each of the first ``limit`` rows, with an answer of ``max_tokens``, with what the server takes. One that
+    is longer is a problem: the server refuses it. With ``probes`` they are the probe set, asked without the instruction
+    after the first one.
     """
+    most = takes.tokens
 
     def count(rows: list[dict[str, Any]], tokenizer: Path, slots: Slots) -> tuple[int, dict[int, int]]:
-        rows = rows[:limit]
+        rows = [{**row, "instruction": ""} if probes and at else row for at, row in enumerate(rows[:limit])]
         # No token is shorter than a byte: most texts need not be counted.
         long = {index: row for index, row in enumerate(rows) if _bytes(row) + MARGIN + max_tokens > most}
         asked = [{**row, "output": ""} for row in long.values()]
@@ -83,12 +94,16 @@ def check_asked(
     if not tokens:
         return Finding(ASKED, "ok", f"none of the {there} texts of {rows_file} is longer than the server takes")
     first, longest = next(iter(tokens)), max(tokens.values())
+    answer = f"{max_tokens} tokens of an answer to the probe set" if probes else f"MAX_TOKENS={max_tokens}"
+    instead = f"have them served: SERVER_ARGS='{takes.flag} {min(-(-longest // 64) * 64, takes.at_most)}'"
+    if longest > takes.at_most:
+        instead = f"take a MODEL that reads more than {takes.at_most} tokens"
     return Finding(
         ASKED,
         "problem",
         f"{len(tokens)} of the {there} texts of {rows_file} are longer than the {most} tokens that the server "
-        f"takes, row {first + 1} is the first; the longest has {longest} with its prompt and MAX_TOKENS={max_tokens}",
-        f"shorten them, or have them served: SERVER_ARGS='{flag} {-(-longest // 64) * 64}'",
+        f"takes, row {first + 1} is the first; the longest has {longest} with its prompt and {answer}",
+        f"shorten them, or {instead}",
         {"file": str(rows_file), "rows": there, "too_long": len(tokens), "longest": longest, "most": most},
     )
 

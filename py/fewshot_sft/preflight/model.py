@@ -280,10 +280,11 @@ def size_of(folder: Path, target: str) -> Size:
 
 
 def modelscope_folders(name: str, cache: Path | None = None) -> list[Path]:
-    """Return the folders that ModelScope may keep a model in, of which at most one is there."""
+    """Return the folders that ModelScope may keep a model in, in the order in which its client looks."""
     cache = cache or modelscope_cache()
-    folders = (cache / "hub/models" / name, cache / "models" / name, cache / "hub" / name)
-    return [folder.with_name(folder.name.replace(".", "___")) for folder in folders]
+    since_1_38 = cache / "models" / name.replace("/", "--") / "snapshots/master"
+    old = Path(name).with_name(Path(name).name.replace(".", "___"))
+    return [cache / "models" / old, cache / "hub/models" / old, since_1_38, cache / "hub" / old]
 
 
 def modelscope_cache() -> Path:

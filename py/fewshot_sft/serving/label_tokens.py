@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import base_model
 from ..errors import UserError
 from ..identity import read_record
 from ..jsonio import sha256_json, write_json
@@ -52,17 +53,14 @@ def write(settings: Settings, labels: Sequence[str], template: Any, tokenizer: A
     write_json(file_of(settings), head | found)
 
 
-def template_of(model: str, template: str, commit: str = "") -> tuple[Any, Any]:
-    """Return LLaMA-Factory's template of that name and the model's tokenizer, which has what the template needs.
-
-    ``commit`` is that of a model on the hub.
-    """
+def template_of(settings: Settings) -> tuple[Any, Any]:
+    """Return LLaMA-Factory's template and the model's tokenizer, which has what the template needs."""
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams import DataArguments
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model, revision=commit or "main")
-    return get_template_and_fix_tokenizer(tokenizer, DataArguments(template=template)), tokenizer
+    tokenizer = base_model.load(AutoTokenizer, settings)
+    return get_template_and_fix_tokenizer(tokenizer, DataArguments(template=settings["TEMPLATE"])), tokenizer
 
 
 def tokens(labels: Sequence[str], template: Any, tokenizer: Any) -> list[list[int]]:

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import base_model
 from ..children import Child
 from ..log import say, say_why, show_tail, start_log
 from ..runs import Run
+from ..settings import Settings
 from . import endpoint, ports
 from .check import NotApplied, say_not_applied
 from .probe import NoAnswer, PortLost
@@ -61,6 +63,12 @@ def flags(run: Run, port: int, host: str = HOST) -> list[str]:
     return ["--host", host, "--port", str(port), "--served-model-name", run.name]
 
 
+def from_its_source(command: Sequence[str], settings: Settings) -> list[str]:
+    """Return `vllm serve MODEL` with what MODEL is loaded from: vLLM would ask Hugging Face's hub for ModelScope's."""
+    model = settings["MODEL"]
+    return [base_model.source(settings) if word == model else word for word in command]
+
+
 @contextmanager
 def serve(
     run: Run, command: Sequence[str], log: Path, check: Callable[[Server], None], host: str = HOST
@@ -78,7 +86,7 @@ def serve(
 
     Raises:
         NoServer: it cannot be.
-        UserError: there is no free port.
+        UserError: there is no free port, or the base model cannot be had.
     """
     settings = run.settings
     of_all = settings["SERVER"] == "vllm"
@@ -91,7 +99,7 @@ def serve(
             key = os.environ[endpoint.API_KEY] = secrets.token_hex(16)
             environment = {"API_KEY": key, "VLLM_API_KEY": key}
             if of_all:
-                words = [*command, *flags(run, port, host)]
+                words = [*from_its_source(command, settings), *flags(run, port, host)]
                 environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
             else:
                 words = list(command)
