@@ -40,8 +40,8 @@ api_command() {
   split_words "$SERVER_ARGS" && SERVER_COMMAND+=("${WORDS[@]}")
 }
 
-# vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most (fewer where the model has no more), bf16, nothing of
-# the model's own generation settings, and the template that was trained (py/chat_template.py).
+# vllm_command: fill SERVER_COMMAND. As `llamafactory-cli api` with vLLM has it: 4096 tokens at most, bf16, nothing of the
+# model's own generation settings, and the template that was trained (py/chat_template.py).
 vllm_command() {
   local run many=0 front=(vllm serve "$MODEL" --generation-config vllm) steps=(--enforce-eager)
   for run in "${RUNS[@]}"; do [[ ${ADAPTER_OF[$run]} == - ]] || many=$((many + 1)); done
@@ -52,8 +52,8 @@ vllm_command() {
   ((SERVER_GRAPHS == 0)) || front=(env VLLM_USE_BREAKABLE_CUDAGRAPH=1 "${front[@]}") steps=(--compilation-config "$CAPTURED")
   SERVER_COMMAND=("${front[@]}" ${MODEL_COMMIT:+--revision "$MODEL_COMMIT" --tokenizer-revision "$MODEL_COMMIT"}
     --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"
-    --dtype "${dtype[$PRECISION]-auto}" ${SERVER_QUANTIZATION:+--quantization "$SERVER_QUANTIZATION"} --max-model-len "$MODEL_LENGTH"
-    --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching --enable-lora --max-lora-rank "$MAX_LORA_RANK"
+    --dtype "${dtype[$PRECISION]-auto}" ${SERVER_QUANTIZATION:+--quantization "$SERVER_QUANTIZATION"}
+    --max-model-len "$MODEL_LENGTH" --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching --enable-lora --max-lora-rank "$MAX_LORA_RANK"
     --max-loras "$((many == 0 ? 1 : many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))" "${steps[@]}")
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
