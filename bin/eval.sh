@@ -84,9 +84,9 @@ main() {
   # Once, here: what is answered from now on is kept, however often a server or a program is started anew.
   ((FORCE == 0 || DRY_RUN)) || run_child "the look at earlier results" python py/eval.py "${RUNS[@]}" --set-aside
   [[ $SERVER == vllm ]] || each_run evaluation "$EVAL_JOBS" --again # it exits
-  # All runs by one program, with one server.
+  # All runs by one program, with one server: on the last GPU where it may run beside trainers, else on the first.
   vllm_command
-  use_servers_gpu
+  ((OVERLAP == 0)) || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}
   start_family "the evaluation" python py/eval.py "${RUNS[@]}" "${FOLLOW[@]}" "${DRY[@]}" -- "${SERVER_COMMAND[@]}"
   wait_group "$GROUP" || exit "$(($? > 3 ? 1 : $?))"
 }

@@ -61,8 +61,8 @@ def main(argv: list[str]) -> int:
     settings.but(**chosen, **plan.details, MAX_LORA_RANK=str(rank or 0), MODEL_LENGTH=str(length)).write()
     if args.dry_run:
         print("\n".join(plan.lines()))
-        if plan.seconds is not None:
-            print(f"# training and answers take about {duration(plan.seconds)}, by an estimate (docs/performance.md)")
+        if plan.seconds:
+            print(f"# all trainings and answers take about {duration(plan.seconds)} (an estimate: docs/performance.md)")
     else:
         record = {"schema": 2, "kind": "plan", **dataclasses.asdict(plan), "facts": dataclasses.asdict(known)}
         write_json(settings.logs_dir / f"{settings.sweep_name}.plan.json", record)

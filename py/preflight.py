@@ -119,7 +119,8 @@ def before_data(settings: Settings, known: dict[str, templates.Slots] | None, ke
     found += methods.check(settings) + methods.check_unlabelled(settings)
     finding, size = base_model(settings)
     found.append(finding)
-    if settings.profile in TOYS and settings.train_file and runs.LORA in runs.methods(settings):
+    is_toy = settings.profile in TOYS and settings.model_script
+    if is_toy and settings.train_file and runs.LORA in runs.methods(settings):
         what = f"the profile {settings.profile} is a toy for its own texts and learns little of yours"
         mend = "PROFILE=smollm2-135m needs no GPU either, docs/models.md has others"
         found.append(Finding("model", "warning", what, mend))

@@ -190,6 +190,8 @@ def test_the_estimate_of_a_whole_sweep():
     h100 = {jobs: plan(80, "9.4B", wishes=Wishes(train_jobs=jobs), **given) for jobs in (1, 2)}
     assert [short(each) for each in h100.values()] == ["8 0 none 1 1", "4 0 none 2 1"]
     assert [each.seconds for each in h100.values()] == pytest.approx([402, 354], rel=0.1)
+    four = {jobs: plan(80, "9.4B", gpus=4, wishes=Wishes(train_jobs=jobs), **given).seconds for jobs in (1, 2)}
+    assert four[1] > 1.3 * four[2]  # by trainers, not by GPUs
     two = plan(141, "9.4B", gpus=2, **given).seconds
     assert 0.5 * made.seconds < two < 0.9 * made.seconds
 
@@ -453,6 +455,12 @@ def test_of_unlike_gpus_the_server_gets_a_share_of_the_one_that_it_runs_on(cards
     assert made.details == alone.details
 
 
+def test_of_unlike_gpus_the_smaller_gets_a_quantized_server_where_the_trainings_need_the_other():
+    unlike = replace(known(model="7B", length=296, bitsandbytes=True), gpus=(CARDS[12], CARDS[24]))
+    made = planning.make(unlike, Wishes())
+    assert (made.settings["OVERLAP"], made.details["SERVER_QUANTIZATION"], made.problems) == ("0", "bitsandbytes", [])
+
+
 def test_an_unknown_model_or_gpu():
     unplanned = replace(known(gpus=2), shape=None, unknown="the size of a/b is unknown")
     made = planning.make(unplanned, Wishes(checkpointing=False))
@@ -524,7 +532,7 @@ def test_what_is_auto_goes_into_the_settings_with_the_reasons_in_the_record(fold
     *lines, last = capsys.readouterr().out.splitlines()
     assert dict(line.split("  # ")[0].split("=") for line in lines) == record["settings"] | record["details"]
     took = words.duration(record["seconds"])
-    assert last == f"# training and answers take about {took}, by an estimate (docs/performance.md)"
+    assert last == f"# all trainings and answers take about {took} (an estimate: docs/performance.md)"
     assert not (folder / "logs/x.plan.json").exists()
 
 

@@ -33,6 +33,3 @@ use_hardware() {
     export CUDA_VISIBLE_DEVICES=${GPUS[0]-}
   fi
 }
-
-# use_servers_gpu: that which the plan has for `vllm serve`: the first, or the last where it may run beside trainers.
-use_servers_gpu() { ((OVERLAP == 0)) || export CUDA_VISIBLE_DEVICES=${GPUS[-1]}; }

@@ -48,7 +48,6 @@ serve_command() {
   if [[ $SERVER == vllm ]]; then
     RUNS=("$@")
     RUST_FRONT=0 SERVER_GRAPHS=0 vllm_command # whoever asks it sends no more than he wants to
-    use_servers_gpu
   else
     (($# <= 1)) || die "llamafactory-cli api serves one run; give one, or set SERVER=vllm"
     api_command "${1-base}"

@@ -118,8 +118,9 @@ dry_run() {
   # shellcheck disable=SC2034 # for process.bash
   AT_EXIT=forget_planned
   preflight
+  dry_run_of bin/build_data.sh # the plan is made for the sizes that fit
   use_hardware
-  for script in bin/build_data.sh ${MODEL_SCRIPT:+"$MODEL_SCRIPT"} bin/baselines.sh bin/train.sh bin/eval.sh bin/results.sh; do
+  for script in ${MODEL_SCRIPT:+"$MODEL_SCRIPT"} bin/baselines.sh bin/train.sh bin/eval.sh bin/results.sh; do
     dry_run_of "$script"
     [[ $script != bin/eval.sh ]] || ! has_gpu_baselines || dry_run_of bin/baselines.sh --on-gpu
   done

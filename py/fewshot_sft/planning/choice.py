@@ -59,12 +59,10 @@ class Chooser:
     def __init__(self, facts: Facts, wishes: Wishes, shape: ModelShape) -> None:
         self.facts, self.wishes, self.shape = facts, wishes, shape
         self.card = min(facts.gpus, key=lambda gpu: gpu.usable)  # the smallest decides
+        self.quantizes_server = False
         # Like the trainer's, the server's weights are quantized only where they do not fit otherwise.
-        self.quantizes_server = self.may_quantize() and not any(map(self.serves, self.overlaps()))
-        if self.quantizes_server:
-            self.facts = replace(facts, server_bits=4)
-        # The least that the server needs beside trainers.
-        self.beside = sum(self.server_parts(SEQUENCES, self.serving(True)).values())
+        if self.may_quantize() and not any(map(self.serves, self.overlaps())):
+            self.quantize_server()
 
     def choose(self) -> Choice:
         """Choose what takes the least time; among equals fewer trainers, then what launches fewer kernels."""
@@ -81,7 +79,11 @@ class Chooser:
         fits = bool(plans)
         if not fits:
             plans = [(self.most_frugal(self.bits()[-1]), min(self.jobs_on_gpu()), bool(wishes.overlap))]
-        plans = [each for each in plans if self.serves(each[2])] or plans
+        served = [each for each in plans if self.serves(each[2])]
+        if not served and self.may_quantize():  # of unlike GPUs only that which these plans do not serve on holds it
+            self.quantize_server()
+            return self.choose()
+        plans = served or plans
         took = {each: self.seconds(*each) for each in plans}
         best = min(took, key=lambda each: (round(took[each]), each[1], each[0].checkpointing, -each[0].micro_batch))
         way, per_gpu, overlap = best
@@ -137,7 +139,8 @@ class Chooser:
             untrained=facts.untrained,
             together=schedule.TOGETHER if graphed else 0.0,
         )
-        return schedule.seconds(sweep, len(facts.gpus), per_gpu, overlap)
+        at_once = self.wishes.train_jobs or per_gpu * len(facts.gpus)
+        return schedule.seconds(sweep, len(facts.gpus), at_once, overlap)
 
     @property
     def answering(self) -> float:
@@ -229,6 +232,15 @@ class Chooser:
         these are on all GPUs, and the smallest decides."""
         gpus = self.facts.gpus
         return gpus[-overlap] if self.facts.server == "vllm" else min(gpus, key=lambda gpu: gpu.memory_bytes)
+
+    def quantize_server(self) -> None:
+        """Have the server's weights quantized."""
+        self.quantizes_server, self.facts = True, replace(self.facts, server_bits=4)
+
+    @property
+    def beside(self) -> int:
+        """Return the least bytes that the server needs beside trainers."""
+        return sum(self.server_parts(SEQUENCES, self.serving(True)).values())
 
     def serves(self, overlap: bool) -> bool:
         """Return whether the GPU of the server holds it where no trainer is."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import Any
 
+from .. import runs
 from ..errors import UserError
 from ..settings import Settings
 
@@ -69,7 +70,7 @@ def resolve(settings: Settings, hardware: dict[str, Any] | None) -> dict[str, st
             "compare with nvidia-smi -L"
         )
     # Weights are loaded as they are stored, nearly always in 16 bits, and vLLM makes 16 bits of others, too.
-    if precision == "fp32":
+    if precision == "fp32" and runs.evaluations(settings):
         raise UserError(
             "PRECISION=fp32 is for a CPU: trainer and server of a GPU take 16 bit weights all the same; "
             "use PRECISION=auto"

@@ -70,19 +70,19 @@ class _Process:
     done: float = 0.0  # seconds of the first job
 
 
-def seconds(sweep: Workload, gpus: int, per_gpu: int, overlap: bool) -> float:
+def seconds(sweep: Workload, gpus: int, at_once: int, overlap: bool) -> float:
     """Return how long the sweep takes.
 
     Args:
         sweep: what there is to do.
         gpus: how many; the server has the last one.
-        per_gpu: trainers on each at once.
+        at_once: trainers at once, each on the GPU that the fewest are on.
         overlap: the server runs beside the trainers, else after them.
     """
     queue = deque(sweep.trainings)
     server = _Process(gpus - 1, sweep.server, deque([sweep.answers] * sweep.untrained))
     trainers: list[_Process] = []
-    free = deque(gpu for _ in range(per_gpu) for gpu in range(gpus))
+    free = deque(number % gpus for number in range(at_once))
     now = 0.0
     while True:
         while queue and free:
