@@ -53,8 +53,8 @@ vllm_command() {
   SERVER_COMMAND=("${front[@]}" ${MODEL_COMMIT:+--revision "$MODEL_COMMIT" --tokenizer-revision "$MODEL_COMMIT"}
     --chat-template "$SAVES_DIR/$MODEL_NAME/$TEMPLATE.jinja"
     --dtype "${dtype[$PRECISION]-auto}" ${SERVER_QUANTIZATION:+--quantization "$SERVER_QUANTIZATION"}
-    --max-model-len "$MODEL_LENGTH" --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching --enable-lora --max-lora-rank "$MAX_LORA_RANK"
-    --max-loras "$((many == 0 ? 1 : many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))" "${steps[@]}")
+    --max-model-len "$MODEL_LENGTH" --gpu-memory-utilization "$GPU_MEMORY" --enable-prefix-caching --enable-lora
+    --max-lora-rank "$MAX_LORA_RANK" --max-loras "$((many == 0 ? 1 : many < 8 ? many : 8))" --max-cpu-loras "$((many < 8 ? 8 : many))" "${steps[@]}")
   # Given, nothing is measured at the start: what trainers take or free meanwhile would be counted as the server's own.
   ((KV_CACHE_BYTES == 0)) || SERVER_COMMAND+=(--kv-cache-memory-bytes "$KV_CACHE_BYTES")
   split_words "$SERVER_ARGS" && SERVER_COMMAND+=("${WORDS[@]}")

@@ -208,12 +208,8 @@ def _does_not_fit(chooser: Chooser, choice: Choice) -> Problem:
 
 def _server_too_large(chooser: Chooser, choice: Choice) -> Problem:
     """Say why the server cannot start, and what would mend it."""
-    facts, wishes, parts, card = (
-        chooser.facts,
-        chooser.wishes,
-        choice.server,
-        chooser.serving(choice.overlap).memory_bytes,
-    )
+    facts, wishes, parts = chooser.facts, chooser.wishes, choice.server
+    card = chooser.serving(choice.overlap).memory_bytes
     needs = sum(parts.values()) - parts["kv_cache"] - parts["beside_its_share"] + chooser.least_kv_cache
     what = f"the server needs {_gb(needs)} and may take {_gb(choice.share * card)}, {choice.share:.0%} of the GPU"
     mends = []

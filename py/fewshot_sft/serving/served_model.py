@@ -11,9 +11,9 @@ from .weights import model_identity
 
 SERVING_PACKAGES = ("llamafactory", "transformers", "peft", "torch")
 # LLaMA-Factory makes the chat template that `vllm serve` gets.
+OF_VLLM = ("vllm", "llamafactory", "transformers", "torch")
 # Flags of SERVER_ARGS that change answers, beside quantization.
 CHANGES = ("dtype", "infer_dtype", "kv_cache_dtype", "hf_overrides", "rope_scaling")
-OF_VLLM = ("vllm", "llamafactory", "transformers", "torch")
 
 
 def what_serves(settings: Settings) -> dict[str, Any]:
